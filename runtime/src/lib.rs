@@ -1,0 +1,1 @@
+//! Buffers and drivers under the kernels that `ssmc` compiles.

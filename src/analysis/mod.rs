@@ -1,0 +1,1 @@
+//! What the shape of a layer says about how it may run.

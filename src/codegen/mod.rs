@@ -1,0 +1,1 @@
+//! Cranelift IR from a plan.

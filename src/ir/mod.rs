@@ -1,0 +1,1 @@
+//! The typed IR in index notation.

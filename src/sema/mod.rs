@@ -1,0 +1,1 @@
+//! Names, index extents and types: from the syntax tree to the IR.
