@@ -1,1 +1,8 @@
 //! Buffers and drivers under the kernels that `ssmc` compiles.
+//!
+//! This crate knows no IR and no code generator: it holds tensors, cuts a run into sequences, and calls a kernel
+//! on each.
+
+pub mod tensor;
+
+pub use tensor::{Bound, Carry, Elements, Float, Sequences, Tensor};

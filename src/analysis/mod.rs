@@ -1,1 +1,3 @@
 //! What the shape of a layer says about how it may run.
+
+pub mod passes;
