@@ -25,7 +25,8 @@ const MARKED: usize = 80;
 /// the result does not depend on the length of the lines.
 pub fn render(diagnostic: &Diagnostic, path: &str, source: &str) -> String {
     render_with(diagnostic, path, source, |config, excerpt, report| {
-        term::emit_into_string(config, excerpt, report).expect("an excerpt holds all that its labels mark")
+        term::emit_into_string(config, excerpt, report)
+            .expect("an excerpt holds all that its labels mark")
     })
 }
 
@@ -33,7 +34,8 @@ pub fn render(diagnostic: &Diagnostic, path: &str, source: &str) -> String {
 pub fn render_coloured(diagnostic: &Diagnostic, path: &str, source: &str) -> String {
     render_with(diagnostic, path, source, |config, excerpt, report| {
         let mut buffer = term::termcolor::Buffer::ansi();
-        term::emit_to_write_style(&mut buffer, config, excerpt, report).expect("an excerpt holds all that its labels mark");
+        term::emit_to_write_style(&mut buffer, config, excerpt, report)
+            .expect("an excerpt holds all that its labels mark");
         String::from_utf8_lossy(buffer.as_slice()).into_owned()
     })
 }
@@ -48,16 +50,25 @@ fn render_with(
         Severity::Error => codespan::Diagnostic::error(),
         Severity::Note => codespan::Diagnostic::note(),
     };
-    report = report.with_code(diagnostic.code).with_message(printable(&diagnostic.message));
+    report = report
+        .with_code(diagnostic.code)
+        .with_message(printable(&diagnostic.message));
     let labels: Vec<(&super::Label, codespan::LabelStyle)> = diagnostic
         .primary
         .iter()
         .map(|label| (label, codespan::LabelStyle::Primary))
-        .chain(diagnostic.secondary.iter().map(|label| (label, codespan::LabelStyle::Secondary)))
+        .chain(
+            diagnostic
+                .secondary
+                .iter()
+                .map(|label| (label, codespan::LabelStyle::Secondary)),
+        )
         .collect();
     let excerpt = Excerpt::new(path, source, labels.iter().map(|(label, _)| label.span));
     for ((label, style), range) in labels.iter().zip(&excerpt.marked) {
-        report = report.with_label(codespan::Label::new(*style, (), range.clone()).with_message(printable(&label.message)));
+        report = report.with_label(
+            codespan::Label::new(*style, (), range.clone()).with_message(printable(&label.message)),
+        );
     }
     if let Some(help) = &diagnostic.help {
         report = report.with_note(format!("help: {}", printable(help)));
@@ -74,7 +85,10 @@ fn render_with(
 }
 
 fn config() -> Config {
-    Config { chars: Chars::ascii(), ..Config::default() }
+    Config {
+        chars: Chars::ascii(),
+        ..Config::default()
+    }
 }
 
 /// Puts the place behind the first line.
@@ -85,7 +99,15 @@ fn without_source(text: &str, place: &str) -> String {
 
 /// The text with other characters for those that a terminal does not show as they are.
 fn printable(text: &str) -> String {
-    text.chars().map(|character| if character == '\n' { character } else { shown(character) }).collect()
+    text.chars()
+        .map(|character| {
+            if character == '\n' {
+                character
+            } else {
+                shown(character)
+            }
+        })
+        .collect()
 }
 
 fn shown(character: char) -> char {
@@ -130,23 +152,42 @@ impl<'a> Excerpt<'a> {
             count += 1;
             let start = boundary(source, span.start as usize);
             let line_start = source[..start].rfind('\n').map_or(0, |newline| newline + 1);
-            let line_end = source[start..].find('\n').map_or(source.len(), |newline| start + newline);
+            let line_end = source[start..]
+                .find('\n')
+                .map_or(source.len(), |newline| start + newline);
             let line_end = line_start + source[line_start..line_end].trim_end_matches('\r').len();
             let end = boundary(source, span.end as usize).clamp(start, line_end.max(start));
             if label == 0 {
                 column = source[line_start..start].chars().count() + 1;
             }
-            match marked_lines.iter_mut().find(|line| line.range.start == line_start) {
+            match marked_lines
+                .iter_mut()
+                .find(|line| line.range.start == line_start)
+            {
                 Some(line) => line.labels.push((label, start..end)),
                 None => {
-                    let number = source[..line_start].bytes().filter(|byte| *byte == b'\n').count() + 1;
+                    let number = source[..line_start]
+                        .bytes()
+                        .filter(|byte| *byte == b'\n')
+                        .count()
+                        + 1;
                     let range = line_start..line_end.max(end);
-                    marked_lines.push(MarkedLine { number, range, labels: vec![(label, start..end)] });
+                    marked_lines.push(MarkedLine {
+                        number,
+                        range,
+                        labels: vec![(label, start..end)],
+                    });
                 }
             }
         }
         marked_lines.sort_by_key(|line| line.number);
-        let mut excerpt = Self { path, text: String::new(), lines: Vec::new(), marked: vec![0..0; count], column };
+        let mut excerpt = Self {
+            path,
+            text: String::new(),
+            lines: Vec::new(),
+            marked: vec![0..0; count],
+            column,
+        };
         let mut previous: Option<MarkedLine> = None;
         for line in marked_lines {
             if let Some(previous) = previous {
@@ -156,7 +197,10 @@ impl<'a> Excerpt<'a> {
             previous = Some(line);
         }
         if excerpt.lines.is_empty() {
-            excerpt.lines.push(Line { number: 1, range: 0..0 });
+            excerpt.lines.push(Line {
+                number: 1,
+                range: 0..0,
+            });
         }
         excerpt
     }
@@ -166,13 +210,29 @@ impl<'a> Excerpt<'a> {
         match after.number - before.number {
             1 => {}
             2 => {
-                let start = source[before.range.end..].find('\n').map_or(before.range.end, |at| before.range.end + at + 1);
+                let start = source[before.range.end..]
+                    .find('\n')
+                    .map_or(before.range.end, |at| before.range.end + at + 1);
                 let end = after.range.start.saturating_sub(1).max(start);
-                self.line(source, &MarkedLine { number: before.number + 1, range: start..end, labels: Vec::new() });
+                self.line(
+                    source,
+                    &MarkedLine {
+                        number: before.number + 1,
+                        range: start..end,
+                        labels: Vec::new(),
+                    },
+                );
             }
             _ => {
                 for number in [before.number + 1, after.number - 1] {
-                    self.line(source, &MarkedLine { number, range: 0..0, labels: Vec::new() });
+                    self.line(
+                        source,
+                        &MarkedLine {
+                            number,
+                            range: 0..0,
+                            labels: Vec::new(),
+                        },
+                    );
                 }
             }
         }
@@ -196,7 +256,9 @@ impl<'a> Excerpt<'a> {
                         self.marked[*label].end = self.text.len();
                     }
                 }
-                let Some(character) = source[offset..window.end].chars().next() else { break };
+                let Some(character) = source[offset..window.end].chars().next() else {
+                    break;
+                };
                 self.text.push(shown(character));
                 offset += character.len_utf8();
             }
@@ -206,7 +268,10 @@ impl<'a> Excerpt<'a> {
             self.text.push('…');
         }
         self.text.push('\n');
-        self.lines.push(Line { number: line.number, range: start..self.text.len() });
+        self.lines.push(Line {
+            number: line.number,
+            range: start..self.text.len(),
+        });
     }
 }
 
@@ -262,7 +327,10 @@ impl<'a> Files<'a> for Excerpt<'_> {
     }
 
     fn line_index(&'a self, (): (), offset: usize) -> Result<usize, Error> {
-        Ok(self.lines.partition_point(|line| line.range.start <= offset).saturating_sub(1))
+        Ok(self
+            .lines
+            .partition_point(|line| line.range.start <= offset)
+            .saturating_sub(1))
     }
 
     fn line_number(&'a self, (): (), line: usize) -> Result<usize, Error> {
@@ -274,9 +342,12 @@ impl<'a> Files<'a> for Excerpt<'_> {
     }
 
     fn line_range(&'a self, (): (), line: usize) -> Result<Range<usize>, Error> {
-        self.lines.get(line).map(|line| line.range.clone()).ok_or(Error::LineTooLarge {
-            given: line,
-            max: self.lines.len().saturating_sub(1),
-        })
+        self.lines
+            .get(line)
+            .map(|line| line.range.clone())
+            .ok_or(Error::LineTooLarge {
+                given: line,
+                max: self.lines.len().saturating_sub(1),
+            })
     }
 }

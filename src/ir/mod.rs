@@ -20,7 +20,9 @@ pub mod parse;
 pub mod print;
 pub mod verify;
 
-pub use expr::{BinaryOp, Expr, ExprKind, Function, NormaliseOp, Random, ReduceOp, Scalar, UnaryOp};
+pub use expr::{
+    BinaryOp, Expr, ExprKind, Function, NormaliseOp, Random, ReduceOp, Scalar, UnaryOp,
+};
 pub use extent::Extent;
 pub use instance::Instance;
 

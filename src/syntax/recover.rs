@@ -20,7 +20,13 @@ use super::token::{Lexeme, Token};
 /// Parses the tokens of a file.
 pub fn parse_file(source: &str, tokens: Vec<Lexeme<'_>>) -> (File, Vec<Diagnostic>) {
     let updates = update_starts(&tokens);
-    let mut parser = Parser { source, tokens, updates, position: 0, diagnostics: Vec::new() };
+    let mut parser = Parser {
+        source,
+        tokens,
+        updates,
+        position: 0,
+        diagnostics: Vec::new(),
+    };
     let mut file = File::default();
     while parser.position < parser.tokens.len() && !parser.full() {
         parser.item(&mut file);
@@ -87,8 +93,11 @@ impl<'s> Parser<'s> {
     }
 
     fn first_on_line(&self, position: usize) -> bool {
-        let behind = position.checked_sub(1).map_or(0, |before| self.tokens[before].span.end as usize);
-        position == 0 || self.source[behind..self.tokens[position].span.start as usize].contains('\n')
+        let behind = position
+            .checked_sub(1)
+            .map_or(0, |before| self.tokens[before].span.end as usize);
+        position == 0
+            || self.source[behind..self.tokens[position].span.start as usize].contains('\n')
     }
 
     /// Whether a statement starts at a token, seen from a piece in which `depth` brackets are open.
@@ -96,12 +105,18 @@ impl<'s> Parser<'s> {
         self.tokens[position].token.starts_statement()
             || self.updates[position]
                 && (self.first_on_line(position)
-                    || depth == 0 && position.checked_sub(1).is_none_or(|before| ends_statement(self.tokens[before].token)))
+                    || depth == 0
+                        && position
+                            .checked_sub(1)
+                            .is_none_or(|before| ends_statement(self.tokens[before].token)))
     }
 
     /// Where the piece that starts at a token ends.
     fn cut(&self, start: usize) -> Cut {
-        let mut cut = Cut { end: start + 1, too_deep: None };
+        let mut cut = Cut {
+            end: start + 1,
+            too_deep: None,
+        };
         let (mut depth, mut braces) = (0_usize, 0_usize);
         while let Some(token) = self.token(cut.end) {
             match token {
@@ -144,7 +159,8 @@ impl<'s> Parser<'s> {
                 if self.starts_statement(start, 0) {
                     message = "a statement outside of a layer".to_owned();
                 }
-                let mut diagnostic = Diagnostic::error(Code::S102, self.tokens[start].span, message);
+                let mut diagnostic =
+                    Diagnostic::error(Code::S102, self.tokens[start].span, message);
                 if let Token::Name(name) = token
                     && matches!(self.token(start + 1), Some(Token::Name(_)))
                     && let Some(meant) = misspelt_item(name)
@@ -153,7 +169,10 @@ impl<'s> Parser<'s> {
                     self.tokens[start].token = meant;
                 } else {
                     self.position += 1;
-                    while self.token(self.position).is_some_and(|token| !token.starts_item()) {
+                    while self
+                        .token(self.position)
+                        .is_some_and(|token| !token.starts_item())
+                    {
                         self.position += 1;
                     }
                 }
@@ -170,14 +189,30 @@ impl<'s> Parser<'s> {
         let failed = self.diagnostics.len();
         let head = match self.piece(start, cut) {
             Some(Piece::LayerHead(head)) => head,
-            _ => LayerHead { name: self.name_behind(start), dims: Vec::new(), span: self.span(start, self.position) },
+            _ => LayerHead {
+                name: self.name_behind(start),
+                dims: Vec::new(),
+                span: self.span(start, self.position),
+            },
         };
-        let mut layer = Layer { name: head.name, dims: head.dims, statements: Vec::new(), span: head.span };
+        let mut layer = Layer {
+            name: head.name,
+            dims: head.dims,
+            statements: Vec::new(),
+            span: head.span,
+        };
         let open = self.position;
         match self.token(open) {
             Some(Token::OpenBrace) => self.position += 1,
             _ if self.diagnostics.len() > failed => {}
-            _ => self.misfit(start, &Unexpected { at: open - start, expected: vec!["\"{\"".to_owned()] }, false),
+            _ => self.misfit(
+                start,
+                &Unexpected {
+                    at: open - start,
+                    expected: vec!["\"{\"".to_owned()],
+                },
+                false,
+            ),
         }
         self.body(start, &mut layer);
         layer.span = self.span(start, self.position);
@@ -187,8 +222,17 @@ impl<'s> Parser<'s> {
     /// The name of an item whose head did not parse; empty if there is none.
     fn name_behind(&self, start: usize) -> Name {
         match self.tokens.get(start + 1) {
-            Some(Lexeme { token: Token::Name(text), span }) => Name { text: (*text).to_owned(), span: *span },
-            _ => Name { text: String::new(), span: self.tokens[start].span },
+            Some(Lexeme {
+                token: Token::Name(text),
+                span,
+            }) => Name {
+                text: (*text).to_owned(),
+                span: *span,
+            },
+            _ => Name {
+                text: String::new(),
+                span: self.tokens[start].span,
+            },
         }
     }
 
@@ -202,7 +246,10 @@ impl<'s> Parser<'s> {
                 }
                 Some(token) if !token.starts_item() => self.statement(&mut layer.statements),
                 end => {
-                    let ended = self.diagnostics.iter().any(|diagnostic| diagnostic.code == Code::S103);
+                    let ended = self
+                        .diagnostics
+                        .iter()
+                        .any(|diagnostic| diagnostic.code == Code::S103);
                     if end.is_some() || !ended {
                         self.unclosed(start);
                     }
@@ -213,20 +260,32 @@ impl<'s> Parser<'s> {
     }
 
     fn unclosed(&mut self, start: usize) {
-        let name = describe(&self.tokens[(start + 1).min(self.tokens.len() - 1)], self.source);
+        let name = describe(
+            &self.tokens[(start + 1).min(self.tokens.len() - 1)],
+            self.source,
+        );
         let diagnostic = match self.tokens.get(self.position) {
             Some(found) => {
                 let message = format!("expected `}}`, found {}", describe(found, self.source));
-                Diagnostic::error(Code::S102, found.span, message).help("close the layer in front of the next item")
+                Diagnostic::error(Code::S102, found.span, message)
+                    .help("close the layer in front of the next item")
             }
             None => {
                 let last = self.tokens[self.tokens.len() - 1].span;
-                let place = Span { start: last.end - 1, end: last.end };
-                Diagnostic::error(Code::S103, place, format!("the file ends inside the layer {name}"))
-                    .help("close it with `}`")
+                let place = Span {
+                    start: last.end - 1,
+                    end: last.end,
+                };
+                Diagnostic::error(
+                    Code::S103,
+                    place,
+                    format!("the file ends inside the layer {name}"),
+                )
+                .help("close it with `}`")
             }
         };
-        self.diagnostics.push(diagnostic.also(self.tokens[start].span, "this layer is not closed"));
+        self.diagnostics
+            .push(diagnostic.also(self.tokens[start].span, "this layer is not closed"));
     }
 
     fn statement(&mut self, statements: &mut Vec<Statement>) {
@@ -270,7 +329,9 @@ impl<'s> Parser<'s> {
         // In front of the misfit the piece may be complete; then something else begins there.
         let mut builder = Builder::default();
         let front = parse_piece(&self.tokens[start..at], &mut builder).ok();
-        let begins = at < end && !self.tokens[start].token.starts_item() && (self.first_on_line(at) || self.meant(at).is_some());
+        let begins = at < end
+            && !self.tokens[start].token.starts_item()
+            && (self.first_on_line(at) || self.meant(at).is_some());
         if front.is_some() && begins {
             self.diagnostics.append(&mut builder.diagnostics);
             self.position = at;
@@ -283,7 +344,9 @@ impl<'s> Parser<'s> {
 
     /// The keyword that a name was meant to be, judged by what follows it.
     fn meant(&self, position: usize) -> Option<Token<'static>> {
-        let Some(Token::Name(name)) = self.token(position) else { return None };
+        let Some(Token::Name(name)) = self.token(position) else {
+            return None;
+        };
         let meant = misspelt_statement(name)?;
         let follows = match self.token(position + 1)? {
             Token::Name(_) => meant != Token::Reset,
@@ -295,11 +358,17 @@ impl<'s> Parser<'s> {
 
     /// Reports a misspelt keyword and puts the right one in its place.
     fn mend(&mut self, position: usize) -> bool {
-        let Some(meant) = self.meant(position) else { return false };
+        let Some(meant) = self.meant(position) else {
+            return false;
+        };
         let found = describe(&self.tokens[position], self.source);
         self.diagnostics.push(
-            Diagnostic::error(Code::S102, self.tokens[position].span, format!("expected a statement, found {found}"))
-                .help(format!("did you mean `{}`?", spelling(meant))),
+            Diagnostic::error(
+                Code::S102,
+                self.tokens[position].span,
+                format!("expected a statement, found {found}"),
+            )
+            .help(format!("did you mean `{}`?", spelling(meant))),
         );
         self.tokens[position].token = meant;
         true
@@ -316,8 +385,15 @@ impl<'s> Parser<'s> {
         let mut diagnostic = Diagnostic::error(Code::S102, lexeme.span, message);
         if let Token::Name(name) = lexeme.token {
             let equal = (start..end).find(|&position| self.tokens[position].token == Token::Equal);
-            if equal.is_some() && matches!(self.token(start + 1), Some(Token::Equal | Token::OpenBracket)) {
-                diagnostic = diagnostic.help(format!("`{name}` is updated with `<-`, or named with `let`"));
+            if equal.is_some()
+                && matches!(
+                    self.token(start + 1),
+                    Some(Token::Equal | Token::OpenBracket)
+                )
+            {
+                diagnostic = diagnostic.help(format!(
+                    "`{name}` is updated with `<-`, or named with `let`"
+                ));
             }
         }
         self.diagnostics.push(diagnostic);
@@ -339,5 +415,9 @@ impl<'s> Parser<'s> {
 /// Whether a statement can end with a token.
 fn ends_statement(token: Token<'_>) -> bool {
     use Token::*;
-    token.ends_operand() || matches!(token, Complex | Bool | Reverse | Text(_) | OpenBrace | CloseBrace | Error)
+    token.ends_operand()
+        || matches!(
+            token,
+            Complex | Bool | Reverse | Text(_) | OpenBrace | CloseBrace | Error
+        )
 }
