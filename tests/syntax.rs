@@ -80,10 +80,10 @@ fn errors_are_reported_once_each() {
         .iter()
         .map(|found| {
             let start = found.primary.as_ref().map_or(0, |label| label.span.start);
-            source[..start as usize].lines().count()
+            source[..start as usize].matches('\n').count() + 1
         })
         .collect();
-    assert_eq!(lines, [3, 5, 6, 7, 8, 9, 11, 11, 12, 13, 15, 17, 20, 21]);
+    assert_eq!(lines, [3, 5, 7, 8, 8, 9, 11, 11, 12, 13, 15, 17, 20, 21]);
 }
 
 #[test]
@@ -245,7 +245,9 @@ fn nesting_is_limited() {
 
 #[test]
 fn large_inputs_end() {
-    for unit in ["a+", "$", "é", "(", "a ", "h[d] <- ", "layer a {", "}", "let ", "stat x\n", "\"", "1.", "a\n", "a[b] <-\n"] {
+    for unit in
+        ["a+", "$", "é", "(", "a ", "h[d] <- ", "layer a {", "}", "let ", "stat x\n", "\"", "1.", "a\n", "a[b] <-\n"]
+    {
         survives(&unit.repeat((2 << 20) / unit.len()));
         survives(&format!("layer a {{ let x = {}", unit.repeat((2 << 20) / unit.len())));
     }
@@ -264,7 +266,8 @@ fn the_number_of_errors_is_limited() {
 
 #[test]
 fn rendering_cuts_long_lines() {
-    let source = format!("layer a {{ {} let x = ] {} }}", "é".repeat(5_000_000).replace('é', " "), "a".repeat(5_000_000));
+    let source =
+        format!("layer a {{ {} let x = ] {} }}", "é".repeat(5_000_000).replace('é', " "), "a".repeat(5_000_000));
     let (_, found) = syntax::parse(&source);
     let text = render(&found[0], "long.ssm", &source);
     assert!(text.lines().all(|line| line.chars().count() < 260), "{text}");
@@ -273,19 +276,32 @@ fn rendering_cuts_long_lines() {
 
 fn pieces() -> impl Strategy<Value = String> {
     let words = [
-        "layer", "fn", "param", "input", "state", "let", "output", "reset", "when", "if", "then", "else", "in", "and", "or",
-        "not", "true", "complex", "index", "bool", "reverse", "from", "first", "x", "h", "sum", "1", "2.5i", "\"k\"", "<-",
-        "+", "-", "*", "^", "<", "==", "=", "(", ")", "[", "]", "{", "}", ",", ":", "# c\n", "\n", "\n\n", "é", "$",
+        "layer", "fn", "param", "input", "state", "let", "output", "reset", "when", "if", "then", "else", "in", "and",
+        "or", "not", "true", "complex", "index", "bool", "reverse", "from", "first", "x", "h", "sum", "1", "2.5i",
+        "\"k\"", "<-", "+", "-", "*", "^", "<", "==", "=", "(", ")", "[", "]", "{", "}", ",", ":", "# c\n", "\n",
+        "\n\n", "é", "$",
     ];
     prop::collection::vec(prop::sample::select(words.to_vec()), 0..60).prop_map(|words| words.join(" "))
 }
 
 fn expressions() -> impl Strategy<Value = String> {
-    let leaf = prop::sample::select(vec!["x", "dt[d]", "1", "0.5", "2i", "true", "first", "A[d, n - 1]", "a_rather_long_name[d]"]);
+    let leaf = prop::sample::select(vec![
+        "x",
+        "dt[d]",
+        "1",
+        "0.5",
+        "2i",
+        "true",
+        "first",
+        "A[d, n - 1]",
+        "a_rather_long_name[d]",
+    ]);
     leaf.prop_map(str::to_owned).prop_recursive(5, 40, 3, |inner| {
-        let operators = vec!["+", "-", "*", "/", "//", "%", "^", "<", "==", "and", "or", "# c\n+", "\n-", "* # d\n\n # e\n"];
+        let operators =
+            vec!["+", "-", "*", "/", "//", "%", "^", "<", "==", "and", "or", "# c\n+", "\n-", "* # d\n\n # e\n"];
         prop_oneof![
-            (inner.clone(), prop::sample::select(operators), inner.clone()).prop_map(|(a, op, b)| format!("({a}) {op} ({b})")),
+            (inner.clone(), prop::sample::select(operators), inner.clone())
+                .prop_map(|(a, op, b)| format!("({a}) {op} ({b})")),
             inner.clone().prop_map(|e| format!("-({e})")),
             (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("f({a},\n{b})")),
             inner.clone().prop_map(|e| format!("sum[j in N, k]({e})")),

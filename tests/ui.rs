@@ -35,7 +35,11 @@ fn renderings() {
         let source = fs::read_to_string(&path).expect("the file can be read");
         let found = diagnose(&source);
         let code = name(&path)[..4].to_owned();
-        assert!(found.iter().any(|diagnostic| diagnostic.code.name() == code), "{} does not show {code}", path.display());
+        assert!(
+            found.iter().any(|diagnostic| diagnostic.code.name() == code),
+            "{} does not show {code}",
+            path.display()
+        );
         let text: Vec<String> = found.iter().map(|diagnostic| render(diagnostic, &name(&path), &source)).collect();
         let text = text.join("");
         let beside = path.with_extension("txt");
@@ -54,7 +58,10 @@ fn renderings() {
 #[test]
 fn every_code_has_a_program() {
     let shown: BTreeSet<String> = programs().iter().map(|path| name(path)[..4].to_owned()).collect();
-    let missing: Vec<&str> =
-        Code::ALL.iter().map(|code| code.name()).filter(|code| code.starts_with("S1") && !shown.contains(*code)).collect();
+    let missing: Vec<&str> = Code::ALL
+        .iter()
+        .map(|code| code.name())
+        .filter(|code| code.starts_with("S1") && !shown.contains(*code))
+        .collect();
     assert!(missing.is_empty(), "no program shows {missing:?}");
 }

@@ -24,16 +24,18 @@ const MARKED: usize = 80;
 /// `path` names the source, `source` is its text. Lines are cut around the marked places, so that the length of
 /// the result does not depend on the length of the lines.
 pub fn render(diagnostic: &Diagnostic, path: &str, source: &str) -> String {
-    render_with(diagnostic, path, source, |config, excerpt, report| {
+    let text = render_with(diagnostic, path, source, |config, excerpt, report| {
         term::emit_into_string(config, excerpt, report).expect("an excerpt holds all that its labels mark")
-    })
+    });
+    text.lines().flat_map(|line| [line.trim_end(), "\n"]).collect()
 }
 
 /// Renders a diagnostic with the escape sequences of a terminal's colours.
 pub fn render_coloured(diagnostic: &Diagnostic, path: &str, source: &str) -> String {
     render_with(diagnostic, path, source, |config, excerpt, report| {
         let mut buffer = term::termcolor::Buffer::ansi();
-        term::emit_to_write_style(&mut buffer, config, excerpt, report).expect("an excerpt holds all that its labels mark");
+        term::emit_to_write_style(&mut buffer, config, excerpt, report)
+            .expect("an excerpt holds all that its labels mark");
         String::from_utf8_lossy(buffer.as_slice()).into_owned()
     })
 }
@@ -57,7 +59,8 @@ fn render_with(
         .collect();
     let excerpt = Excerpt::new(path, source, labels.iter().map(|(label, _)| label.span));
     for ((label, style), range) in labels.iter().zip(&excerpt.marked) {
-        report = report.with_label(codespan::Label::new(*style, (), range.clone()).with_message(printable(&label.message)));
+        report =
+            report.with_label(codespan::Label::new(*style, (), range.clone()).with_message(printable(&label.message)));
     }
     if let Some(help) = &diagnostic.help {
         report = report.with_note(format!("help: {}", printable(help)));
@@ -166,7 +169,8 @@ impl<'a> Excerpt<'a> {
         match after.number - before.number {
             1 => {}
             2 => {
-                let start = source[before.range.end..].find('\n').map_or(before.range.end, |at| before.range.end + at + 1);
+                let start =
+                    source[before.range.end..].find('\n').map_or(before.range.end, |at| before.range.end + at + 1);
                 let end = after.range.start.saturating_sub(1).max(start);
                 self.line(source, &MarkedLine { number: before.number + 1, range: start..end, labels: Vec::new() });
             }
@@ -274,9 +278,9 @@ impl<'a> Files<'a> for Excerpt<'_> {
     }
 
     fn line_range(&'a self, (): (), line: usize) -> Result<Range<usize>, Error> {
-        self.lines.get(line).map(|line| line.range.clone()).ok_or(Error::LineTooLarge {
-            given: line,
-            max: self.lines.len().saturating_sub(1),
-        })
+        self.lines
+            .get(line)
+            .map(|line| line.range.clone())
+            .ok_or(Error::LineTooLarge { given: line, max: self.lines.len().saturating_sub(1) })
     }
 }

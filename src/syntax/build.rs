@@ -6,7 +6,8 @@
 use crate::diag::{Code, Diagnostic, Span};
 
 use super::ast::{
-    Axis, BinaryOp, Binding, Decl, Dim, Equation, Expr, ExprKind, Function, MAX_DEPTH, Name, Statement, Text, Type, UnaryOp,
+    Axis, BinaryOp, Binding, Decl, Dim, Equation, Expr, ExprKind, Function, MAX_DEPTH, Name, Statement, Text, Type,
+    UnaryOp,
 };
 
 /// What the grammar recognises at a time.
@@ -114,7 +115,14 @@ impl Builder {
     }
 
     /// A declaration, with the parts that its kind may have.
-    pub fn decl(&mut self, kind: DeclKind, name: Name, axes: Vec<Binding>, options: Vec<DeclOption>, span: Span) -> Decl {
+    pub fn decl(
+        &mut self,
+        kind: DeclKind,
+        name: Name,
+        axes: Vec<Binding>,
+        options: Vec<DeclOption>,
+        span: Span,
+    ) -> Decl {
         let axes = axes.into_iter().map(|axis| self.axis(axis)).collect();
         let mut decl = Decl { name, axes, ty: None, from: None, init: None, reverse: None, span };
         for option in options {

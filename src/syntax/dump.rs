@@ -4,7 +4,9 @@
 
 use std::fmt::{self, Write};
 
-use super::ast::{Axis, BinaryOp, Binding, Decl, Equation, Expr, ExprKind, File, Item, Name, Output, Statement, Type, UnaryOp};
+use super::ast::{
+    Axis, BinaryOp, Binding, Decl, Equation, Expr, ExprKind, File, Item, Name, Output, Statement, Type, UnaryOp,
+};
 
 /// Prints a tree as S-expressions. Parentheses that the user wrote are `(paren e)`.
 pub fn dump_ast(file: &File) -> String {
@@ -20,7 +22,7 @@ fn dump_item(out: &mut String, item: &Item) -> fmt::Result {
     match item {
         Item::Function(function) => {
             write!(out, "(fn {} [", function.name.text)?;
-            separated(out, &function.params, |out, name| dump_name(out, name))?;
+            separated(out, &function.params, dump_name)?;
             out.write_str("] ")?;
             dump_expr(out, &function.body)?;
             out.write_str(")\n")

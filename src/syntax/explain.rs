@@ -28,10 +28,12 @@ impl Misfit<'_, '_> {
             let end = self.tokens.last().map_or(0, |lexeme| lexeme.span.end);
             let place = Span { start: end.saturating_sub(1), end };
             let start = self.tokens[self.start.min(self.tokens.len() - 1)].span;
-            return Some(
-                Diagnostic::error(Code::S103, place, format!("expected {expected}, found the end of the file"))
-                    .also(self.open_bracket().unwrap_or(start), "begins here"),
-            );
+            let diagnostic =
+                Diagnostic::error(Code::S103, place, format!("expected {expected}, found the end of the file"));
+            return Some(match self.open_bracket() {
+                Some(open) => diagnostic.also(open, "opened here"),
+                None => diagnostic.also(start, "begins here"),
+            });
         };
         if matches!(found.token, Token::Error | Token::BadNumber) {
             return None;
@@ -66,7 +68,17 @@ impl Misfit<'_, '_> {
         let mut covered: Vec<&str> = Vec::new();
         if has("integer") && has("\"(\"") {
             words.push("an expression".to_owned());
-            covered.extend(["name", "integer", "real", "imaginary", "bad_number", "\"(\"", "\"-\"", "\"not\"", "\"if\""]);
+            covered.extend([
+                "name",
+                "integer",
+                "real",
+                "imaginary",
+                "bad_number",
+                "\"(\"",
+                "\"-\"",
+                "\"not\"",
+                "\"if\"",
+            ]);
             covered.extend(["\"true\"", "\"false\"", "\"first\""]);
         } else {
             if has("name") {
@@ -88,7 +100,8 @@ impl Misfit<'_, '_> {
             }
         }
         // In the order in which a reader expects them.
-        let mut rest: Vec<&str> = self.expected.iter().map(String::as_str).filter(|token| !covered.contains(token)).collect();
+        let mut rest: Vec<&str> =
+            self.expected.iter().map(String::as_str).filter(|token| !covered.contains(token)).collect();
         rest.sort_by_key(|token| (!token.contains([']', ')', '=']), *token));
         words.extend(rest.iter().map(|token| format!("`{}`", token.trim_matches('"'))));
         if has("\"+\"") && !has("integer") {
@@ -114,9 +127,13 @@ impl Misfit<'_, '_> {
         let text = match found {
             Token::Arrow if has("\"=\"") && !has("\"+\"") => "what is named or declared takes its value with `=`",
             Token::Arrow => "`<-` is one token; a comparison with a negative number needs a space: `a < -b`",
-            Token::Equal if has("\"==\"") => "equality is written `==`",
+            Token::Equal if ["\"==\"", "\"then\"", "\"else\"", "\")\""].into_iter().any(has) => {
+                "equality is written `==`"
+            }
             Token::Star if before == Some(Token::Star) => "powers are written `^`",
-            Token::Equal if operand && before.is_some_and(|token| matches!(token, Token::Equal)) => "equality is written `==`",
+            Token::Equal if operand && before.is_some_and(|token| matches!(token, Token::Equal)) => {
+                "equality is written `==`"
+            }
             Token::Not if operand => "`not` binds loosely here; put it in parentheses with its operand",
             Token::If if operand => "put the `if` in parentheses",
             token if token.is_keyword() && has("name") && !token.starts_statement() && !token.starts_item() => {

@@ -19,8 +19,8 @@ use super::token::{Lexeme, Token};
 
 /// Parses the tokens of a file.
 pub fn parse_file(source: &str, tokens: Vec<Lexeme<'_>>) -> (File, Vec<Diagnostic>) {
-    let updates = update_starts(&tokens);
-    let mut parser = Parser { source, tokens, updates, position: 0, diagnostics: Vec::new() };
+    let begins = beginnings(&tokens);
+    let mut parser = Parser { source, tokens, begins, position: 0, diagnostics: Vec::new() };
     let mut file = File::default();
     while parser.position < parser.tokens.len() && !parser.full() {
         parser.item(&mut file);
@@ -28,9 +28,20 @@ pub fn parse_file(source: &str, tokens: Vec<Lexeme<'_>>) -> (File, Vec<Diagnosti
     (file, parser.diagnostics)
 }
 
-/// For each token whether `name <-` or `name[..] <-` starts there.
-pub fn update_starts(tokens: &[Lexeme<'_>]) -> Vec<bool> {
-    let mut starts = vec![false; tokens.len()];
+/// What a name begins, judged by what follows it.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Begins {
+    /// `name <-`, `name[..] <-`: a statement, wherever it stands.
+    Update,
+    /// `name =`, `name[..] =`: a part of a list, or an update that is written wrongly.
+    Definition,
+    /// Anything else.
+    Nothing,
+}
+
+/// What each token begins.
+pub fn beginnings(tokens: &[Lexeme<'_>]) -> Vec<Begins> {
+    let mut begins = vec![Begins::Nothing; tokens.len()];
     let mut open: Vec<usize> = Vec::new();
     // The bracket that the token in front closes.
     let mut closed: Option<usize> = None;
@@ -39,28 +50,25 @@ pub fn update_starts(tokens: &[Lexeme<'_>]) -> Vec<bool> {
         match lexeme.token {
             Token::OpenBracket | Token::OpenParen => open.push(position),
             Token::CloseBracket | Token::CloseParen => closes = open.pop(),
-            Token::Arrow => {
-                let name = match (closed, position) {
-                    (Some(bracket), _) if tokens[bracket].token == Token::OpenBracket => bracket,
-                    (_, position) => position,
-                };
-                if name > 0 && matches!(tokens[name - 1].token, Token::Name(_)) {
-                    starts[name - 1] = true;
+            Token::Arrow | Token::Equal => {
+                let behind = closed.filter(|&bracket| tokens[bracket].token == Token::OpenBracket).unwrap_or(position);
+                if behind > 0 && matches!(tokens[behind - 1].token, Token::Name(_)) {
+                    let update = lexeme.token == Token::Arrow;
+                    begins[behind - 1] = if update { Begins::Update } else { Begins::Definition };
                 }
-                open.clear();
             }
             token if token.starts_statement() || token.starts_item() => open.clear(),
             _ => {}
         }
         closed = closes;
     }
-    starts
+    begins
 }
 
 struct Parser<'s> {
     source: &'s str,
     tokens: Vec<Lexeme<'s>>,
-    updates: Vec<bool>,
+    begins: Vec<Begins>,
     position: usize,
     diagnostics: Vec<Diagnostic>,
 }
@@ -92,11 +100,17 @@ impl<'s> Parser<'s> {
     }
 
     /// Whether a statement starts at a token, seen from a piece in which `depth` brackets are open.
+    ///
+    /// True for each statement of a correct file but the first of a layer, and else only where no correct piece goes on.
     fn starts_statement(&self, position: usize, depth: usize) -> bool {
-        self.tokens[position].token.starts_statement()
-            || self.updates[position]
-                && (self.first_on_line(position)
-                    || depth == 0 && position.checked_sub(1).is_none_or(|before| ends_statement(self.tokens[before].token)))
+        let Lexeme { token, .. } = self.tokens[position];
+        let Token::Name(_) = token else { return token.starts_statement() };
+        let complete = position == 0 || ends_statement(self.tokens[position - 1].token);
+        match self.begins[position] {
+            Begins::Update => self.first_on_line(position) || depth == 0 && complete,
+            Begins::Definition => complete && self.first_on_line(position),
+            Begins::Nothing => self.meant(position).is_some() && self.first_on_line(position),
+        }
     }
 
     /// Where the piece that starts at a token ends.
@@ -145,15 +159,14 @@ impl<'s> Parser<'s> {
                     message = "a statement outside of a layer".to_owned();
                 }
                 let mut diagnostic = Diagnostic::error(Code::S102, self.tokens[start].span, message);
-                if let Token::Name(name) = token
-                    && matches!(self.token(start + 1), Some(Token::Name(_)))
-                    && let Some(meant) = misspelt_item(name)
-                {
+                if let Some(meant) = self.meant_item(start) {
                     diagnostic = diagnostic.help(format!("did you mean `{}`?", spelling(meant)));
                     self.tokens[start].token = meant;
                 } else {
                     self.position += 1;
-                    while self.token(self.position).is_some_and(|token| !token.starts_item()) {
+                    while self.token(self.position).is_some_and(|token| !token.starts_item())
+                        && !(self.meant_item(self.position).is_some() && self.first_on_line(self.position))
+                    {
                         self.position += 1;
                     }
                 }
@@ -161,6 +174,14 @@ impl<'s> Parser<'s> {
                     self.diagnostics.push(diagnostic);
                 }
             }
+        }
+    }
+
+    /// The keyword of an item that a name was meant to be.
+    fn meant_item(&self, position: usize) -> Option<Token<'static>> {
+        match (self.token(position), self.token(position + 1)) {
+            (Some(Token::Name(name)), Some(Token::Name(_))) => misspelt_item(name),
+            _ => None,
         }
     }
 
@@ -260,7 +281,8 @@ impl<'s> Parser<'s> {
 
     fn recover(&mut self, start: usize, end: usize, unexpected: &Unexpected) -> Option<Piece> {
         let at = start + unexpected.at;
-        if unexpected.at == 0 && !self.tokens[start].token.starts_statement() {
+        let token = self.tokens[start].token;
+        if !token.starts_item() && !token.starts_statement() && self.begins[start] != Begins::Update {
             if !self.mend(start) {
                 self.no_statement(start, end);
                 self.position = end;
@@ -270,7 +292,7 @@ impl<'s> Parser<'s> {
         // In front of the misfit the piece may be complete; then something else begins there.
         let mut builder = Builder::default();
         let front = parse_piece(&self.tokens[start..at], &mut builder).ok();
-        let begins = at < end && !self.tokens[start].token.starts_item() && (self.first_on_line(at) || self.meant(at).is_some());
+        let begins = at < end && !token.starts_item() && (self.first_on_line(at) || self.meant(at).is_some());
         if front.is_some() && begins {
             self.diagnostics.append(&mut builder.diagnostics);
             self.position = at;
@@ -284,9 +306,12 @@ impl<'s> Parser<'s> {
     /// The keyword that a name was meant to be, judged by what follows it.
     fn meant(&self, position: usize) -> Option<Token<'static>> {
         let Some(Token::Name(name)) = self.token(position) else { return None };
+        if !matches!(self.token(position + 1), Some(Token::Name(_) | Token::When)) {
+            return None;
+        }
         let meant = misspelt_statement(name)?;
         let follows = match self.token(position + 1)? {
-            Token::Name(_) => meant != Token::Reset,
+            Token::Name(_) => meant != Token::Reset && self.begins[position + 1] != Begins::Update,
             Token::When => meant == Token::Reset,
             _ => false,
         };

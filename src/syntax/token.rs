@@ -179,8 +179,8 @@ fn real(digits: &str) -> Result<f64, LexError> {
 
 /// The words that cannot be names.
 pub const KEYWORDS: &[&str] = &[
-    "layer", "fn", "param", "input", "state", "let", "output", "reset", "when", "if", "then", "else", "in", "and", "or",
-    "not", "true", "false", "complex", "index", "bool", "reverse", "from", "first",
+    "layer", "fn", "param", "input", "state", "let", "output", "reset", "when", "if", "then", "else", "in", "and",
+    "or", "not", "true", "false", "complex", "index", "bool", "reverse", "from", "first",
 ];
 
 impl Token<'_> {
@@ -336,9 +336,11 @@ fn describe(error: LexError, span: Span, text: &str) -> Diagnostic {
         LexError::Unknown => unknown(span, text),
         LexError::OpenString => Diagnostic::error(Code::S101, span, "a string without its closing quote")
             .help("a string ends on the line on which it starts"),
-        LexError::BarePoint => {
-            Diagnostic::error(Code::S101, span, format!("`{shown}` is no number: digits stand on both sides of the point"))
-        }
+        LexError::BarePoint => Diagnostic::error(
+            Code::S101,
+            span,
+            format!("`{shown}` is no number: digits stand on both sides of the point"),
+        ),
         LexError::NumberThenName => {
             Diagnostic::error(Code::S101, span, format!("`{shown}` is neither a number nor a name"))
         }
@@ -439,7 +441,10 @@ mod tests {
 
     #[test]
     fn numbers() {
-        assert_eq!(kinds("2 0.5 1e-5 1.5E+3"), [Token::Int(2), Token::Real(0.5), Token::Real(1e-5), Token::Real(1500.0)]);
+        assert_eq!(
+            kinds("2 0.5 1e-5 1.5E+3"),
+            [Token::Int(2), Token::Real(0.5), Token::Real(1e-5), Token::Real(1500.0)]
+        );
         assert_eq!(kinds("2i 2.5i 1e2i"), [Token::Imaginary(2.0), Token::Imaginary(2.5), Token::Imaginary(100.0)]);
         assert_eq!(kinds("9223372036854775807"), [Token::Int(i64::MAX)]);
         assert_eq!(codes("9223372036854775808"), [Code::S104]);
