@@ -248,8 +248,8 @@ fn large_inputs_end() {
     for unit in
         ["a+", "$", "é", "(", "a ", "h[d] <- ", "layer a {", "}", "let ", "stat x\n", "\"", "1.", "a\n", "a[b] <-\n"]
     {
-        survives(&unit.repeat((2 << 20) / unit.len()));
-        survives(&format!("layer a {{ let x = {}", unit.repeat((2 << 20) / unit.len())));
+        survives(&unit.repeat(100_000));
+        survives(&format!("layer a {{ let x = {}", unit.repeat(100_000)));
     }
     let line = format!("layer a {{ let x = {} ]", " ".repeat(10 << 20));
     assert!(!survives(&line).is_empty());
@@ -312,6 +312,8 @@ fn expressions() -> impl Strategy<Value = String> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn any_text_ends_in_a_tree(text in "\\PC*") {
         survives(&text);

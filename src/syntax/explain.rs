@@ -109,7 +109,8 @@ impl Misfit<'_, '_> {
         }
         if self.complete {
             words.truncate(4);
-            words.push("the next statement".to_owned());
+            let item = self.tokens[self.start].token.starts_item();
+            words.push(if item { "the next item" } else { "the next statement" }.to_owned());
         }
         match words.as_slice() {
             [] => "the end of the statement".to_owned(),
@@ -186,10 +187,10 @@ fn alias(name: &str) -> Option<&'static str> {
 /// The keyword that starts an item which a misspelt name most likely meant.
 pub fn misspelt_item(name: &str) -> Option<Token<'static>> {
     match name {
-        "def" | "func" | "function" | "fun" => return Some(Token::Fn),
-        _ => {}
+        "def" | "func" | "function" | "fun" => Some(Token::Fn),
+        "model" | "module" | "class" | "struct" | "cell" => Some(Token::Layer),
+        _ => nearest(&name.to_lowercase(), ["layer"]).map(|_| Token::Layer),
     }
-    nearest(&name.to_lowercase(), ["layer"]).map(|_| Token::Layer)
 }
 
 /// How a keyword is spelt.

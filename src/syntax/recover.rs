@@ -195,12 +195,16 @@ impl<'s> Parser<'s> {
         };
         let mut layer = Layer { name: head.name, dims: head.dims, statements: Vec::new(), span: head.span };
         let open = self.position;
-        match self.token(open) {
-            Some(Token::OpenBrace) => self.position += 1,
-            _ if self.diagnostics.len() > failed => {}
-            _ => self.misfit(start, &Unexpected { at: open - start, expected: vec!["\"{\"".to_owned()] }, false),
+        if self.token(open) == Some(Token::OpenBrace) {
+            self.position += 1;
+        } else if self.diagnostics.len() == failed {
+            self.misfit(start, &Unexpected { at: open - start, expected: vec!["\"{\"".to_owned()] }, false);
         }
-        self.body(start, &mut layer);
+        // Without a brace the statements may be there all the same.
+        let next = self.tokens.get(self.position);
+        if self.position > open || next.is_some_and(|next| !next.token.starts_item()) {
+            self.body(start, &mut layer);
+        }
         layer.span = self.span(start, self.position);
         (!layer.name.text.is_empty()).then_some(layer)
     }
