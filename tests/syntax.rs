@@ -122,7 +122,8 @@ fn formatted(source: &str) -> String {
 
 #[test]
 fn formatting_keeps_trees_and_comments() {
-    for path in programs("files/parse").into_iter().filter(|path| !path.ends_with("recovery.ssm")) {
+    let corpus = programs("files/parse").into_iter().filter(|path| !path.ends_with("recovery.ssm"));
+    for path in corpus.chain(programs("../examples")) {
         formatted(&read(&path));
     }
 }
