@@ -101,10 +101,10 @@ fn errors_are_reported_once_each() {
         .iter()
         .map(|found| {
             let start = found.primary.as_ref().map_or(0, |label| label.span.start);
-            source[..start as usize].lines().count()
+            source[..start as usize].matches('\n').count() + 1
         })
         .collect();
-    assert_eq!(lines, [3, 5, 6, 7, 8, 9, 11, 11, 12, 13, 15, 17, 20, 21]);
+    assert_eq!(lines, [3, 5, 7, 8, 8, 9, 11, 11, 12, 13, 15, 17, 20, 21]);
 }
 
 #[test]
@@ -149,10 +149,10 @@ fn formatted(source: &str) -> String {
 
 #[test]
 fn formatting_keeps_trees_and_comments() {
-    for path in programs("files/parse")
+    let corpus = programs("files/parse")
         .into_iter()
-        .filter(|path| !path.ends_with("recovery.ssm"))
-    {
+        .filter(|path| !path.ends_with("recovery.ssm"));
+    for path in corpus.chain(programs("../examples")) {
         formatted(&read(&path));
     }
 }
@@ -300,11 +300,8 @@ fn large_inputs_end() {
         "a\n",
         "a[b] <-\n",
     ] {
-        survives(&unit.repeat((2 << 20) / unit.len()));
-        survives(&format!(
-            "layer a {{ let x = {}",
-            unit.repeat((2 << 20) / unit.len())
-        ));
+        survives(&unit.repeat(100_000));
+        survives(&format!("layer a {{ let x = {}", unit.repeat(100_000)));
     }
     let line = format!("layer a {{ let x = {} ]", " ".repeat(10 << 20));
     assert!(!survives(&line).is_empty());
@@ -406,6 +403,8 @@ fn expressions() -> impl Strategy<Value = String> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn any_text_ends_in_a_tree(text in "\\PC*") {
         survives(&text);

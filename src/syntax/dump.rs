@@ -23,7 +23,7 @@ fn dump_item(out: &mut String, item: &Item) -> fmt::Result {
     match item {
         Item::Function(function) => {
             write!(out, "(fn {} [", function.name.text)?;
-            separated(out, &function.params, |out, name| dump_name(out, name))?;
+            separated(out, &function.params, dump_name)?;
             out.write_str("] ")?;
             dump_expr(out, &function.body)?;
             out.write_str(")\n")

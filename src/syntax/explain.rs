@@ -31,14 +31,15 @@ impl Misfit<'_, '_> {
                 end,
             };
             let start = self.tokens[self.start.min(self.tokens.len() - 1)].span;
-            return Some(
-                Diagnostic::error(
-                    Code::S103,
-                    place,
-                    format!("expected {expected}, found the end of the file"),
-                )
-                .also(self.open_bracket().unwrap_or(start), "begins here"),
+            let diagnostic = Diagnostic::error(
+                Code::S103,
+                place,
+                format!("expected {expected}, found the end of the file"),
             );
+            return Some(match self.open_bracket() {
+                Some(open) => diagnostic.also(open, "opened here"),
+                None => diagnostic.also(start, "begins here"),
+            });
         };
         if matches!(found.token, Token::Error | Token::BadNumber) {
             return None;
@@ -130,7 +131,15 @@ impl Misfit<'_, '_> {
         }
         if self.complete {
             words.truncate(4);
-            words.push("the next statement".to_owned());
+            let item = self.tokens[self.start].token.starts_item();
+            words.push(
+                if item {
+                    "the next item"
+                } else {
+                    "the next statement"
+                }
+                .to_owned(),
+            );
         }
         match words.as_slice() {
             [] => "the end of the statement".to_owned(),
@@ -152,7 +161,13 @@ impl Misfit<'_, '_> {
             Token::Arrow => {
                 "`<-` is one token; a comparison with a negative number needs a space: `a < -b`"
             }
-            Token::Equal if has("\"==\"") => "equality is written `==`",
+            Token::Equal
+                if ["\"==\"", "\"then\"", "\"else\"", "\")\""]
+                    .into_iter()
+                    .any(has) =>
+            {
+                "equality is written `==`"
+            }
             Token::Star if before == Some(Token::Star) => "powers are written `^`",
             Token::Equal
                 if operand && before.is_some_and(|token| matches!(token, Token::Equal)) =>
@@ -220,10 +235,10 @@ fn alias(name: &str) -> Option<&'static str> {
 /// The keyword that starts an item which a misspelt name most likely meant.
 pub fn misspelt_item(name: &str) -> Option<Token<'static>> {
     match name {
-        "def" | "func" | "function" | "fun" => return Some(Token::Fn),
-        _ => {}
+        "def" | "func" | "function" | "fun" => Some(Token::Fn),
+        "model" | "module" | "class" | "struct" | "cell" => Some(Token::Layer),
+        _ => nearest(&name.to_lowercase(), ["layer"]).map(|_| Token::Layer),
     }
-    nearest(&name.to_lowercase(), ["layer"]).map(|_| Token::Layer)
 }
 
 /// How a keyword is spelt.

@@ -11,7 +11,7 @@ use std::ops::Range;
 
 use crate::diag::{Diagnostic, Severity};
 
-use super::recover::update_starts;
+use super::recover::{Begins, beginnings};
 use super::token::{Lexeme, Token, lex};
 
 /// The width that lines are wrapped to.
@@ -45,6 +45,7 @@ pub fn format(source: &str) -> Result<String, Vec<Diagnostic>> {
         comments,
         next_comment: 0,
         behind: 0,
+        opened: false,
         out: String::new(),
     };
     formatter.out.reserve(source.len() + source.len() / 8);
@@ -60,7 +61,7 @@ pub fn format(source: &str) -> Result<String, Vec<Diagnostic>> {
 
 /// Cuts the tokens into what gets a line of its own.
 fn pieces(tokens: &[Lexeme<'_>]) -> Vec<Range<usize>> {
-    let updates = update_starts(tokens);
+    let begins = beginnings(tokens);
     let mut pieces = Vec::new();
     let mut start = 0;
     for position in 0..tokens.len() {
@@ -69,7 +70,7 @@ fn pieces(tokens: &[Lexeme<'_>]) -> Vec<Range<usize>> {
         let starts = token.starts_item()
             || token.starts_statement()
             || token == Token::CloseBrace
-            || updates[position];
+            || begins[position] == Begins::Update;
         if position > start && (starts || opened) {
             pieces.push(start..position);
             start = position;
@@ -88,6 +89,8 @@ struct Formatter<'a> {
     next_comment: usize,
     /// The offset behind what was written so far.
     behind: usize,
+    /// Whether only a comment was written behind the last opening brace.
+    opened: bool,
     out: String,
 }
 
@@ -129,6 +132,7 @@ impl Formatter<'_> {
                 indent + CONTINUATION,
             );
             self.behind = end;
+            self.opened = self.tokens[position].token == Token::OpenBrace;
             start = position + 1;
             if commented {
                 self.comments_inside(
@@ -191,10 +195,10 @@ impl Formatter<'_> {
             .filter(|byte| *byte == b'\n')
             .count()
             > 1;
-        let opened = self.source[..self.behind].ends_with('{') && self.out.ends_with('{');
-        if blank && !opened && !closes {
+        if blank && !self.opened && !closes {
             self.out.push('\n');
         }
+        self.opened = false;
         self.start_line(indent);
     }
 
@@ -308,14 +312,13 @@ fn gaps(tokens: &[Lexeme<'_>]) -> Vec<Gap> {
 
 fn spaced(previous: Token<'_>, token: Token<'_>) -> bool {
     use Token::*;
-    match (previous, token) {
+    !matches!(
+        (previous, token),
         (_, Comma | Colon | CloseParen | CloseBracket | Caret)
-        | (OpenParen | OpenBracket | Caret, _) => false,
-        (Name(_) | Index | CloseBracket | Fn, OpenParen) | (Name(_) | CloseParen, OpenBracket) => {
-            false
-        }
-        _ => true,
-    }
+            | (OpenParen | OpenBracket | Caret, _)
+            | (Name(_) | Index | CloseBracket, OpenParen)
+            | (Name(_) | CloseParen, OpenBracket)
+    )
 }
 
 /// How bad a break in front of `token` is, from the outermost separator to the innermost operator.
@@ -329,11 +332,11 @@ fn break_level(previous: Token<'_>, token: Token<'_>, space: bool) -> Option<u32
         (_, Less | LessEqual | Greater | GreaterEqual | DoubleEqual | NotEqual) => 4,
         (_, Plus | Minus) => 5,
         (_, Star | Slash | DoubleSlash | Percent) => 6,
-        (Equal | Arrow, _) => 8,
-        (OpenParen, _) => 12,
+        // Where there is nothing better.
         (_, OpenBrace) => return None,
-        _ if space && !previous.ends_operand() => 14,
-        _ if space => 13,
+        (Equal | Arrow, _) => 1000,
+        (OpenParen, _) => 2000,
+        _ if space => 3000,
         _ => return None,
     })
 }

@@ -19,11 +19,11 @@ use super::token::{Lexeme, Token};
 
 /// Parses the tokens of a file.
 pub fn parse_file(source: &str, tokens: Vec<Lexeme<'_>>) -> (File, Vec<Diagnostic>) {
-    let updates = update_starts(&tokens);
+    let begins = beginnings(&tokens);
     let mut parser = Parser {
         source,
         tokens,
-        updates,
+        begins,
         position: 0,
         diagnostics: Vec::new(),
     };
@@ -34,9 +34,20 @@ pub fn parse_file(source: &str, tokens: Vec<Lexeme<'_>>) -> (File, Vec<Diagnosti
     (file, parser.diagnostics)
 }
 
-/// For each token whether `name <-` or `name[..] <-` starts there.
-pub fn update_starts(tokens: &[Lexeme<'_>]) -> Vec<bool> {
-    let mut starts = vec![false; tokens.len()];
+/// What a name begins, judged by what follows it.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Begins {
+    /// `name <-`, `name[..] <-`: a statement, wherever it stands.
+    Update,
+    /// `name =`, `name[..] =`: a part of a list, or an update that is written wrongly.
+    Definition,
+    /// Anything else.
+    Nothing,
+}
+
+/// What each token begins.
+pub fn beginnings(tokens: &[Lexeme<'_>]) -> Vec<Begins> {
+    let mut begins = vec![Begins::Nothing; tokens.len()];
     let mut open: Vec<usize> = Vec::new();
     // The bracket that the token in front closes.
     let mut closed: Option<usize> = None;
@@ -45,28 +56,31 @@ pub fn update_starts(tokens: &[Lexeme<'_>]) -> Vec<bool> {
         match lexeme.token {
             Token::OpenBracket | Token::OpenParen => open.push(position),
             Token::CloseBracket | Token::CloseParen => closes = open.pop(),
-            Token::Arrow => {
-                let name = match (closed, position) {
-                    (Some(bracket), _) if tokens[bracket].token == Token::OpenBracket => bracket,
-                    (_, position) => position,
-                };
-                if name > 0 && matches!(tokens[name - 1].token, Token::Name(_)) {
-                    starts[name - 1] = true;
+            Token::Arrow | Token::Equal => {
+                let behind = closed
+                    .filter(|&bracket| tokens[bracket].token == Token::OpenBracket)
+                    .unwrap_or(position);
+                if behind > 0 && matches!(tokens[behind - 1].token, Token::Name(_)) {
+                    let update = lexeme.token == Token::Arrow;
+                    begins[behind - 1] = if update {
+                        Begins::Update
+                    } else {
+                        Begins::Definition
+                    };
                 }
-                open.clear();
             }
             token if token.starts_statement() || token.starts_item() => open.clear(),
             _ => {}
         }
         closed = closes;
     }
-    starts
+    begins
 }
 
 struct Parser<'s> {
     source: &'s str,
     tokens: Vec<Lexeme<'s>>,
-    updates: Vec<bool>,
+    begins: Vec<Begins>,
     position: usize,
     diagnostics: Vec<Diagnostic>,
 }
@@ -101,14 +115,19 @@ impl<'s> Parser<'s> {
     }
 
     /// Whether a statement starts at a token, seen from a piece in which `depth` brackets are open.
+    ///
+    /// True for each statement of a correct file but the first of a layer, and else only where no correct piece goes on.
     fn starts_statement(&self, position: usize, depth: usize) -> bool {
-        self.tokens[position].token.starts_statement()
-            || self.updates[position]
-                && (self.first_on_line(position)
-                    || depth == 0
-                        && position
-                            .checked_sub(1)
-                            .is_none_or(|before| ends_statement(self.tokens[before].token)))
+        let Lexeme { token, .. } = self.tokens[position];
+        let Token::Name(_) = token else {
+            return token.starts_statement();
+        };
+        let complete = position == 0 || ends_statement(self.tokens[position - 1].token);
+        match self.begins[position] {
+            Begins::Update => self.first_on_line(position) || depth == 0 && complete,
+            Begins::Definition => complete && self.first_on_line(position),
+            Begins::Nothing => self.meant(position).is_some() && self.first_on_line(position),
+        }
     }
 
     /// Where the piece that starts at a token ends.
@@ -161,10 +180,7 @@ impl<'s> Parser<'s> {
                 }
                 let mut diagnostic =
                     Diagnostic::error(Code::S102, self.tokens[start].span, message);
-                if let Token::Name(name) = token
-                    && matches!(self.token(start + 1), Some(Token::Name(_)))
-                    && let Some(meant) = misspelt_item(name)
-                {
+                if let Some(meant) = self.meant_item(start) {
                     diagnostic = diagnostic.help(format!("did you mean `{}`?", spelling(meant)));
                     self.tokens[start].token = meant;
                 } else {
@@ -172,6 +188,8 @@ impl<'s> Parser<'s> {
                     while self
                         .token(self.position)
                         .is_some_and(|token| !token.starts_item())
+                        && !(self.meant_item(self.position).is_some()
+                            && self.first_on_line(self.position))
                     {
                         self.position += 1;
                     }
@@ -180,6 +198,14 @@ impl<'s> Parser<'s> {
                     self.diagnostics.push(diagnostic);
                 }
             }
+        }
+    }
+
+    /// The keyword of an item that a name was meant to be.
+    fn meant_item(&self, position: usize) -> Option<Token<'static>> {
+        match (self.token(position), self.token(position + 1)) {
+            (Some(Token::Name(name)), Some(Token::Name(_))) => misspelt_item(name),
+            _ => None,
         }
     }
 
@@ -202,19 +228,23 @@ impl<'s> Parser<'s> {
             span: head.span,
         };
         let open = self.position;
-        match self.token(open) {
-            Some(Token::OpenBrace) => self.position += 1,
-            _ if self.diagnostics.len() > failed => {}
-            _ => self.misfit(
+        if self.token(open) == Some(Token::OpenBrace) {
+            self.position += 1;
+        } else if self.diagnostics.len() == failed {
+            self.misfit(
                 start,
                 &Unexpected {
                     at: open - start,
                     expected: vec!["\"{\"".to_owned()],
                 },
                 false,
-            ),
+            );
         }
-        self.body(start, &mut layer);
+        // Without a brace the statements may be there all the same.
+        let next = self.tokens.get(self.position);
+        if self.position > open || next.is_some_and(|next| !next.token.starts_item()) {
+            self.body(start, &mut layer);
+        }
         layer.span = self.span(start, self.position);
         (!layer.name.text.is_empty()).then_some(layer)
     }
@@ -319,7 +349,9 @@ impl<'s> Parser<'s> {
 
     fn recover(&mut self, start: usize, end: usize, unexpected: &Unexpected) -> Option<Piece> {
         let at = start + unexpected.at;
-        if unexpected.at == 0 && !self.tokens[start].token.starts_statement() {
+        let token = self.tokens[start].token;
+        if !token.starts_item() && !token.starts_statement() && self.begins[start] != Begins::Update
+        {
             if !self.mend(start) {
                 self.no_statement(start, end);
                 self.position = end;
@@ -330,7 +362,7 @@ impl<'s> Parser<'s> {
         let mut builder = Builder::default();
         let front = parse_piece(&self.tokens[start..at], &mut builder).ok();
         let begins = at < end
-            && !self.tokens[start].token.starts_item()
+            && !token.starts_item()
             && (self.first_on_line(at) || self.meant(at).is_some());
         if front.is_some() && begins {
             self.diagnostics.append(&mut builder.diagnostics);
@@ -347,9 +379,12 @@ impl<'s> Parser<'s> {
         let Some(Token::Name(name)) = self.token(position) else {
             return None;
         };
+        if !matches!(self.token(position + 1), Some(Token::Name(_) | Token::When)) {
+            return None;
+        }
         let meant = misspelt_statement(name)?;
         let follows = match self.token(position + 1)? {
-            Token::Name(_) => meant != Token::Reset,
+            Token::Name(_) => meant != Token::Reset && self.begins[position + 1] != Begins::Update,
             Token::When => meant == Token::Reset,
             _ => false,
         };
