@@ -167,7 +167,7 @@ impl Lowering<'_> {
     }
 
     fn lower_random(&mut self, name: &ast::Name, args: &[ast::Expr], span: Span) -> Option<Expr> {
-        let Context::Init { complex } = self.context else {
+        let Context::Init { complex, .. } = self.context else {
             let message = format!("`{}` is for initialisers only", name.text);
             let error = Diagnostic::error(Code::S215, span, message)
                 .help("give a parameter this initial value: `param p[N] = normal(0, 1)`");

@@ -181,8 +181,10 @@ impl Lowering<'_> {
             }
         }
         let body = decl.init.as_ref().and_then(|init| {
+            let all_params = matches!(self.layer.value(value).kind, ValueKind::State(_));
             self.context = Context::Init {
                 complex: ty == Type::Complex,
+                all_params,
             };
             let body = self.lower_expr(init);
             let body = body.and_then(|body| self.coerce_to(body, &ty, decl.name.span));

@@ -159,10 +159,10 @@ impl Lowering<'_> {
                 return None;
             }
         };
-        if self.context != Context::Step {
+        if let Context::Init { all_params, .. } = self.context {
             let declared = self.layer.value(value).span;
             let known = self.layer.params.iter().any(|p| p.value == value);
-            let earlier = declared.start < name.span.start;
+            let earlier = all_params || declared.start < name.span.start;
             if !known || !earlier {
                 let message = if known {
                     format!("`{}` is declared further down", name.text)
@@ -171,7 +171,7 @@ impl Lowering<'_> {
                 };
                 let error = Diagnostic::error(Code::S222, name.span, message)
                     .also(declared, "declared here")
-                    .label("only parameters that are declared before it may stand here");
+                    .label("an initialiser reads parameters only, a parameter's those that are declared before it");
                 self.report(error);
                 return None;
             }

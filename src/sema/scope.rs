@@ -47,8 +47,9 @@ pub(super) struct IndexFrame {
 pub(super) enum Context {
     /// The step.
     Step,
-    /// The initial value of a parameter or a state; whether it is complex.
-    Init { complex: bool },
+    /// The initial value of a parameter or a state: whether it is complex, and which parameters it may read: those
+    /// that are declared before it, for a parameter; all of them, for a state.
+    Init { complex: bool, all_params: bool },
 }
 
 /// A layer on its way to the IR.
