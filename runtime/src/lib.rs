@@ -3,6 +3,7 @@
 //! This crate knows no IR and no code generator: it holds tensors, cuts a run into sequences, and calls a kernel
 //! on each.
 
+pub mod scalar;
 pub mod tensor;
 
 pub use tensor::{Bound, Carry, Elements, Float, Sequences, Tensor};

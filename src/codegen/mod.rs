@@ -1,1 +1,3 @@
 //! Cranelift IR from a plan.
+
+pub mod math;
