@@ -8,7 +8,7 @@
 //! `m` falls out of adding a large constant; its exponent field lies in the low bits of that sum, so that one shift
 //! makes the bits of `s`.
 
-use super::coefficients::{EXP, LN_2, LOG2_E};
+use super::coefficients::{EXP, EXPM1, LN_2, LOG2_E};
 use super::lanes::Float;
 use super::log::log_pair;
 use super::pair::Pair;
@@ -60,8 +60,10 @@ impl<'e> Exponential<'e> {
 pub(super) fn exp_pair(x: Pair<'_>) -> Exponential<'_> {
     let Reduced { rest, scale } = reduce(x.high, 2.0, 0);
     let r = rest.high;
-    let curve = (r * r).fma(r.polynomial(&EXP, 0), rest.low + x.low);
-    Exponential { value: Pair::fast_sum(r.number(1.0), r).nudge(curve), scale }
+    let value = Pair::fast_sum(r.number(1.0), r).nudge(r * r * r.polynomial(&EXP, 0)).normal();
+    // exp(r + low) = exp(r) + exp(r)·low
+    let low = value.high.fma(rest.low + x.low, value.low);
+    Exponential { value: Pair::new(value.high, low), scale }
 }
 
 /// `exp(-x)` for `0 ≤ x`, clamped above at `bound`.
@@ -86,25 +88,31 @@ pub(super) fn exp(x: Float<'_>) -> Float<'_> {
     r.fma(r.fma(r.polynomial(&EXP, 0), one), one) * scale * scale
 }
 
-/// `exp(x) - 1` for `x` from some way below zero to overflow; exact where that is `x`.
-fn expm1_clamped(x: Float<'_>) -> Float<'_> {
-    // Half the result, so that the scale stays finite.
+/// Half of `exp(x) - 1` (which stays finite) for `x` from some way below zero to overflow.
+fn half_expm1(x: Float<'_>) -> Pair<'_> {
     let Reduced { rest, scale } = reduce(x, 1.0, -1);
     let r = rest.high;
-    let curve = (r * r).fma(r.polynomial(&EXP, 0), rest.low);
-    let half = scale.fma(curve, scale.fma(r, scale - x.number(0.5)));
-    x.abs().lt(x.power(x.either(-25, -54))).select(x, half + half)
+    let curve = (r * r).fma(r.polynomial(&EXPM1, 0), rest.low);
+    Pair::new(scale.fma(r, scale - x.number(0.5)), scale * curve)
+}
+
+/// `x` where `exp(x) - 1` rounds to it, else `value`.
+fn or_tiny<'e>(x: Float<'e>, value: Float<'e>) -> Float<'e> {
+    x.abs().lt(x.power(x.either(-25, -54))).select(x, value)
 }
 
 pub(super) fn expm1(x: Float<'_>) -> Float<'_> {
     let (_, high) = exp_range(x);
-    expm1_clamped(x.at_most(high).at_least(x.number(x.either(-20.0, -40.0))))
+    let half = half_expm1(x.at_most(high).at_least(x.number(x.either(-20.0, -40.0)))).round();
+    or_tiny(x, half + half)
 }
 
 pub(super) fn tanh(x: Float<'_>) -> Float<'_> {
+    // With g = (exp(2|x|) - 1)/2 it is g/(g + 1).
     let magnitude = x.abs().at_most(x.number(x.either(10.0, 20.0)));
-    let grown = expm1_clamped(magnitude + magnitude);
-    (grown / (grown + x.number(2.0))).flip(x.sign())
+    let grown = half_expm1(magnitude + magnitude).normal();
+    let below = Pair::sum(x.number(1.0), grown.high).nudge(grown.low);
+    or_tiny(x, grown.over(below).round().flip(x.sign()))
 }
 
 /// `1/(1 + exp(-x)) = value·scale·scale`, from `exp(-|x|)`: `1/(1 + e)` or `e/(1 + e)`.
@@ -136,7 +144,7 @@ pub(super) fn softplus(x: Float<'_>) -> Float<'_> {
     let bound = x.number(x.either(104.0, 746.0));
     let one = x.number(1.0);
     let e = exp_negative(x.abs(), bound);
-    let small = e.apply_pair(e.value.normal());
+    let small = e.apply_pair(e.value);
     let sum = Pair::fast_sum(one, small.high).nudge(small.low);
     let log = log_pair(sum.high, sum.low / sum.high, x.number(0.0));
     let total = Pair::sum(x.at_least(x.number(0.0)), log.high).nudge(log.low);

@@ -20,7 +20,7 @@ fn tail<'e>(t: Float<'e>, square: Pair<'e>) -> Exponential<'e> {
     let lowest = t.entry(&TAIL, 0);
     let high = z.fma(upper, lowest);
     let low = slack.fma(z.polynomial(&TAIL_SLOPE, 0), z.fma(upper, lowest - high));
-    let value = e.value.normal().times(y.times(Pair::new(high, low)));
+    let value = e.value.times(y.times(Pair::new(high, low)));
     Exponential { value, scale: e.scale }
 }
 

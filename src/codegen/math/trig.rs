@@ -23,9 +23,10 @@ fn quadrant(magnitude: Float<'_>) -> Quadrant<'_> {
     let shifted = x.fma(x.entry(&TWO_OVER_PI, 0), rounder);
     let turns = rounder - shifted;
     let near = turns.fma(x.entry(&HALF_PI, 0), x);
-    let middle = x.entry(&HALF_PI, 1);
-    let r = turns.fma(middle, near);
-    let low = turns.fma(x.entry(&HALF_PI, 2), turns.fma(middle, near - r));
+    let middle = Pair::product(turns, x.entry(&HALF_PI, 1));
+    let rest = Pair::sum(near, middle.high);
+    let r = rest.high;
+    let low = turns.fma(x.entry(&HALF_PI, 2), rest.low + middle.low);
 
     let z = r * r;
     let sine = r + (r * z).fma(z.polynomial(&SIN, 0), low);
