@@ -126,7 +126,7 @@ fn run<F: Real>(
                 .map(|raw| raw.tensor(&layer.value(p.value).ty))
         })
         .collect();
-    let bound = interp::bind::<F>(instance, given, 0).expect("the parameters fit");
+    let bound = ssmc::ir::bind::bind::<F>(instance, given, 0).expect("the parameters fit");
     let inputs: Vec<Tensor<F>> = layer
         .inputs
         .iter()
@@ -311,7 +311,7 @@ fn hippo() {
     assert!(diagnostics.is_empty(), "{diagnostics:?}");
     for n in [8, 64] {
         let instance = Instance::new(layers[0].clone(), vec![n]).unwrap();
-        let bound = interp::bind::<f64>(&instance, vec![None, None], 0).unwrap();
+        let bound = ssmc::ir::bind::bind::<f64>(&instance, vec![None, None], 0).unwrap();
         for (tensor, name) in bound.params.iter().zip(["A_legs", "Lambda"]) {
             let expected = archive.with_role("final", &format!("N{n}.{name}")).unwrap();
             let error = error(&flat(tensor), &expected.values);
