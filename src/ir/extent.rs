@@ -75,3 +75,26 @@ pub fn floor_mod(a: i64, b: i64) -> Option<i64> {
     let rest = a.checked_rem(b)?;
     Some(if rest != 0 && (rest < 0) != (b < 0) { rest + b } else { rest })
 }
+
+impl Extent {
+    /// The extent as the language writes it.
+    pub fn text(&self, dims: &[super::Dim]) -> String {
+        self.text_at(dims, 0)
+    }
+
+    fn text_at(&self, dims: &[super::Dim], outer: u8) -> String {
+        let (level, a, op, b) = match self {
+            Extent::Lit(n) => return n.to_string(),
+            Extent::Dim(d) => {
+                return dims.get(d.at()).map_or_else(|| format!("?{}", d.0), |dim| dim.name.clone());
+            }
+            Extent::Add(a, b) => (1, a, "+", b),
+            Extent::Sub(a, b) => (1, a, "-", b),
+            Extent::Mul(a, b) => (2, a, "*", b),
+            Extent::FloorDiv(a, b) => (2, a, "//", b),
+            Extent::Mod(a, b) => (2, a, "%", b),
+        };
+        let text = format!("{} {op} {}", a.text_at(dims, level), b.text_at(dims, level + 1));
+        if level < outer { format!("({text})") } else { text }
+    }
+}

@@ -6,7 +6,7 @@
 use crate::diag::Span;
 
 /// The deepest nesting of expressions that the parser accepts.
-pub const MAX_DEPTH: u32 = 200;
+pub const MAX_DEPTH: u32 = 256;
 
 /// A name with its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
