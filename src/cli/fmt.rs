@@ -26,7 +26,7 @@ pub fn execute(args: &FmtArgs) -> Verdict {
 /// Formats one file. What is wrong comes with the text that it is about.
 fn format_file(path: &Path, check: bool) -> Result<(), (Vec<Diagnostic>, String)> {
     let program = Program::load(path).map_err(|error| (vec![error], String::new()))?;
-    let formatted = match ssmc::syntax::fmt::format(&program.text) {
+    let formatted = match ssmc::syntax::format(&program.text) {
         Ok(formatted) => formatted,
         Err(diagnostics) => return Err((diagnostics, program.text)),
     };

@@ -7,12 +7,13 @@
 //! | --- | --- |
 //! | [`args`] | what may be written behind `ssmc` |
 //! | [`program`] | the text, and the layer that is meant |
-//! | [`tensors`] | files of tensors |
-//! | [`data`] | which tensor of which file is which value of the layer |
+//! | [`tensors`] | files of tensors; [`files`]: those of one option |
+//! | [`data`], [`setup`] | which tensor of which file is which value of the layer; [`layout`]: the leading axes |
 //! | [`engine`] | the plans behind one call |
 //! | [`check`], [`run`], [`step`], [`dump`], [`fmt`] | the commands |
-//! | [`expect`] | results against expected ones |
-//! | [`report`] | diagnostics on stderr |
+//! | [`results`], [`expect`] | what came out, and whether it should have |
+//! | [`json`] | tensors of one step as JSON |
+//! | [`report`], [`progress`] | what is said on stderr |
 
 mod args;
 mod check;
@@ -23,12 +24,15 @@ mod expect;
 mod files;
 mod fmt;
 mod json;
+mod kernel;
 mod layout;
 mod program;
 mod progress;
 mod report;
 mod results;
 mod run;
+mod setup;
+mod slices;
 mod step;
 mod tensors;
 

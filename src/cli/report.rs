@@ -2,7 +2,7 @@
 
 use std::io::{IsTerminal, Write};
 
-use ssmc::diag::{Code, Diagnostic, Severity, render};
+use ssmc::diag::{Code, Diagnostic, render};
 
 /// Prints diagnostics, errors and notes in the order given.
 ///
@@ -14,24 +14,12 @@ pub fn print(diagnostics: &[Diagnostic], path: &str, source: &str) {
         stderr.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let mut stderr = stderr.lock();
     for diagnostic in diagnostics {
-        let text = render::render(diagnostic, path, source);
-        let text = if colours { coloured(&text, diagnostic.severity) } else { text };
+        let text = if colours {
+            render::render_coloured(diagnostic, path, source)
+        } else {
+            render::render(diagnostic, path, source)
+        };
         let _ = writeln!(stderr, "{}", text.trim_end());
-    }
-}
-
-/// Marks the first line, which holds severity, code and message.
-fn coloured(text: &str, severity: Severity) -> String {
-    let colour = match severity {
-        Severity::Error => "\x1b[1;31m",
-        Severity::Note => "\x1b[1;34m",
-    };
-    let (head, rest) = text.split_once('\n').unwrap_or((text, ""));
-    match head.split_once(':') {
-        Some((kind, message)) => {
-            format!("{colour}{kind}\x1b[0m\x1b[1m:{message}\x1b[0m\n{rest}")
-        }
-        None => format!("{colour}{head}\x1b[0m\n{rest}"),
     }
 }
 
