@@ -25,7 +25,7 @@ use ssmc_runtime::{Elements, Float};
 use super::args::{Format, TensorFileArg};
 pub use decode::Kind;
 pub use dtype::Dtype;
-pub use write::{OutputFile, Written};
+pub use write::{OutputFile, Values, Written};
 
 /// What is wrong with a tensor; the place is added where it is known.
 #[derive(Debug)]
