@@ -25,7 +25,10 @@ fn programs() -> Vec<PathBuf> {
 }
 
 fn name(path: &Path) -> String {
-    path.file_name().expect("a file has a name").to_string_lossy().into_owned()
+    path.file_name()
+        .expect("a file has a name")
+        .to_string_lossy()
+        .into_owned()
 }
 
 #[test]
@@ -35,8 +38,17 @@ fn renderings() {
         let source = fs::read_to_string(&path).expect("the file can be read");
         let found = diagnose(&source);
         let code = name(&path)[..4].to_owned();
-        assert!(found.iter().any(|diagnostic| diagnostic.code.name() == code), "{} does not show {code}", path.display());
-        let text: Vec<String> = found.iter().map(|diagnostic| render(diagnostic, &name(&path), &source)).collect();
+        assert!(
+            found
+                .iter()
+                .any(|diagnostic| diagnostic.code.name() == code),
+            "{} does not show {code}",
+            path.display()
+        );
+        let text: Vec<String> = found
+            .iter()
+            .map(|diagnostic| render(diagnostic, &name(&path), &source))
+            .collect();
         let text = text.join("");
         let beside = path.with_extension("txt");
         if fs::read_to_string(&beside).is_ok_and(|expected| expected == text) {
@@ -48,13 +60,23 @@ fn renderings() {
             failed.push(format!("{}:\n{text}", beside.display()));
         }
     }
-    assert!(failed.is_empty(), "run with BLESS=1 to accept:\n{}", failed.join("\n"));
+    assert!(
+        failed.is_empty(),
+        "run with BLESS=1 to accept:\n{}",
+        failed.join("\n")
+    );
 }
 
 #[test]
 fn every_code_has_a_program() {
-    let shown: BTreeSet<String> = programs().iter().map(|path| name(path)[..4].to_owned()).collect();
-    let missing: Vec<&str> =
-        Code::ALL.iter().map(|code| code.name()).filter(|code| code.starts_with("S1") && !shown.contains(*code)).collect();
+    let shown: BTreeSet<String> = programs()
+        .iter()
+        .map(|path| name(path)[..4].to_owned())
+        .collect();
+    let missing: Vec<&str> = Code::ALL
+        .iter()
+        .map(|code| code.name())
+        .filter(|code| code.starts_with("S1") && !shown.contains(*code))
+        .collect();
     assert!(missing.is_empty(), "no program shows {missing:?}");
 }

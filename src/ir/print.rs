@@ -1,1 +1,5 @@
 //! To be written.
+/// x
+pub fn print(l: &super::Layer) -> String {
+    format!("{l:?}")
+}

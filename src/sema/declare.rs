@@ -3,7 +3,9 @@
 use super::functions::declared_twice;
 use super::scope::{Context, Frame, IndexFrame, Lowering, Named};
 use crate::diag::{Code, Diagnostic};
-use crate::ir::{Dim, DimId, Extent, Init, Param, Scalar, State, StateId, Type, ValueId, ValueKind};
+use crate::ir::{
+    Dim, DimId, Extent, Init, Param, Scalar, State, StateId, Type, ValueId, ValueKind,
+};
 use crate::syntax::ast;
 
 impl Lowering<'_> {
@@ -21,7 +23,11 @@ impl Lowering<'_> {
             }
             if self.declare(&dim.name, Named::Dim(id)) {
                 let name = dim.name.text.clone();
-                self.layer.dims.push(Dim { name, default, span: dim.name.span });
+                self.layer.dims.push(Dim {
+                    name,
+                    default,
+                    span: dim.name.span,
+                });
             }
         }
     }
@@ -33,8 +39,15 @@ impl Lowering<'_> {
                 ast::Statement::Param(decls) => {
                     for decl in decls {
                         let value = self.declare_value(decl, ValueKind::Param);
-                        let key = decl.from.as_ref().map_or(&decl.name.text, |from| &from.text);
-                        self.layer.params.push(Param { value, key: key.clone(), init: None });
+                        let key = decl
+                            .from
+                            .as_ref()
+                            .map_or(&decl.name.text, |from| &from.text);
+                        self.layer.params.push(Param {
+                            value,
+                            key: key.clone(),
+                            init: None,
+                        });
                     }
                 }
                 ast::Statement::Input(decls) => {
@@ -51,7 +64,13 @@ impl Lowering<'_> {
                         let reverse = decl.reverse.is_some();
                         self.has_reverse |= reverse;
                         let name = decl.name.text.clone();
-                        self.layer.states.push(State { name, value, next: value, init: None, reverse });
+                        self.layer.states.push(State {
+                            name,
+                            value,
+                            next: value,
+                            init: None,
+                            reverse,
+                        });
                     }
                 }
                 ast::Statement::Let(equation) => {
@@ -153,11 +172,20 @@ impl Lowering<'_> {
             indices.push(id);
             if let Some(name) = name {
                 let name = name.text.clone();
-                self.frames.push(Frame::Index(IndexFrame { name, id, fixed: true, alone: Vec::new() }));
+                self.frames.push(Frame::Index(IndexFrame {
+                    name,
+                    id,
+                    fixed: true,
+                    alone: Vec::new(),
+                }));
             }
         }
         let body = decl.init.as_ref().and_then(|init| {
-            self.context = Context::Init { complex: ty == Type::Complex };
+            let all_params = matches!(self.layer.value(value).kind, ValueKind::State(_));
+            self.context = Context::Init {
+                complex: ty == Type::Complex,
+                all_params,
+            };
             let body = self.lower_expr(init);
             let body = body.and_then(|body| self.coerce_to(body, &ty, decl.name.span));
             self.context = Context::Step;
@@ -165,7 +193,10 @@ impl Lowering<'_> {
         });
         self.frames.clear();
         self.settle();
-        Some(Init { indices, body: body? })
+        Some(Init {
+            indices,
+            body: body?,
+        })
     }
 
     /// Lowers an extent: an integer expression over dimensions.
@@ -179,11 +210,14 @@ impl Lowering<'_> {
                 Some((Named::Poisoned, _)) => None,
                 Some((_, span)) => {
                     let message = format!("`{name}` is no dimension");
-                    self.report(Diagnostic::error(Code::S216, e.span, message).also(span, "declared here"));
+                    self.report(
+                        Diagnostic::error(Code::S216, e.span, message).also(span, "declared here"),
+                    );
                     None
                 }
                 None => {
-                    let dims: Vec<String> = self.layer.dims.iter().map(|d| d.name.clone()).collect();
+                    let dims: Vec<String> =
+                        self.layer.dims.iter().map(|d| d.name.clone()).collect();
                     let message = format!("unknown dimension `{name}`");
                     let mut error = Diagnostic::error(Code::S201, e.span, message);
                     error = match crate::diag::nearest(name, dims.iter().map(String::as_str)) {
@@ -191,7 +225,11 @@ impl Lowering<'_> {
                         None => error.help(format!(
                             "declare it: `layer {}({})`",
                             self.layer.name,
-                            dims.iter().map(String::as_str).chain([name.as_str()]).collect::<Vec<_>>().join(", ")
+                            dims.iter()
+                                .map(String::as_str)
+                                .chain([name.as_str()])
+                                .collect::<Vec<_>>()
+                                .join(", ")
                         )),
                     };
                     self.report(error);

@@ -5,7 +5,9 @@ use std::rc::Rc;
 use super::scope::{Context, Frame, Lowering, Named};
 use super::settle::Goal;
 use crate::diag::{Code, Diagnostic, Span};
-use crate::ir::{BinaryOp, Expr, ExprKind, Extent, Function, Scalar, Type, UnaryOp, Value, ValueId};
+use crate::ir::{
+    BinaryOp, Expr, ExprKind, Extent, Function, Scalar, Type, UnaryOp, Value, ValueId,
+};
 use crate::syntax::ast;
 
 /// How deep an expression may be once functions are inlined.
@@ -53,7 +55,13 @@ impl Lowering<'_> {
     }
 
     fn lower_kind(&mut self, e: &ast::Expr) -> Option<Expr> {
-        let leaf = |kind, ty| Some(Expr { kind, ty, span: e.span });
+        let leaf = |kind, ty| {
+            Some(Expr {
+                kind,
+                ty,
+                span: e.span,
+            })
+        };
         match &e.kind {
             ast::ExprKind::Int(n) => leaf(ExprKind::Int(*n), Scalar::Int),
             ast::ExprKind::Real(x) => leaf(ExprKind::Real(*x), Scalar::Real),
@@ -70,9 +78,11 @@ impl Lowering<'_> {
             ast::ExprKind::Name(name) => self.lower_name(name, e.span),
             ast::ExprKind::Access { name, at } => self.lower_access(name, at, e.span),
             ast::ExprKind::Call { name, args } => self.lower_call(name, args, e.span),
-            ast::ExprKind::Binder { name, bindings, args } => {
-                self.lower_binder(name, bindings, args, e.span)
-            }
+            ast::ExprKind::Binder {
+                name,
+                bindings,
+                args,
+            } => self.lower_binder(name, bindings, args, e.span),
             ast::ExprKind::CallAccess { name, args, at } => {
                 self.lower_call_access(name, args, at, e.span)
             }
@@ -88,7 +98,11 @@ impl Lowering<'_> {
         if let Some(place) = self.find_index(name)
             && let Frame::Index(index) = &self.frames[place]
         {
-            return Some(Expr { kind: ExprKind::Index(index.id), ty: Scalar::Int, span });
+            return Some(Expr {
+                kind: ExprKind::Index(index.id),
+                ty: Scalar::Int,
+                span,
+            });
         }
         match self.find_argument(name) {
             Ok(Some(argument)) => {
@@ -106,11 +120,16 @@ impl Lowering<'_> {
             Err(()) => {}
         }
         match self.names.get(name).copied() {
-            Some((Named::Dim(dim), _)) => {
-                Some(Expr { kind: ExprKind::Dim(dim), ty: Scalar::Int, span })
-            }
+            Some((Named::Dim(dim), _)) => Some(Expr {
+                kind: ExprKind::Dim(dim),
+                ty: Scalar::Int,
+                span,
+            }),
             Some((named, _)) => {
-                let name = ast::Name { text: name.to_owned(), span };
+                let name = ast::Name {
+                    text: name.to_owned(),
+                    span,
+                };
                 let value = self.resolve(&name, named)?;
                 self.read(&name, value, &[], span)
             }
@@ -140,10 +159,10 @@ impl Lowering<'_> {
                 return None;
             }
         };
-        if self.context != Context::Step {
+        if let Context::Init { all_params, .. } = self.context {
             let declared = self.layer.value(value).span;
             let known = self.layer.params.iter().any(|p| p.value == value);
-            let earlier = declared.start < name.span.start;
+            let earlier = all_params || declared.start < name.span.start;
             if !known || !earlier {
                 let message = if known {
                     format!("`{}` is declared further down", name.text)
@@ -152,7 +171,7 @@ impl Lowering<'_> {
                 };
                 let error = Diagnostic::error(Code::S222, name.span, message)
                     .also(declared, "declared here")
-                    .label("only parameters that are declared before it may stand here");
+                    .label("an initialiser reads parameters only, a parameter's those that are declared before it");
                 self.report(error);
                 return None;
             }
@@ -169,7 +188,13 @@ impl Lowering<'_> {
     }
 
     /// Checks the number of indices of an access or of a left side.
-    pub(super) fn check_arity(&mut self, name: &str, span: Span, found: usize, value: &Value) -> bool {
+    pub(super) fn check_arity(
+        &mut self,
+        name: &str,
+        span: Span,
+        found: usize,
+        value: &Value,
+    ) -> bool {
         let axes = value.axes.len();
         if axes == found {
             return true;
@@ -185,15 +210,22 @@ impl Lowering<'_> {
             plural(found, "index", "indices")
         );
         let shape: Vec<String> = value.axes.iter().map(|extent| self.show(extent)).collect();
-        let shape = if shape.is_empty() { "a scalar".to_owned() } else { format!("`[{}]`", shape.join(", ")) };
+        let shape = if shape.is_empty() {
+            "a scalar".to_owned()
+        } else {
+            format!("`[{}]`", shape.join(", "))
+        };
         self.report(
-            Diagnostic::error(Code::S207, span, message).also(value.span, format!("this is {shape}")),
+            Diagnostic::error(Code::S207, span, message)
+                .also(value.span, format!("this is {shape}")),
         );
         false
     }
 
     fn lower_access(&mut self, name: &ast::Name, at: &[ast::Expr], span: Span) -> Option<Expr> {
-        if self.find_index(&name.text).is_some() || matches!(self.find_argument(&name.text), Ok(Some(_))) {
+        if self.find_index(&name.text).is_some()
+            || matches!(self.find_argument(&name.text), Ok(Some(_)))
+        {
             let message = format!("`{}` is a number, not a tensor", name.text);
             self.report(Diagnostic::error(Code::S207, name.span, message));
             return None;
@@ -208,7 +240,13 @@ impl Lowering<'_> {
         self.read(name, value, at, span)
     }
 
-    fn read(&mut self, name: &ast::Name, id: ValueId, at: &[ast::Expr], span: Span) -> Option<Expr> {
+    fn read(
+        &mut self,
+        name: &ast::Name,
+        id: ValueId,
+        at: &[ast::Expr],
+        span: Span,
+    ) -> Option<Expr> {
         let value = self.layer.value(id).clone();
         if !self.check_arity(&name.text, span, at.len(), &value) {
             return None;
@@ -218,7 +256,11 @@ impl Lowering<'_> {
             positions.push(self.lower_position(e, extent, &name.text, Some(value.span)));
         }
         let at = positions.into_iter().collect::<Option<Vec<_>>>()?;
-        Some(Expr { kind: ExprKind::Read { value: id, at }, ty: value.ty.scalar(), span })
+        Some(Expr {
+            kind: ExprKind::Read { value: id, at },
+            ty: value.ty.scalar(),
+            span,
+        })
     }
 
     /// Lowers what stands in brackets: an integer inside an axis.
@@ -250,7 +292,11 @@ impl Lowering<'_> {
             self.report(error);
             return None;
         }
-        let goal = Goal::Inside { extent: axis.clone(), tensor: tensor.to_owned(), declared };
+        let goal = Goal::Inside {
+            extent: axis.clone(),
+            tensor: tensor.to_owned(),
+            declared,
+        };
         self.expect(goal, &lowered);
         Some(lowered)
     }
@@ -262,7 +308,11 @@ impl Lowering<'_> {
             ast::UnaryOp::Not => (UnaryOp::Not, e.ty == Scalar::Bool),
         };
         if !fits {
-            let wanted = if op == UnaryOp::Not { Scalar::Bool } else { Scalar::Real };
+            let wanted = if op == UnaryOp::Not {
+                Scalar::Bool
+            } else {
+                Scalar::Real
+            };
             self.report_type(operand.span, describe(wanted), e.ty);
             return None;
         }
@@ -276,7 +326,13 @@ impl Lowering<'_> {
         Some(Expr { kind, ty, span })
     }
 
-    fn lower_binary(&mut self, op: ast::BinaryOp, a: &ast::Expr, b: &ast::Expr, span: Span) -> Option<Expr> {
+    fn lower_binary(
+        &mut self,
+        op: ast::BinaryOp,
+        a: &ast::Expr,
+        b: &ast::Expr,
+        span: Span,
+    ) -> Option<Expr> {
         let op = match op {
             ast::BinaryOp::Pow => return self.lower_power(a, b, span),
             ast::BinaryOp::Or => BinaryOp::Or,
@@ -334,16 +390,22 @@ impl Lowering<'_> {
             return None;
         }
         let (a, b, ty) = match op {
-            BinaryOp::Div if of == Scalar::Int => {
-                (self.widen(a, Scalar::Real), self.widen(b, Scalar::Real), Scalar::Real)
-            }
+            BinaryOp::Div if of == Scalar::Int => (
+                self.widen(a, Scalar::Real),
+                self.widen(b, Scalar::Real),
+                Scalar::Real,
+            ),
             _ if op.is_comparison() => (a, b, Scalar::Bool),
             _ => (a, b, of),
         };
         if matches!(op, BinaryOp::FloorDiv | BinaryOp::Mod) && ty == Scalar::Int {
             self.expect(Goal::Divisor, &b);
         }
-        Some(Expr { kind: ExprKind::Binary(op, Box::new(a), Box::new(b)), ty, span })
+        Some(Expr {
+            kind: ExprKind::Binary(op, Box::new(a), Box::new(b)),
+            ty,
+            span,
+        })
     }
 
     fn lower_power(&mut self, base: &ast::Expr, exponent: &ast::Expr, span: Span) -> Option<Expr> {
@@ -359,7 +421,11 @@ impl Lowering<'_> {
         {
             let ty = base.ty.max(Scalar::Real);
             let base = self.widen(base, ty);
-            return Some(Expr { kind: ExprKind::Powi(Box::new(base), n as i32), ty, span });
+            return Some(Expr {
+                kind: ExprKind::Powi(Box::new(base), n as i32),
+                ty,
+                span,
+            });
         }
         self.apply(Function::Pow, vec![base, exponent], span)
     }
@@ -369,7 +435,7 @@ impl Lowering<'_> {
         let place = condition.span;
         let condition = self.lower_expr(condition);
         let guard = condition.clone().map(Rc::new);
-        let mut branch = |this: &mut Self, e: &ast::Expr, holds: bool| {
+        let branch = |this: &mut Self, e: &ast::Expr, holds: bool| {
             if let Some(guard) = &guard {
                 this.guards.push((guard.clone(), holds));
             }
@@ -388,7 +454,11 @@ impl Lowering<'_> {
         }
         let (then, other) = self.join(then, other, span)?;
         let ty = then.ty;
-        Some(Expr { kind: ExprKind::If(Box::new([condition, then, other])), ty, span })
+        Some(Expr {
+            kind: ExprKind::If(Box::new([condition, then, other])),
+            ty,
+            span,
+        })
     }
 
     pub(super) fn report_type(&mut self, span: Span, wanted: &str, found: Scalar) {
@@ -405,11 +475,16 @@ impl Lowering<'_> {
     /// Brings two operands to one type.
     pub(super) fn join(&mut self, a: Expr, b: Expr, span: Span) -> Option<(Expr, Expr)> {
         if (a.ty == Scalar::Bool) != (b.ty == Scalar::Bool) {
-            let (truth, number) = if a.ty == Scalar::Bool { (&a, &b) } else { (&b, &a) };
-            let error = Diagnostic::error(Code::S209, span, "a truth value and a number do not mix")
-                .also(truth.span, "this is a truth value")
-                .also(number.span, format!("this is {}", describe(number.ty)))
-                .help("make a number of it: `if .. then 1 else 0`");
+            let (truth, number) = if a.ty == Scalar::Bool {
+                (&a, &b)
+            } else {
+                (&b, &a)
+            };
+            let error =
+                Diagnostic::error(Code::S209, span, "a truth value and a number do not mix")
+                    .also(truth.span, "this is a truth value")
+                    .also(number.span, format!("this is {}", describe(number.ty)))
+                    .help("make a number of it: `if .. then 1 else 0`");
             self.report(error);
             return None;
         }
@@ -423,13 +498,23 @@ impl Lowering<'_> {
         match (e.ty, to) {
             (from, to) if from == to => e,
             (Scalar::Int, Scalar::Real) => match e.kind {
-                ExprKind::Int(n) => Expr { kind: ExprKind::Real(n as f64), ty: to, span },
-                _ => Expr { kind: ExprKind::Widen(Box::new(e)), ty: to, span },
+                ExprKind::Int(n) => Expr {
+                    kind: ExprKind::Real(n as f64),
+                    ty: to,
+                    span,
+                },
+                _ => Expr {
+                    kind: ExprKind::Widen(Box::new(e)),
+                    ty: to,
+                    span,
+                },
             },
             (Scalar::Int, Scalar::Complex) => self.widen(self.widen(e, Scalar::Real), to),
-            (Scalar::Real, Scalar::Complex) => {
-                Expr { kind: ExprKind::Widen(Box::new(e)), ty: to, span }
-            }
+            (Scalar::Real, Scalar::Complex) => Expr {
+                kind: ExprKind::Widen(Box::new(e)),
+                ty: to,
+                span,
+            },
             (from, to) => unreachable!("{from:?} does not widen to {to:?}"),
         }
     }

@@ -8,13 +8,31 @@ use crate::syntax::ast;
 
 /// Binders that reduce or normalise.
 pub(super) const BINDERS: &[&str] = &[
-    "sum", "prod", "max", "min", "mean", "argmax", "argmin_index", "logsumexp", "softmax", "layernorm",
-    "rmsnorm", "norm",
+    "sum",
+    "prod",
+    "max",
+    "min",
+    "mean",
+    "argmax",
+    "argmin_index",
+    "logsumexp",
+    "softmax",
+    "layernorm",
+    "rmsnorm",
+    "norm",
 ];
 
 /// Functions that are no [`Function`]: delays, initialisers, and what derives a step.
-pub(super) const SPECIAL: &[&str] =
-    &["past", "normal", "uniform", "hippo_legs", "hippo_n", "diagonal", "argmin", "solve"];
+pub(super) const SPECIAL: &[&str] = &[
+    "past",
+    "normal",
+    "uniform",
+    "hippo_legs",
+    "hippo_n",
+    "diagonal",
+    "argmin",
+    "solve",
+];
 
 /// The functions of a file by name.
 pub(super) struct Functions<'a> {
@@ -25,7 +43,9 @@ impl<'a> Functions<'a> {
     pub(super) fn of(file: &'a ast::File, diagnostics: &mut Vec<Diagnostic>) -> Self {
         let mut by_name: HashMap<&str, &ast::Function> = HashMap::new();
         for item in &file.items {
-            let ast::Item::Function(function) = item else { continue };
+            let ast::Item::Function(function) = item else {
+                continue;
+            };
             if let Some(other) = by_name.get(function.name.text.as_str()) {
                 diagnostics.push(declared_twice(&function.name, other.name.span));
             } else {
@@ -49,7 +69,10 @@ impl<'a> Functions<'a> {
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         let built_in = Function::NAMES.iter().map(|(_, name, _)| *name);
         let own = self.by_name.keys().copied();
-        built_in.chain(own).chain(BINDERS.iter().copied()).chain(SPECIAL.iter().copied())
+        built_in
+            .chain(own)
+            .chain(BINDERS.iter().copied())
+            .chain(SPECIAL.iter().copied())
     }
 
     fn check(&self, function: &'a ast::Function, diagnostics: &mut Vec<Diagnostic>) {
@@ -62,10 +85,10 @@ impl<'a> Functions<'a> {
         self.check_names(&function.body, &mut bound, diagnostics);
         if let Some(span) = self.path_to(function, &function.body, &mut Vec::new()) {
             let message = format!("`{}` calls itself", function.name.text);
-            diagnostics.push(
-                Diagnostic::error(Code::S213, span, message)
-                    .also(function.name.span, "functions are inlined, so none may call itself"),
-            );
+            diagnostics.push(Diagnostic::error(Code::S213, span, message).also(
+                function.name.span,
+                "functions are inlined, so none may call itself",
+            ));
         }
     }
 
@@ -80,8 +103,12 @@ impl<'a> Functions<'a> {
                 out.push(d);
             }
             ast::ExprKind::Access { name, .. } => out.push(
-                Diagnostic::error(Code::S207, name.span, format!("`{}` is no tensor here", name.text))
-                    .label("a function takes and gives scalars"),
+                Diagnostic::error(
+                    Code::S207,
+                    name.span,
+                    format!("`{}` is no tensor here", name.text),
+                )
+                .label("a function takes and gives scalars"),
             ),
             ast::ExprKind::Binder { bindings, args, .. } => {
                 let before = bound.len();
@@ -128,13 +155,19 @@ impl<'a> Functions<'a> {
                 }
             }
         }
-        operands(e).into_iter().find_map(|operand| self.path_to(target, operand, visited))
+        operands(e)
+            .into_iter()
+            .find_map(|operand| self.path_to(target, operand, visited))
     }
 }
 
 pub(super) fn declared_twice(name: &ast::Name, first: Span) -> Diagnostic {
-    Diagnostic::error(Code::S202, name.span, format!("`{}` is declared twice", name.text))
-        .also(first, "first declared here")
+    Diagnostic::error(
+        Code::S202,
+        name.span,
+        format!("`{}` is declared twice", name.text),
+    )
+    .also(first, "first declared here")
 }
 
 /// The direct operands of a syntax node.
@@ -149,9 +182,11 @@ pub(super) fn operands(e: &ast::Expr) -> Vec<&ast::Expr> {
         | ast::ExprKind::Error => Vec::new(),
         ast::ExprKind::Access { at, .. } => at.iter().collect(),
         ast::ExprKind::Call { args, .. } => args.iter().collect(),
-        ast::ExprKind::Binder { bindings, args, .. } => {
-            bindings.iter().filter_map(|b| b.extent.as_ref()).chain(args).collect()
-        }
+        ast::ExprKind::Binder { bindings, args, .. } => bindings
+            .iter()
+            .filter_map(|b| b.extent.as_ref())
+            .chain(args)
+            .collect(),
         ast::ExprKind::CallAccess { args, at, .. } => args.iter().chain(at).collect(),
         ast::ExprKind::Unary(_, e) | ast::ExprKind::Paren(e) => vec![e],
         ast::ExprKind::Binary(_, a, b) => vec![a, b],

@@ -42,7 +42,11 @@ impl Lowering<'_> {
     }
 
     fn enter(&mut self, name: &ast::Name, defined: Option<ValueId>) {
-        if self.names.get(&name.text).is_some_and(|(_, span)| *span != name.span) {
+        if self
+            .names
+            .get(&name.text)
+            .is_some_and(|(_, span)| *span != name.span)
+        {
             return; // declared twice, which has been said
         }
         let named = defined.map_or(Named::Poisoned, |value| Named::Definition(Some(value)));
@@ -50,7 +54,12 @@ impl Lowering<'_> {
     }
 
     /// Lowers the sides of an equation; `axes` are the extents of the left side where they are known.
-    fn lower_sides(&mut self, equation: &ast::Equation, axes: Option<&[Extent]>, ty: Option<&Type>) -> Option<Sides> {
+    fn lower_sides(
+        &mut self,
+        equation: &ast::Equation,
+        axes: Option<&[Extent]>,
+        ty: Option<&Type>,
+    ) -> Option<Sides> {
         let Some(indices) = self.bind(&equation.indices, axes) else {
             self.frames.clear();
             return None;
@@ -72,7 +81,10 @@ impl Lowering<'_> {
             self.pending.clear();
             self.lifted.clear();
         }
-        decided.then_some(Sides { indices, body: body? })
+        decided.then_some(Sides {
+            indices,
+            body: body?,
+        })
     }
 
     fn lower_definition(&mut self, equation: &ast::Equation, kind: ValueKind) -> Option<ValueId> {
@@ -95,7 +107,10 @@ impl Lowering<'_> {
         body: Expr,
         span: Span,
     ) -> ValueId {
-        let axes = indices.iter().map(|i| self.layer.index(*i).extent.clone()).collect();
+        let axes = indices
+            .iter()
+            .map(|i| self.layer.index(*i).extent.clone())
+            .collect();
         let ty = match body.ty {
             Scalar::Bool => Type::Bool,
             Scalar::Int => Type::Int,
@@ -107,7 +122,12 @@ impl Lowering<'_> {
         let value = self.add_value(name, kind, axes, ty, span);
         self.stateful[value.at()] = stateful;
         self.from_index[value.at()] = from_index;
-        self.layer.equations.push(Equation { value, indices, body, span });
+        self.layer.equations.push(Equation {
+            value,
+            indices,
+            body,
+            span,
+        });
         value
     }
 
@@ -119,7 +139,10 @@ impl Lowering<'_> {
                 found |= matches!(self.layer.value(*value).ty, Type::Index(_));
                 found |= self.from_index[value.at()];
             }
-            ExprKind::Reduce { op: ir::ReduceOp::ArgMax | ir::ReduceOp::ArgMin, .. } => found = true,
+            ExprKind::Reduce {
+                op: ir::ReduceOp::ArgMax | ir::ReduceOp::ArgMin,
+                ..
+            } => found = true,
             _ => {}
         });
         found && body.ty == Scalar::Int
@@ -134,11 +157,15 @@ impl Lowering<'_> {
                 let message = format!("`{}` is no state", name.text);
                 let error = Diagnostic::error(Code::S211, name.span, message)
                     .also(span, "declared here")
-                    .help(format!("define a value of this step with `let {} = ..`", name.text));
+                    .help(format!(
+                        "define a value of this step with `let {} = ..`",
+                        name.text
+                    ));
                 return self.report(error);
             }
             None => {
-                let states: Vec<String> = self.layer.states.iter().map(|s| s.name.clone()).collect();
+                let states: Vec<String> =
+                    self.layer.states.iter().map(|s| s.name.clone()).collect();
                 let message = format!("unknown state `{}`", name.text);
                 let mut error = Diagnostic::error(Code::S201, name.span, message);
                 error = match crate::diag::nearest(&name.text, states.iter().map(String::as_str)) {
@@ -148,7 +175,10 @@ impl Lowering<'_> {
                 return self.report(error);
             }
         };
-        let declared = self.layer.value(self.layer.states[state.at()].value).clone();
+        let declared = self
+            .layer
+            .value(self.layer.states[state.at()].value)
+            .clone();
         // Whatever goes wrong below, the state counts as updated: one error is enough.
         let version = self.versions[state.at()];
         if !self.check_arity(&name.text, name.span, equation.indices.len(), &declared) {
@@ -166,9 +196,20 @@ impl Lowering<'_> {
                 return;
             }
         }
-        let next = self.add_value(&name.text, ValueKind::Next(state), declared.axes, declared.ty, name.span);
+        let next = self.add_value(
+            &name.text,
+            ValueKind::Next(state),
+            declared.axes,
+            declared.ty,
+            name.span,
+        );
         debug_assert_ne!(next, version);
-        self.layer.equations.push(Equation { value: next, indices, body, span: equation.span });
+        self.layer.equations.push(Equation {
+            value: next,
+            indices,
+            body,
+            span: equation.span,
+        });
         self.versions[state.at()] = next;
         self.layer.states[state.at()].next = next;
     }
@@ -187,10 +228,15 @@ impl Lowering<'_> {
             if let Some(first) = self.layer.outputs.iter().find(|o| o.name == name.text) {
                 let first = self.layer.value(first.value).span;
                 let message = format!("`{}` is returned twice", name.text);
-                self.report(Diagnostic::error(Code::S202, name.span, message).also(first, "first here"));
+                self.report(
+                    Diagnostic::error(Code::S202, name.span, message).also(first, "first here"),
+                );
                 continue;
             }
-            self.layer.outputs.push(Output { name: name.text.clone(), value });
+            self.layer.outputs.push(Output {
+                name: name.text.clone(),
+                value,
+            });
         }
     }
 
@@ -229,17 +275,35 @@ impl Lowering<'_> {
             .enumerate()
             .map(|(axis, extent)| self.add_index(&format!("i{axis}"), extent.clone(), name.span))
             .collect();
-        let at = indices.iter().map(|i| Expr { kind: ExprKind::Index(*i), ty: Scalar::Int, span: name.span });
-        let read = ExprKind::Read { value, at: at.collect() };
-        let body = self.widen(Expr { kind: read, ty: Scalar::Int, span: name.span }, Scalar::Real);
+        let at = indices.iter().map(|i| Expr {
+            kind: ExprKind::Index(*i),
+            ty: Scalar::Int,
+            span: name.span,
+        });
+        let read = ExprKind::Read {
+            value,
+            at: at.collect(),
+        };
+        let body = self.widen(
+            Expr {
+                kind: read,
+                ty: Scalar::Int,
+                span: name.span,
+            },
+            Scalar::Real,
+        );
         self.define(&name.text, ValueKind::Output, indices, body, name.span)
     }
 
     fn lower_resets(&mut self, statements: &[ast::Statement]) {
         let mut condition: Option<Expr> = None;
         for statement in statements {
-            let ast::Statement::Reset { condition: e, span } = statement else { continue };
-            let Some(lowered) = self.lower_expr(e) else { continue };
+            let ast::Statement::Reset { condition: e, span } = statement else {
+                continue;
+            };
+            let Some(lowered) = self.lower_expr(e) else {
+                continue;
+            };
             self.settle();
             if lowered.ty != Scalar::Bool {
                 let error = Diagnostic::error(Code::S209, e.span, "expected a condition")
@@ -248,8 +312,9 @@ impl Lowering<'_> {
                 continue;
             }
             if let Some(place) = self.state_in(&lowered) {
-                let error = Diagnostic::error(Code::S214, *span, "a reset may not depend on a state")
-                    .also(place, "this depends on a state");
+                let error =
+                    Diagnostic::error(Code::S214, *span, "a reset may not depend on a state")
+                        .also(place, "this depends on a state");
                 self.report(error);
                 continue;
             }
@@ -265,7 +330,8 @@ impl Lowering<'_> {
         self.frames.clear();
         if let Some(condition) = condition {
             let span = condition.span;
-            self.layer.reset = Some(self.define("reset", ValueKind::Let, Vec::new(), condition, span));
+            self.layer.reset =
+                Some(self.define("reset", ValueKind::Let, Vec::new(), condition, span));
         }
     }
 
@@ -287,8 +353,11 @@ impl Lowering<'_> {
             let poisoned = matches!(self.names.get(&state.name), Some((Named::Poisoned, _)));
             if state.next == state.value && !poisoned && self.diagnostics.is_empty() {
                 let value = self.layer.value(state.value);
-                let axes: Vec<String> =
-                    value.axes.iter().map(|e| self.show(e).to_lowercase()).collect();
+                let axes: Vec<String> = value
+                    .axes
+                    .iter()
+                    .map(|e| self.show(e).to_lowercase())
+                    .collect();
                 let left = if axes.is_empty() {
                     state.name.clone()
                 } else {
@@ -300,8 +369,14 @@ impl Lowering<'_> {
                 self.report(error);
             }
         }
-        if self.layer.states.is_empty() && self.layer.outputs.is_empty() && self.diagnostics.is_empty() {
-            let message = format!("layer `{}` has neither an output nor a state", source.name.text);
+        if self.layer.states.is_empty()
+            && self.layer.outputs.is_empty()
+            && self.diagnostics.is_empty()
+        {
+            let message = format!(
+                "layer `{}` has neither an output nor a state",
+                source.name.text
+            );
             self.report(Diagnostic::error(Code::S220, source.name.span, message));
         }
         if self.diagnostics.is_empty()
@@ -313,14 +388,21 @@ impl Lowering<'_> {
                 "`{}` runs forward and `{}` in reverse, and each depends on the other",
                 forward.name, reverse.name
             );
-            let error = Diagnostic::error(Code::S217, self.layer.value(reverse.value).span, message)
-                .label("runs from the last step to the first")
-                .also(self.layer.value(forward.value).span, "runs from the first step to the last");
+            let error =
+                Diagnostic::error(Code::S217, self.layer.value(reverse.value).span, message)
+                    .label("runs from the last step to the first")
+                    .also(
+                        self.layer.value(forward.value).span,
+                        "runs from the first step to the last",
+                    );
             self.report(error);
         }
         let whole = self.diagnostics.is_empty();
         if whole && let Err(error) = ir::verify::verify(&self.layer) {
-            panic!("sema made a layer that does not verify: {error}\n{}", ir::print::print(&self.layer));
+            panic!(
+                "sema made a layer that does not verify: {error}\n{}",
+                ir::print::print(&self.layer)
+            );
         }
         (whole.then_some(self.layer), self.diagnostics)
     }

@@ -35,12 +35,18 @@ pub fn lower(file: &ast::File) -> (Vec<ir::Layer>, Vec<Diagnostic>) {
     let mut layers: Vec<ir::Layer> = Vec::new();
     let mut seen: Vec<&ast::Name> = Vec::new();
     for item in &file.items {
-        let ast::Item::Layer(layer) = item else { continue };
+        let ast::Item::Layer(layer) = item else {
+            continue;
+        };
         if let Some(other) = seen.iter().find(|name| name.text == layer.name.text) {
             diagnostics.push(functions::declared_twice(&layer.name, other.span));
         }
         seen.push(&layer.name);
-        if layer.statements.iter().any(|s| matches!(s, ast::Statement::Error(_))) {
+        if layer
+            .statements
+            .iter()
+            .any(|s| matches!(s, ast::Statement::Error(_)))
+        {
             continue;
         }
         let (lowered, found) = layer::lower(layer, &functions);

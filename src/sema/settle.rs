@@ -18,7 +18,11 @@ pub(super) struct Pending {
 /// What is to be shown of an integer.
 pub(super) enum Goal {
     /// It lies in `[0, extent)`: a position in an axis of this tensor.
-    Inside { extent: Extent, tensor: String, declared: Option<Span> },
+    Inside {
+        extent: Extent,
+        tensor: String,
+        declared: Option<Span>,
+    },
     /// It is not negative: a number of steps.
     Steps,
     /// It is not zero: a divisor.
@@ -28,7 +32,11 @@ pub(super) enum Goal {
 impl Lowering<'_> {
     pub(super) fn expect(&mut self, goal: Goal, expr: &Expr) {
         let guards = self.guards.clone();
-        self.pending.push(Pending { goal, expr: expr.clone(), guards });
+        self.pending.push(Pending {
+            goal,
+            expr: expr.clone(),
+            guards,
+        });
     }
 
     /// Gives lifted values their axes, and shows what is to be shown.
@@ -54,7 +62,11 @@ impl Lowering<'_> {
         let value = prover.integer(&expr);
         let one = Poly::constant(1);
         let (found, error) = match &goal {
-            Goal::Inside { extent, tensor, declared } => {
+            Goal::Inside {
+                extent,
+                tensor,
+                declared,
+            } => {
                 let size = prover.extent(extent);
                 let low = prover.shows(&value, &facts);
                 let high = prover.shows(&size.minus(&one).minus(&value), &facts);
@@ -71,7 +83,8 @@ impl Lowering<'_> {
                 if let Some(declared) = declared {
                     error = error.also(*declared, format!("`{size}` elements along this axis"));
                 }
-                let way = "guard it with an `if` on the index, as in `if i == 0 then u else h[i - 1]`";
+                let way =
+                    "guard it with an `if` on the index, as in `if i == 0 then u else h[i - 1]`";
                 ([low, high], error.help(way))
             }
             Goal::Steps => {
@@ -86,9 +99,10 @@ impl Lowering<'_> {
                     Ok(_) => above,
                     Err(_) => prover.shows(&Poly::constant(-1).minus(&value), &facts),
                 };
-                let error = Diagnostic::error(Code::S219, expr.span, "an integer divisor may be zero")
-                    .label("not shown to be positive")
-                    .help("divide reals: `real(a) // real(b)`");
+                let error =
+                    Diagnostic::error(Code::S219, expr.span, "an integer divisor may be zero")
+                        .label("not shown to be positive")
+                        .help("divide reals: `real(a) // real(b)`");
                 ([shown, Ok(None)], error)
             }
         };
@@ -97,12 +111,17 @@ impl Lowering<'_> {
             match shown {
                 Ok(None) => {}
                 Ok(Some(divides)) => {
-                    let known = self.layer.requirements.iter().any(|r| {
-                        r.divisor == divides.divisor && r.dividend == divides.dividend
-                    });
+                    let known =
+                        self.layer.requirements.iter().any(|r| {
+                            r.divisor == divides.divisor && r.dividend == divides.dividend
+                        });
                     if !known {
                         let (divisor, dividend) = (divides.divisor, divides.dividend);
-                        self.layer.requirements.push(Requirement { divisor, dividend, span: expr.span });
+                        self.layer.requirements.push(Requirement {
+                            divisor,
+                            dividend,
+                            span: expr.span,
+                        });
                     }
                 }
                 Err(_) => failed = true,
@@ -114,11 +133,20 @@ impl Lowering<'_> {
     }
 
     /// Shows that an integer that becomes a value of an index type is in its range.
-    pub(super) fn check_range(&mut self, body: &Expr, extent: &Extent, at: Span, declared: Span) -> bool {
+    pub(super) fn check_range(
+        &mut self,
+        body: &Expr,
+        extent: &Extent,
+        at: Span,
+        declared: Span,
+    ) -> bool {
         let mut prover = Prover::new(&self.layer);
         let facts = facts(&mut prover, body, &[]);
         let value = prover.integer(body);
-        let above = prover.extent(extent).minus(&Poly::constant(1)).minus(&value);
+        let above = prover
+            .extent(extent)
+            .minus(&Poly::constant(1))
+            .minus(&value);
         let shown = prover.shows(&value, &facts).is_ok() && prover.shows(&above, &facts).is_ok();
         if !shown {
             let size = extent.text(&self.layer.dims);

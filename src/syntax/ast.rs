@@ -1,7 +1,7 @@
 //! The syntax tree: what the user wrote, with the place of everything.
 //!
 //! Invariants: every node has a span into the source; names are not resolved; no expression is deeper than
-//! [`MAX_DEPTH`]; [`Expr::Error`] and [`Statement::Error`] stand where the parser reported a diagnostic.
+//! [`MAX_DEPTH`]; [`ExprKind::Error`] and [`Statement::Error`] stand where the parser reported a diagnostic.
 
 use crate::diag::Span;
 

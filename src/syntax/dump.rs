@@ -4,7 +4,10 @@
 
 use std::fmt::{self, Write};
 
-use super::ast::{Axis, BinaryOp, Binding, Decl, Equation, Expr, ExprKind, File, Item, Name, Output, Statement, Type, UnaryOp};
+use super::ast::{
+    Axis, BinaryOp, Binding, Decl, Equation, Expr, ExprKind, File, Item, Name, Output, Statement,
+    Type, UnaryOp,
+};
 
 /// Prints a tree as S-expressions. Parentheses that the user wrote are `(paren e)`.
 pub fn dump_ast(file: &File) -> String {
@@ -20,7 +23,7 @@ fn dump_item(out: &mut String, item: &Item) -> fmt::Result {
     match item {
         Item::Function(function) => {
             write!(out, "(fn {} [", function.name.text)?;
-            separated(out, &function.params, |out, name| dump_name(out, name))?;
+            separated(out, &function.params, dump_name)?;
             out.write_str("] ")?;
             dump_expr(out, &function.body)?;
             out.write_str(")\n")
@@ -122,14 +125,22 @@ fn dump_equation(out: &mut String, head: &str, equation: &Equation) -> fmt::Resu
 
 fn dump_bindings(out: &mut String, bindings: &[Binding]) -> fmt::Result {
     out.write_char('[')?;
-    separated(out, bindings, |out, Binding { index, extent }| match extent {
-        None => dump_expr(out, index),
-        Some(extent) => dump_in(out, |out| dump_expr(out, index), extent),
-    })?;
+    separated(
+        out,
+        bindings,
+        |out, Binding { index, extent }| match extent {
+            None => dump_expr(out, index),
+            Some(extent) => dump_in(out, |out| dump_expr(out, index), extent),
+        },
+    )?;
     out.write_char(']')
 }
 
-fn dump_in(out: &mut String, index: impl FnOnce(&mut String) -> fmt::Result, extent: &Expr) -> fmt::Result {
+fn dump_in(
+    out: &mut String,
+    index: impl FnOnce(&mut String) -> fmt::Result,
+    extent: &Expr,
+) -> fmt::Result {
     out.write_str("(in ")?;
     index(out)?;
     out.write_char(' ')?;
@@ -154,7 +165,11 @@ fn dump_expr(out: &mut String, expr: &Expr) -> fmt::Result {
             write!(out, "(call {}", name.text)?;
             dump_args(out, args)
         }
-        ExprKind::Binder { name, bindings, args } => {
+        ExprKind::Binder {
+            name,
+            bindings,
+            args,
+        } => {
             write!(out, "({} ", name.text)?;
             dump_bindings(out, bindings)?;
             dump_args(out, args)
@@ -205,7 +220,11 @@ fn dump_name(out: &mut String, name: &Name) -> fmt::Result {
     out.write_str(&name.text)
 }
 
-fn separated<T>(out: &mut String, items: &[T], mut each: impl FnMut(&mut String, &T) -> fmt::Result) -> fmt::Result {
+fn separated<T>(
+    out: &mut String,
+    items: &[T],
+    mut each: impl FnMut(&mut String, &T) -> fmt::Result,
+) -> fmt::Result {
     for (position, item) in items.iter().enumerate() {
         if position > 0 {
             out.write_char(' ')?;

@@ -26,18 +26,30 @@ impl Misfit<'_, '_> {
         let expected = self.expected();
         let Some(found) = self.tokens.get(self.at) else {
             let end = self.tokens.last().map_or(0, |lexeme| lexeme.span.end);
-            let place = Span { start: end.saturating_sub(1), end };
+            let place = Span {
+                start: end.saturating_sub(1),
+                end,
+            };
             let start = self.tokens[self.start.min(self.tokens.len() - 1)].span;
-            return Some(
-                Diagnostic::error(Code::S103, place, format!("expected {expected}, found the end of the file"))
-                    .also(self.open_bracket().unwrap_or(start), "begins here"),
+            let diagnostic = Diagnostic::error(
+                Code::S103,
+                place,
+                format!("expected {expected}, found the end of the file"),
             );
+            return Some(match self.open_bracket() {
+                Some(open) => diagnostic.also(open, "opened here"),
+                None => diagnostic.also(start, "begins here"),
+            });
         };
         if matches!(found.token, Token::Error | Token::BadNumber) {
             return None;
         }
         let shown = describe(found, self.source);
-        let mut diagnostic = Diagnostic::error(Code::S102, found.span, format!("expected {expected}, found {shown}"));
+        let mut diagnostic = Diagnostic::error(
+            Code::S102,
+            found.span,
+            format!("expected {expected}, found {shown}"),
+        );
         if let Some(open) = self.open_bracket() {
             diagnostic = diagnostic.also(open, "opened here");
         }
@@ -66,7 +78,17 @@ impl Misfit<'_, '_> {
         let mut covered: Vec<&str> = Vec::new();
         if has("integer") && has("\"(\"") {
             words.push("an expression".to_owned());
-            covered.extend(["name", "integer", "real", "imaginary", "bad_number", "\"(\"", "\"-\"", "\"not\"", "\"if\""]);
+            covered.extend([
+                "name",
+                "integer",
+                "real",
+                "imaginary",
+                "bad_number",
+                "\"(\"",
+                "\"-\"",
+                "\"not\"",
+                "\"if\"",
+            ]);
             covered.extend(["\"true\"", "\"false\"", "\"first\""]);
         } else {
             if has("name") {
@@ -83,20 +105,41 @@ impl Misfit<'_, '_> {
             }
             if has("\"+\"") {
                 // Behind an operand: brackets would be a call or an access, and are hardly what is missing.
-                covered.extend(["\"+\"", "\"-\"", "\"*\"", "\"/\"", "\"//\"", "\"%\"", "\"^\"", "\"or\"", "\"and\""]);
-                covered.extend(["\"<\"", "\"<=\"", "\">\"", "\">=\"", "\"==\"", "\"!=\"", "\"(\"", "\"[\""]);
+                covered.extend([
+                    "\"+\"", "\"-\"", "\"*\"", "\"/\"", "\"//\"", "\"%\"", "\"^\"", "\"or\"",
+                    "\"and\"",
+                ]);
+                covered.extend([
+                    "\"<\"", "\"<=\"", "\">\"", "\">=\"", "\"==\"", "\"!=\"", "\"(\"", "\"[\"",
+                ]);
             }
         }
         // In the order in which a reader expects them.
-        let mut rest: Vec<&str> = self.expected.iter().map(String::as_str).filter(|token| !covered.contains(token)).collect();
+        let mut rest: Vec<&str> = self
+            .expected
+            .iter()
+            .map(String::as_str)
+            .filter(|token| !covered.contains(token))
+            .collect();
         rest.sort_by_key(|token| (!token.contains([']', ')', '=']), *token));
-        words.extend(rest.iter().map(|token| format!("`{}`", token.trim_matches('"'))));
+        words.extend(
+            rest.iter()
+                .map(|token| format!("`{}`", token.trim_matches('"'))),
+        );
         if has("\"+\"") && !has("integer") {
             words.push("an operator".to_owned());
         }
         if self.complete {
             words.truncate(4);
-            words.push("the next statement".to_owned());
+            let item = self.tokens[self.start].token.starts_item();
+            words.push(
+                if item {
+                    "the next item"
+                } else {
+                    "the next statement"
+                }
+                .to_owned(),
+            );
         }
         match words.as_slice() {
             [] => "the end of the statement".to_owned(),
@@ -112,14 +155,35 @@ impl Misfit<'_, '_> {
         let before = (self.at > self.start).then(|| self.tokens[self.at - 1].token);
         let operand = has("integer") && has("\"(\"");
         let text = match found {
-            Token::Arrow if has("\"=\"") && !has("\"+\"") => "what is named or declared takes its value with `=`",
-            Token::Arrow => "`<-` is one token; a comparison with a negative number needs a space: `a < -b`",
-            Token::Equal if has("\"==\"") => "equality is written `==`",
+            Token::Arrow if has("\"=\"") && !has("\"+\"") => {
+                "what is named or declared takes its value with `=`"
+            }
+            Token::Arrow => {
+                "`<-` is one token; a comparison with a negative number needs a space: `a < -b`"
+            }
+            Token::Equal
+                if ["\"==\"", "\"then\"", "\"else\"", "\")\""]
+                    .into_iter()
+                    .any(has) =>
+            {
+                "equality is written `==`"
+            }
             Token::Star if before == Some(Token::Star) => "powers are written `^`",
-            Token::Equal if operand && before.is_some_and(|token| matches!(token, Token::Equal)) => "equality is written `==`",
-            Token::Not if operand => "`not` binds loosely here; put it in parentheses with its operand",
+            Token::Equal
+                if operand && before.is_some_and(|token| matches!(token, Token::Equal)) =>
+            {
+                "equality is written `==`"
+            }
+            Token::Not if operand => {
+                "`not` binds loosely here; put it in parentheses with its operand"
+            }
             Token::If if operand => "put the `if` in parentheses",
-            token if token.is_keyword() && has("name") && !token.starts_statement() && !token.starts_item() => {
+            token
+                if token.is_keyword()
+                    && has("name")
+                    && !token.starts_statement()
+                    && !token.starts_item() =>
+            {
                 "keywords cannot be names"
             }
             _ => return None,
@@ -145,14 +209,16 @@ pub fn describe(lexeme: &Lexeme<'_>, source: &str) -> String {
 /// The keyword that starts a statement which a misspelt name most likely meant.
 pub fn misspelt_statement(name: &str) -> Option<Token<'static>> {
     let known = ["param", "input", "state", "let", "output", "reset"];
-    Some(match nearest(&name.to_lowercase(), known).or_else(|| alias(name))? {
-        "param" => Token::Param,
-        "input" => Token::Input,
-        "state" => Token::State,
-        "let" => Token::Let,
-        "output" => Token::Output,
-        _ => Token::Reset,
-    })
+    Some(
+        match nearest(&name.to_lowercase(), known).or_else(|| alias(name))? {
+            "param" => Token::Param,
+            "input" => Token::Input,
+            "state" => Token::State,
+            "let" => Token::Let,
+            "output" => Token::Output,
+            _ => Token::Reset,
+        },
+    )
 }
 
 /// Words of other languages.
@@ -169,10 +235,10 @@ fn alias(name: &str) -> Option<&'static str> {
 /// The keyword that starts an item which a misspelt name most likely meant.
 pub fn misspelt_item(name: &str) -> Option<Token<'static>> {
     match name {
-        "def" | "func" | "function" | "fun" => return Some(Token::Fn),
-        _ => {}
+        "def" | "func" | "function" | "fun" => Some(Token::Fn),
+        "model" | "module" | "class" | "struct" | "cell" => Some(Token::Layer),
+        _ => nearest(&name.to_lowercase(), ["layer"]).map(|_| Token::Layer),
     }
-    nearest(&name.to_lowercase(), ["layer"]).map(|_| Token::Layer)
 }
 
 /// How a keyword is spelt.

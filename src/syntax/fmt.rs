@@ -11,7 +11,7 @@ use std::ops::Range;
 
 use crate::diag::{Diagnostic, Severity};
 
-use super::recover::update_starts;
+use super::recover::{Begins, beginnings};
 use super::token::{Lexeme, Token, lex};
 
 /// The width that lines are wrapped to.
@@ -27,12 +27,27 @@ const CONTINUATION: usize = 8;
 /// What the parser says about a text that it does not understand.
 pub fn format(source: &str) -> Result<String, Vec<Diagnostic>> {
     let (_, diagnostics) = super::parse(source);
-    if diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error) {
+    if diagnostics
+        .iter()
+        .any(|diagnostic| diagnostic.severity == Severity::Error)
+    {
         return Err(diagnostics);
     }
     let lexed = lex(source, 1);
-    let comments = lexed.comments.iter().map(|span| span.start as usize..span.end as usize).collect();
-    let mut formatter = Formatter { source, tokens: &lexed.tokens, comments, next_comment: 0, behind: 0, out: String::new() };
+    let comments = lexed
+        .comments
+        .iter()
+        .map(|span| span.start as usize..span.end as usize)
+        .collect();
+    let mut formatter = Formatter {
+        source,
+        tokens: &lexed.tokens,
+        comments,
+        next_comment: 0,
+        behind: 0,
+        opened: false,
+        out: String::new(),
+    };
     formatter.out.reserve(source.len() + source.len() / 8);
     for piece in pieces(&lexed.tokens) {
         formatter.piece(piece);
@@ -46,13 +61,16 @@ pub fn format(source: &str) -> Result<String, Vec<Diagnostic>> {
 
 /// Cuts the tokens into what gets a line of its own.
 fn pieces(tokens: &[Lexeme<'_>]) -> Vec<Range<usize>> {
-    let updates = update_starts(tokens);
+    let begins = beginnings(tokens);
     let mut pieces = Vec::new();
     let mut start = 0;
     for position in 0..tokens.len() {
         let token = tokens[position].token;
         let opened = position > 0 && tokens[position - 1].token == Token::OpenBrace;
-        let starts = token.starts_item() || token.starts_statement() || token == Token::CloseBrace || updates[position];
+        let starts = token.starts_item()
+            || token.starts_statement()
+            || token == Token::CloseBrace
+            || begins[position] == Begins::Update;
         if position > start && (starts || opened) {
             pieces.push(start..position);
             start = position;
@@ -71,6 +89,8 @@ struct Formatter<'a> {
     next_comment: usize,
     /// The offset behind what was written so far.
     behind: usize,
+    /// Whether only a comment was written behind the last opening brace.
+    opened: bool,
     out: String,
 }
 
@@ -78,7 +98,11 @@ impl Formatter<'_> {
     fn piece(&mut self, piece: Range<usize>) {
         let first = &self.tokens[piece.start];
         let closes = first.token == Token::CloseBrace;
-        let indent = if first.token.starts_item() || closes { 0 } else { INDENT };
+        let indent = if first.token.starts_item() || closes {
+            0
+        } else {
+            INDENT
+        };
         let comment_indent = if closes { INDENT } else { indent };
         self.comments_before(first.span.start as usize, comment_indent);
         self.line_before(first.span.start as usize, indent, closes);
@@ -90,26 +114,43 @@ impl Formatter<'_> {
             let end = self.tokens[position].span.end as usize;
             let last = position + 1 == piece.end;
             let commented = !last
-                && self
-                    .comments
-                    .get(self.next_comment)
-                    .is_some_and(|comment| comment.start < self.tokens[position + 1].span.start as usize);
+                && self.comments.get(self.next_comment).is_some_and(|comment| {
+                    comment.start < self.tokens[position + 1].span.start as usize
+                });
             if !last && !commented {
                 continue;
             }
-            let column = if start == piece.start { indent } else { indent + CONTINUATION };
-            self.wrap(start..position + 1, &gaps[start - piece.start..], column, indent + CONTINUATION);
+            let column = if start == piece.start {
+                indent
+            } else {
+                indent + CONTINUATION
+            };
+            self.wrap(
+                start..position + 1,
+                &gaps[start - piece.start..],
+                column,
+                indent + CONTINUATION,
+            );
             self.behind = end;
+            self.opened = self.tokens[position].token == Token::OpenBrace;
             start = position + 1;
             if commented {
-                self.comments_inside(self.tokens[start].span.start as usize, indent + CONTINUATION);
+                self.comments_inside(
+                    self.tokens[start].span.start as usize,
+                    indent + CONTINUATION,
+                );
             }
         }
     }
 
     /// Writes the comments between statements that stand in front of `offset`.
     fn comments_before(&mut self, offset: usize, indent: usize) {
-        while let Some(comment) = self.comments.get(self.next_comment).filter(|comment| comment.start < offset).cloned() {
+        while let Some(comment) = self
+            .comments
+            .get(self.next_comment)
+            .filter(|comment| comment.start < offset)
+            .cloned()
+        {
             let same_line = !self.source[self.behind..comment.start].contains('\n');
             if same_line && !self.out.is_empty() {
                 self.out.push_str("  ");
@@ -122,7 +163,12 @@ impl Formatter<'_> {
 
     /// Writes the comments inside a statement that stand in front of `offset`, and starts its next line.
     fn comments_inside(&mut self, offset: usize, indent: usize) {
-        while let Some(comment) = self.comments.get(self.next_comment).filter(|comment| comment.start < offset).cloned() {
+        while let Some(comment) = self
+            .comments
+            .get(self.next_comment)
+            .filter(|comment| comment.start < offset)
+            .cloned()
+        {
             if self.source[self.behind..comment.start].contains('\n') {
                 self.start_line(indent);
             } else {
@@ -144,11 +190,15 @@ impl Formatter<'_> {
         if self.out.is_empty() {
             return;
         }
-        let blank = self.source[self.behind..offset].bytes().filter(|byte| *byte == b'\n').count() > 1;
-        let opened = self.source[..self.behind].ends_with('{') && self.out.ends_with('{');
-        if blank && !opened && !closes {
+        let blank = self.source[self.behind..offset]
+            .bytes()
+            .filter(|byte| *byte == b'\n')
+            .count()
+            > 1;
+        if blank && !self.opened && !closes {
             self.out.push('\n');
         }
+        self.opened = false;
         self.start_line(indent);
     }
 
@@ -167,7 +217,8 @@ impl Formatter<'_> {
                     self.out.push(' ');
                 }
                 let span = self.tokens[position].span;
-                self.out.push_str(&self.source[span.start as usize..span.end as usize]);
+                self.out
+                    .push_str(&self.source[span.start as usize..span.end as usize]);
             }
             if end < tokens.end {
                 self.start_line(indent);
@@ -226,9 +277,13 @@ fn gaps(tokens: &[Lexeme<'_>]) -> Vec<Gap> {
     let mut before: Option<(Token<'_>, bool)> = None;
     for lexeme in tokens {
         let token = lexeme.token;
-        let sign = token == Token::Minus && !before.is_some_and(|(before, _)| before.ends_operand());
+        let sign =
+            token == Token::Minus && !before.is_some_and(|(before, _)| before.ends_operand());
         let Some((previous, previous_sign)) = before.replace((token, sign)) else {
-            gaps.push(Gap { space: false, cost: None });
+            gaps.push(Gap {
+                space: false,
+                cost: None,
+            });
             continue;
         };
         match previous {
@@ -237,8 +292,15 @@ fn gaps(tokens: &[Lexeme<'_>]) -> Vec<Gap> {
             _ => {}
         }
         let space = !previous_sign && spaced(previous, token);
-        let level = if sign { None } else { break_level(previous, token, space) };
-        gaps.push(Gap { space, cost: level.map(|level| nesting + level) });
+        let level = if sign {
+            None
+        } else {
+            break_level(previous, token, space)
+        };
+        gaps.push(Gap {
+            space,
+            cost: level.map(|level| nesting + level),
+        });
         match token {
             Token::CloseParen => nesting = nesting.saturating_sub(IN_PAREN),
             Token::CloseBracket => nesting = nesting.saturating_sub(IN_BRACKET),
@@ -250,11 +312,13 @@ fn gaps(tokens: &[Lexeme<'_>]) -> Vec<Gap> {
 
 fn spaced(previous: Token<'_>, token: Token<'_>) -> bool {
     use Token::*;
-    match (previous, token) {
-        (_, Comma | Colon | CloseParen | CloseBracket | Caret) | (OpenParen | OpenBracket | Caret, _) => false,
-        (Name(_) | Index | CloseBracket | Fn, OpenParen) | (Name(_) | CloseParen, OpenBracket) => false,
-        _ => true,
-    }
+    !matches!(
+        (previous, token),
+        (_, Comma | Colon | CloseParen | CloseBracket | Caret)
+            | (OpenParen | OpenBracket | Caret, _)
+            | (Name(_) | Index | CloseBracket, OpenParen)
+            | (Name(_) | CloseParen, OpenBracket)
+    )
 }
 
 /// How bad a break in front of `token` is, from the outermost separator to the innermost operator.
@@ -268,11 +332,11 @@ fn break_level(previous: Token<'_>, token: Token<'_>, space: bool) -> Option<u32
         (_, Less | LessEqual | Greater | GreaterEqual | DoubleEqual | NotEqual) => 4,
         (_, Plus | Minus) => 5,
         (_, Star | Slash | DoubleSlash | Percent) => 6,
-        (Equal | Arrow, _) => 8,
-        (OpenParen, _) => 12,
+        // Where there is nothing better.
         (_, OpenBrace) => return None,
-        _ if space && !previous.ends_operand() => 14,
-        _ if space => 13,
+        (Equal | Arrow, _) => 1000,
+        (OpenParen, _) => 2000,
+        _ if space => 3000,
         _ => return None,
     })
 }

@@ -19,8 +19,14 @@ use super::token::{Lexeme, Token};
 
 /// Parses the tokens of a file.
 pub fn parse_file(source: &str, tokens: Vec<Lexeme<'_>>) -> (File, Vec<Diagnostic>) {
-    let updates = update_starts(&tokens);
-    let mut parser = Parser { source, tokens, updates, position: 0, diagnostics: Vec::new() };
+    let begins = beginnings(&tokens);
+    let mut parser = Parser {
+        source,
+        tokens,
+        begins,
+        position: 0,
+        diagnostics: Vec::new(),
+    };
     let mut file = File::default();
     while parser.position < parser.tokens.len() && !parser.full() {
         parser.item(&mut file);
@@ -28,9 +34,20 @@ pub fn parse_file(source: &str, tokens: Vec<Lexeme<'_>>) -> (File, Vec<Diagnosti
     (file, parser.diagnostics)
 }
 
-/// For each token whether `name <-` or `name[..] <-` starts there.
-pub fn update_starts(tokens: &[Lexeme<'_>]) -> Vec<bool> {
-    let mut starts = vec![false; tokens.len()];
+/// What a name begins, judged by what follows it.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Begins {
+    /// `name <-`, `name[..] <-`: a statement, wherever it stands.
+    Update,
+    /// `name =`, `name[..] =`: a part of a list, or an update that is written wrongly.
+    Definition,
+    /// Anything else.
+    Nothing,
+}
+
+/// What each token begins.
+pub fn beginnings(tokens: &[Lexeme<'_>]) -> Vec<Begins> {
+    let mut begins = vec![Begins::Nothing; tokens.len()];
     let mut open: Vec<usize> = Vec::new();
     // The bracket that the token in front closes.
     let mut closed: Option<usize> = None;
@@ -39,28 +56,31 @@ pub fn update_starts(tokens: &[Lexeme<'_>]) -> Vec<bool> {
         match lexeme.token {
             Token::OpenBracket | Token::OpenParen => open.push(position),
             Token::CloseBracket | Token::CloseParen => closes = open.pop(),
-            Token::Arrow => {
-                let name = match (closed, position) {
-                    (Some(bracket), _) if tokens[bracket].token == Token::OpenBracket => bracket,
-                    (_, position) => position,
-                };
-                if name > 0 && matches!(tokens[name - 1].token, Token::Name(_)) {
-                    starts[name - 1] = true;
+            Token::Arrow | Token::Equal => {
+                let behind = closed
+                    .filter(|&bracket| tokens[bracket].token == Token::OpenBracket)
+                    .unwrap_or(position);
+                if behind > 0 && matches!(tokens[behind - 1].token, Token::Name(_)) {
+                    let update = lexeme.token == Token::Arrow;
+                    begins[behind - 1] = if update {
+                        Begins::Update
+                    } else {
+                        Begins::Definition
+                    };
                 }
-                open.clear();
             }
             token if token.starts_statement() || token.starts_item() => open.clear(),
             _ => {}
         }
         closed = closes;
     }
-    starts
+    begins
 }
 
 struct Parser<'s> {
     source: &'s str,
     tokens: Vec<Lexeme<'s>>,
-    updates: Vec<bool>,
+    begins: Vec<Begins>,
     position: usize,
     diagnostics: Vec<Diagnostic>,
 }
@@ -87,21 +107,35 @@ impl<'s> Parser<'s> {
     }
 
     fn first_on_line(&self, position: usize) -> bool {
-        let behind = position.checked_sub(1).map_or(0, |before| self.tokens[before].span.end as usize);
-        position == 0 || self.source[behind..self.tokens[position].span.start as usize].contains('\n')
+        let behind = position
+            .checked_sub(1)
+            .map_or(0, |before| self.tokens[before].span.end as usize);
+        position == 0
+            || self.source[behind..self.tokens[position].span.start as usize].contains('\n')
     }
 
     /// Whether a statement starts at a token, seen from a piece in which `depth` brackets are open.
+    ///
+    /// True for each statement of a correct file but the first of a layer, and else only where no correct piece goes on.
     fn starts_statement(&self, position: usize, depth: usize) -> bool {
-        self.tokens[position].token.starts_statement()
-            || self.updates[position]
-                && (self.first_on_line(position)
-                    || depth == 0 && position.checked_sub(1).is_none_or(|before| ends_statement(self.tokens[before].token)))
+        let Lexeme { token, .. } = self.tokens[position];
+        let Token::Name(_) = token else {
+            return token.starts_statement();
+        };
+        let complete = position == 0 || ends_statement(self.tokens[position - 1].token);
+        match self.begins[position] {
+            Begins::Update => self.first_on_line(position) || depth == 0 && complete,
+            Begins::Definition => complete && self.first_on_line(position),
+            Begins::Nothing => self.meant(position).is_some() && self.first_on_line(position),
+        }
     }
 
     /// Where the piece that starts at a token ends.
     fn cut(&self, start: usize) -> Cut {
-        let mut cut = Cut { end: start + 1, too_deep: None };
+        let mut cut = Cut {
+            end: start + 1,
+            too_deep: None,
+        };
         let (mut depth, mut braces) = (0_usize, 0_usize);
         while let Some(token) = self.token(cut.end) {
             match token {
@@ -144,16 +178,19 @@ impl<'s> Parser<'s> {
                 if self.starts_statement(start, 0) {
                     message = "a statement outside of a layer".to_owned();
                 }
-                let mut diagnostic = Diagnostic::error(Code::S102, self.tokens[start].span, message);
-                if let Token::Name(name) = token
-                    && matches!(self.token(start + 1), Some(Token::Name(_)))
-                    && let Some(meant) = misspelt_item(name)
-                {
+                let mut diagnostic =
+                    Diagnostic::error(Code::S102, self.tokens[start].span, message);
+                if let Some(meant) = self.meant_item(start) {
                     diagnostic = diagnostic.help(format!("did you mean `{}`?", spelling(meant)));
                     self.tokens[start].token = meant;
                 } else {
                     self.position += 1;
-                    while self.token(self.position).is_some_and(|token| !token.starts_item()) {
+                    while self
+                        .token(self.position)
+                        .is_some_and(|token| !token.starts_item())
+                        && !(self.meant_item(self.position).is_some()
+                            && self.first_on_line(self.position))
+                    {
                         self.position += 1;
                     }
                 }
@@ -164,22 +201,50 @@ impl<'s> Parser<'s> {
         }
     }
 
+    /// The keyword of an item that a name was meant to be.
+    fn meant_item(&self, position: usize) -> Option<Token<'static>> {
+        match (self.token(position), self.token(position + 1)) {
+            (Some(Token::Name(name)), Some(Token::Name(_))) => misspelt_item(name),
+            _ => None,
+        }
+    }
+
     fn layer(&mut self) -> Option<Layer> {
         let start = self.position;
         let cut = self.cut(start);
         let failed = self.diagnostics.len();
         let head = match self.piece(start, cut) {
             Some(Piece::LayerHead(head)) => head,
-            _ => LayerHead { name: self.name_behind(start), dims: Vec::new(), span: self.span(start, self.position) },
+            _ => LayerHead {
+                name: self.name_behind(start),
+                dims: Vec::new(),
+                span: self.span(start, self.position),
+            },
         };
-        let mut layer = Layer { name: head.name, dims: head.dims, statements: Vec::new(), span: head.span };
+        let mut layer = Layer {
+            name: head.name,
+            dims: head.dims,
+            statements: Vec::new(),
+            span: head.span,
+        };
         let open = self.position;
-        match self.token(open) {
-            Some(Token::OpenBrace) => self.position += 1,
-            _ if self.diagnostics.len() > failed => {}
-            _ => self.misfit(start, &Unexpected { at: open - start, expected: vec!["\"{\"".to_owned()] }, false),
+        if self.token(open) == Some(Token::OpenBrace) {
+            self.position += 1;
+        } else if self.diagnostics.len() == failed {
+            self.misfit(
+                start,
+                &Unexpected {
+                    at: open - start,
+                    expected: vec!["\"{\"".to_owned()],
+                },
+                false,
+            );
         }
-        self.body(start, &mut layer);
+        // Without a brace the statements may be there all the same.
+        let next = self.tokens.get(self.position);
+        if self.position > open || next.is_some_and(|next| !next.token.starts_item()) {
+            self.body(start, &mut layer);
+        }
         layer.span = self.span(start, self.position);
         (!layer.name.text.is_empty()).then_some(layer)
     }
@@ -187,8 +252,17 @@ impl<'s> Parser<'s> {
     /// The name of an item whose head did not parse; empty if there is none.
     fn name_behind(&self, start: usize) -> Name {
         match self.tokens.get(start + 1) {
-            Some(Lexeme { token: Token::Name(text), span }) => Name { text: (*text).to_owned(), span: *span },
-            _ => Name { text: String::new(), span: self.tokens[start].span },
+            Some(Lexeme {
+                token: Token::Name(text),
+                span,
+            }) => Name {
+                text: (*text).to_owned(),
+                span: *span,
+            },
+            _ => Name {
+                text: String::new(),
+                span: self.tokens[start].span,
+            },
         }
     }
 
@@ -202,7 +276,10 @@ impl<'s> Parser<'s> {
                 }
                 Some(token) if !token.starts_item() => self.statement(&mut layer.statements),
                 end => {
-                    let ended = self.diagnostics.iter().any(|diagnostic| diagnostic.code == Code::S103);
+                    let ended = self
+                        .diagnostics
+                        .iter()
+                        .any(|diagnostic| diagnostic.code == Code::S103);
                     if end.is_some() || !ended {
                         self.unclosed(start);
                     }
@@ -213,20 +290,32 @@ impl<'s> Parser<'s> {
     }
 
     fn unclosed(&mut self, start: usize) {
-        let name = describe(&self.tokens[(start + 1).min(self.tokens.len() - 1)], self.source);
+        let name = describe(
+            &self.tokens[(start + 1).min(self.tokens.len() - 1)],
+            self.source,
+        );
         let diagnostic = match self.tokens.get(self.position) {
             Some(found) => {
                 let message = format!("expected `}}`, found {}", describe(found, self.source));
-                Diagnostic::error(Code::S102, found.span, message).help("close the layer in front of the next item")
+                Diagnostic::error(Code::S102, found.span, message)
+                    .help("close the layer in front of the next item")
             }
             None => {
                 let last = self.tokens[self.tokens.len() - 1].span;
-                let place = Span { start: last.end - 1, end: last.end };
-                Diagnostic::error(Code::S103, place, format!("the file ends inside the layer {name}"))
-                    .help("close it with `}`")
+                let place = Span {
+                    start: last.end - 1,
+                    end: last.end,
+                };
+                Diagnostic::error(
+                    Code::S103,
+                    place,
+                    format!("the file ends inside the layer {name}"),
+                )
+                .help("close it with `}`")
             }
         };
-        self.diagnostics.push(diagnostic.also(self.tokens[start].span, "this layer is not closed"));
+        self.diagnostics
+            .push(diagnostic.also(self.tokens[start].span, "this layer is not closed"));
     }
 
     fn statement(&mut self, statements: &mut Vec<Statement>) {
@@ -260,7 +349,9 @@ impl<'s> Parser<'s> {
 
     fn recover(&mut self, start: usize, end: usize, unexpected: &Unexpected) -> Option<Piece> {
         let at = start + unexpected.at;
-        if unexpected.at == 0 && !self.tokens[start].token.starts_statement() {
+        let token = self.tokens[start].token;
+        if !token.starts_item() && !token.starts_statement() && self.begins[start] != Begins::Update
+        {
             if !self.mend(start) {
                 self.no_statement(start, end);
                 self.position = end;
@@ -270,7 +361,9 @@ impl<'s> Parser<'s> {
         // In front of the misfit the piece may be complete; then something else begins there.
         let mut builder = Builder::default();
         let front = parse_piece(&self.tokens[start..at], &mut builder).ok();
-        let begins = at < end && !self.tokens[start].token.starts_item() && (self.first_on_line(at) || self.meant(at).is_some());
+        let begins = at < end
+            && !token.starts_item()
+            && (self.first_on_line(at) || self.meant(at).is_some());
         if front.is_some() && begins {
             self.diagnostics.append(&mut builder.diagnostics);
             self.position = at;
@@ -283,10 +376,15 @@ impl<'s> Parser<'s> {
 
     /// The keyword that a name was meant to be, judged by what follows it.
     fn meant(&self, position: usize) -> Option<Token<'static>> {
-        let Some(Token::Name(name)) = self.token(position) else { return None };
+        let Some(Token::Name(name)) = self.token(position) else {
+            return None;
+        };
+        if !matches!(self.token(position + 1), Some(Token::Name(_) | Token::When)) {
+            return None;
+        }
         let meant = misspelt_statement(name)?;
         let follows = match self.token(position + 1)? {
-            Token::Name(_) => meant != Token::Reset,
+            Token::Name(_) => meant != Token::Reset && self.begins[position + 1] != Begins::Update,
             Token::When => meant == Token::Reset,
             _ => false,
         };
@@ -295,11 +393,17 @@ impl<'s> Parser<'s> {
 
     /// Reports a misspelt keyword and puts the right one in its place.
     fn mend(&mut self, position: usize) -> bool {
-        let Some(meant) = self.meant(position) else { return false };
+        let Some(meant) = self.meant(position) else {
+            return false;
+        };
         let found = describe(&self.tokens[position], self.source);
         self.diagnostics.push(
-            Diagnostic::error(Code::S102, self.tokens[position].span, format!("expected a statement, found {found}"))
-                .help(format!("did you mean `{}`?", spelling(meant))),
+            Diagnostic::error(
+                Code::S102,
+                self.tokens[position].span,
+                format!("expected a statement, found {found}"),
+            )
+            .help(format!("did you mean `{}`?", spelling(meant))),
         );
         self.tokens[position].token = meant;
         true
@@ -316,8 +420,15 @@ impl<'s> Parser<'s> {
         let mut diagnostic = Diagnostic::error(Code::S102, lexeme.span, message);
         if let Token::Name(name) = lexeme.token {
             let equal = (start..end).find(|&position| self.tokens[position].token == Token::Equal);
-            if equal.is_some() && matches!(self.token(start + 1), Some(Token::Equal | Token::OpenBracket)) {
-                diagnostic = diagnostic.help(format!("`{name}` is updated with `<-`, or named with `let`"));
+            if equal.is_some()
+                && matches!(
+                    self.token(start + 1),
+                    Some(Token::Equal | Token::OpenBracket)
+                )
+            {
+                diagnostic = diagnostic.help(format!(
+                    "`{name}` is updated with `<-`, or named with `let`"
+                ));
             }
         }
         self.diagnostics.push(diagnostic);
@@ -339,5 +450,9 @@ impl<'s> Parser<'s> {
 /// Whether a statement can end with a token.
 fn ends_statement(token: Token<'_>) -> bool {
     use Token::*;
-    token.ends_operand() || matches!(token, Complex | Bool | Reverse | Text(_) | OpenBrace | CloseBrace | Error)
+    token.ends_operand()
+        || matches!(
+            token,
+            Complex | Bool | Reverse | Text(_) | OpenBrace | CloseBrace | Error
+        )
 }

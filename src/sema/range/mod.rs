@@ -13,7 +13,9 @@ mod prove;
 
 pub use poly::{AtomId, Poly};
 
-use crate::ir::{BinaryOp, DimId, Expr, ExprKind, Extent, Function, IndexId, Layer, ReduceOp, Type};
+use crate::ir::{
+    BinaryOp, DimId, Expr, ExprKind, Extent, Function, IndexId, Layer, ReduceOp, Type,
+};
 use crate::ir::{UnaryOp, ValueId, ValueKind};
 
 /// What a polynomial is made of.
@@ -75,14 +77,23 @@ pub struct Divides {
 impl<'a> Prover<'a> {
     /// A prover for expressions of this layer.
     pub fn new(layer: &'a Layer) -> Self {
-        Self { layer, atoms: Vec::new(), fuel: 0, assumed: None }
+        Self {
+            layer,
+            atoms: Vec::new(),
+            fuel: 0,
+            assumed: None,
+        }
     }
 
     fn atom(&mut self, atom: Atom) -> Poly {
-        let id = self.atoms.iter().position(|known| *known == atom).unwrap_or_else(|| {
-            self.atoms.push(atom);
-            self.atoms.len() - 1
-        });
+        let id = self
+            .atoms
+            .iter()
+            .position(|known| *known == atom)
+            .unwrap_or_else(|| {
+                self.atoms.push(atom);
+                self.atoms.len() - 1
+            });
         Poly::atom(AtomId(id as u32))
     }
 
@@ -186,12 +197,14 @@ impl<'a> Prover<'a> {
                 let other = (self.facts(condition, false, env), self.lower(other, env));
                 self.atom(Atom::Either(Box::new(Either { then, other })))
             }
-            ExprKind::Reduce { op: ReduceOp::ArgMax | ReduceOp::ArgMin, indices, .. } => {
-                match indices.as_slice() {
-                    [i] => self.below(&self.layer.index(*i).extent.clone()),
-                    _ => self.unknown(),
-                }
-            }
+            ExprKind::Reduce {
+                op: ReduceOp::ArgMax | ReduceOp::ArgMin,
+                indices,
+                ..
+            } => match indices.as_slice() {
+                [i] => self.below(&self.layer.index(*i).extent.clone()),
+                _ => self.unknown(),
+            },
             _ => self.unknown(),
         }
     }
@@ -281,18 +294,27 @@ impl<'a> Prover<'a> {
             return Ok(None);
         }
         for id in 0..self.atoms.len() {
-            let Atom::Quotient(dividend, divisor) = self.atoms[id].clone() else { continue };
+            let Atom::Quotient(dividend, divisor) = self.atoms[id].clone() else {
+                continue;
+            };
             let (Some(dim), Some(by)) = (self.as_dim(&dividend), self.as_dim(&divisor)) else {
                 continue;
             };
             let quotient = AtomId(id as u32);
             let value = divisor.times(&Poly::atom(quotient));
             let dim_atom = dividend.as_atom().expect("a dimension is an atom");
-            self.assumed = Some(Assumption { dim: dim_atom, quotient, value });
+            self.assumed = Some(Assumption {
+                dim: dim_atom,
+                quotient,
+                value,
+            });
             let shown = self.holds(goal, facts);
             self.assumed = None;
             if shown {
-                return Ok(Some(Divides { divisor: Extent::Dim(by), dividend: Extent::Dim(dim) }));
+                return Ok(Some(Divides {
+                    divisor: Extent::Dim(by),
+                    dividend: Extent::Dim(dim),
+                }));
             }
         }
         Err(NotShown)

@@ -2,22 +2,23 @@
 
 use super::{Atom, AtomId, Poly, Prover};
 
-/// How many steps one proof may take.
-const FUEL: u32 = 4000;
-/// How deep bounds may be put into bounds.
-const DEPTH: u32 = 24;
+/// How many steps the search may take at each depth.
+const FUEL: u32 = 1500;
+/// How deep bounds may be put into bounds: shallow proofs are looked for first.
+const DEPTHS: [u32; 4] = [3, 6, 12, 24];
 
 impl Prover<'_> {
     /// Whether the polynomial is shown not to be negative wherever the facts are not.
     pub(super) fn holds(&mut self, goal: &Poly, facts: &[Poly]) -> bool {
-        let outer = self.fuel;
-        if outer == 0 {
+        // Inside of a search (a fact that needs a proof itself) the fuel is shared.
+        if self.fuel > 0 {
+            return self.prove(goal, facts, DEPTHS[0]);
+        }
+        let shown = DEPTHS.into_iter().any(|depth| {
             self.fuel = FUEL;
-        }
-        let shown = self.prove(goal, facts, DEPTH);
-        if outer == 0 {
-            self.fuel = 0;
-        }
+            self.prove(goal, facts, depth)
+        });
+        self.fuel = 0;
         shown
     }
 
@@ -45,16 +46,11 @@ impl Prover<'_> {
             return true;
         }
         // A fact may be worth more than a bound: goal = fact + (goal - fact).
-        depth > DEPTH - 6
-            && facts.iter().any(|fact| {
-                let fact = self.assume(fact);
-                let shared = fact.atoms().iter().any(|a| goal.atoms().contains(a));
-                shared && !self.trivial(&fact) && self.prove(&goal.minus(&fact), facts, depth - 1)
-            })
-    }
-
-    fn trivial(&self, fact: &Poly) -> bool {
-        fact.as_constant().is_some()
+        facts.iter().any(|fact| {
+            let fact = self.assume(fact);
+            let shared = fact.atoms().iter().any(|a| goal.atoms().contains(a));
+            shared && self.prove(&goal.minus(&fact), facts, depth - 1)
+        })
     }
 
     /// The polynomial under the assumption that one dimension divides another, where there is one.
@@ -88,7 +84,8 @@ impl Prover<'_> {
             return Some(true);
         }
         let negative = Poly::constant(0).minus(coefficient);
-        self.prove(&negative, facts, depth.min(8) - 1).then_some(false)
+        self.prove(&negative, facts, depth.min(8) - 1)
+            .then_some(false)
     }
 
     /// Shows `coefficient * atom + rest >= 0` by what is known of the atom.
@@ -100,9 +97,70 @@ impl Prover<'_> {
         facts: &[Poly],
         depth: u32,
     ) -> bool {
-        let Some(positive) = self.sign(coefficient, facts, depth) else { return false };
+        let Some(positive) = self.sign(coefficient, facts, depth) else {
+            return false;
+        };
         let put = |value: &Poly| coefficient.times(value).plus(rest);
         let one = Poly::constant(1);
+        let shown = match self.atoms[atom.at()].clone() {
+            Atom::Dim(_) | Atom::Unknown(_) => false,
+            Atom::Index(i) => {
+                let extent = self.extent(&self.layer.index(i).extent.clone());
+                let bound = if positive {
+                    Poly::constant(0)
+                } else {
+                    extent.minus(&one)
+                };
+                self.prove(&put(&bound), facts, depth - 1)
+            }
+            Atom::Element(_, _, extent) | Atom::Below(_, extent) => {
+                let bound = if positive {
+                    Poly::constant(0)
+                } else {
+                    extent.minus(&one)
+                };
+                self.prove(&put(&bound), facts, depth - 1)
+            }
+            Atom::Quotient(a, b) => {
+                let sound = self.prove(&b.minus(&one), facts, depth - 1);
+                let unit = coefficient.as_constant();
+                let exact = match unit {
+                    // q + rest >= 0 is q >= -rest is a >= -rest * b.
+                    Some(1) => Some(a.plus(&b.times(rest))),
+                    // rest - q >= 0 is q < rest + 1 is a < (rest + 1) * b.
+                    Some(-1) => Some(b.times(&rest.plus(&one)).minus(&one).minus(&a)),
+                    _ => None,
+                };
+                // b * q lies in (a - b, a].
+                let least = if positive {
+                    a.minus(&b).plus(&one)
+                } else {
+                    a.clone()
+                };
+                let loose = coefficient.times(&least).plus(&b.times(rest));
+                let mut shows = |goal: &Poly| self.prove(goal, facts, depth - 1);
+                sound
+                    && (exact.is_some_and(|goal| shows(&goal))
+                        || shows(&loose)
+                        || (positive && shows(&a) && shows(rest)))
+            }
+            Atom::Min(a, b) | Atom::Max(a, b) => {
+                let both = matches!(self.atoms[atom.at()], Atom::Min(..)) == positive;
+                let first = self.prove(&put(&a), facts, depth - 1);
+                if first == both {
+                    self.prove(&put(&b), facts, depth - 1)
+                } else {
+                    first
+                }
+            }
+            Atom::Either(either) => [either.then, either.other].iter().all(|(more, value)| {
+                let facts: Vec<Poly> = facts.iter().chain(more).cloned().collect();
+                self.prove(&put(value), &facts, depth - 1)
+            }),
+        };
+        if shown {
+            return true;
+        }
         // Facts that bound the atom on the side that matters.
         let bounds: Vec<Poly> = facts
             .iter()
@@ -115,50 +173,8 @@ impl Prover<'_> {
                 }
             })
             .collect();
-        if bounds.iter().any(|bound| self.prove(&put(bound), facts, depth - 1)) {
-            return true;
-        }
-        match self.atoms[atom.at()].clone() {
-            Atom::Dim(_) | Atom::Unknown(_) => false,
-            Atom::Index(i) => {
-                let extent = self.extent(&self.layer.index(i).extent.clone());
-                let bound = if positive { Poly::constant(0) } else { extent.minus(&one) };
-                self.prove(&put(&bound), facts, depth - 1)
-            }
-            Atom::Element(_, _, extent) | Atom::Below(_, extent) => {
-                let bound = if positive { Poly::constant(0) } else { extent.minus(&one) };
-                self.prove(&put(&bound), facts, depth - 1)
-            }
-            Atom::Quotient(a, b) => {
-                if !self.prove(&b.minus(&one), facts, depth - 1) {
-                    return false;
-                }
-                let unit = coefficient.as_constant();
-                let exact = match unit {
-                    // q + rest >= 0 is q >= -rest is a >= -rest * b.
-                    Some(1) => Some(a.plus(&b.times(rest))),
-                    // rest - q >= 0 is q < rest + 1 is a < (rest + 1) * b.
-                    Some(-1) => Some(b.times(&rest.plus(&one)).minus(&one).minus(&a)),
-                    _ => None,
-                };
-                // b * q lies in (a - b, a].
-                let least = if positive { a.minus(&b).plus(&one) } else { a.clone() };
-                let loose = coefficient.times(&least).plus(&b.times(rest));
-                exact.is_some_and(|goal| self.prove(&goal, facts, depth - 1))
-                    || self.prove(&loose, facts, depth - 1)
-                    || (positive
-                        && self.prove(&a, facts, depth - 1)
-                        && self.prove(rest, facts, depth - 1))
-            }
-            Atom::Min(a, b) | Atom::Max(a, b) => {
-                let both = matches!(self.atoms[atom.at()], Atom::Min(..)) == positive;
-                let first = self.prove(&put(&a), facts, depth - 1);
-                if first == both { self.prove(&put(&b), facts, depth - 1) } else { first }
-            }
-            Atom::Either(either) => [either.then, either.other].iter().all(|(more, value)| {
-                let facts: Vec<Poly> = facts.iter().chain(more).cloned().collect();
-                self.prove(&put(value), &facts, depth - 1)
-            }),
-        }
+        bounds
+            .iter()
+            .any(|bound| self.prove(&put(bound), facts, depth - 1))
     }
 }

@@ -1,0 +1,102 @@
+//! Measures the error of the elementary functions.
+//!
+//! ```sh
+//! cargo run --release --example ulp                        # every f32 function; one argument: over all 2^32 inputs
+//! cargo run --release --example ulp -- exp tanh --stride 101
+//! python3 tools/reference.py --count 20000 > /tmp/reference.txt
+//! cargo run --release --example ulp -- --reference /tmp/reference.txt      # f64
+//! ```
+
+#![allow(unsafe_code)]
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use rayon::prelude::*;
+use ssmc::codegen::math::Elementary;
+
+#[path = "../tests/math/exact.rs"]
+mod exact;
+#[path = "../tests/math/kernel.rs"]
+mod kernel;
+#[path = "../tests/math/samples.rs"]
+mod samples;
+
+const CHUNK: u64 = 1 << 16;
+
+type Worst = (f64, f32, f32, f32);
+
+fn worse(a: Worst, b: Worst) -> Worst {
+    if b.0 > a.0 { b } else { a }
+}
+
+fn measure(function: Elementary, stride: u64) -> Worst {
+    let kernel = kernel::real::<f32>(function, kernel::vector::<f32>());
+    let chunks = (1u64 << 32).div_ceil(CHUNK * stride);
+    let chunks = if function.arity() == 2 { 1 << 12 } else { chunks };
+    (0..chunks)
+        .into_par_iter()
+        .map(|chunk| {
+            let (x, y): (Vec<f32>, Vec<f32>) = (0..CHUNK)
+                .map(|i| match function.arity() {
+                    1 => (f32::from_bits(((chunk * CHUNK + i) * stride) as u32), 0.0),
+                    _ => samples::pair(function, chunk * CHUNK + i),
+                })
+                .unzip();
+            let mut out = [Vec::new()];
+            let inputs: &[&[f32]] = if function.arity() == 1 { &[&x] } else { &[&x, &y] };
+            kernel.run(inputs, &mut out);
+            (0..x.len())
+                .map(|i| {
+                    let exact = exact::value(function, f64::from(x[i]), f64::from(y[i]));
+                    (exact::ulp_f32(out[0][i], exact), x[i], y[i], out[0][i])
+                })
+                .fold((0.0, 0.0, 0.0, 0.0), worse)
+        })
+        .reduce(|| (0.0, 0.0, 0.0, 0.0), worse)
+}
+
+fn reference(path: &str, wanted: &[String]) -> std::io::Result<()> {
+    let text = std::fs::read_to_string(path)?;
+    let mut groups: BTreeMap<&str, Vec<samples::Sample>> = BTreeMap::new();
+    for (name, sample) in text.lines().filter_map(samples::parse) {
+        groups.entry(name).or_default().push(sample);
+    }
+    println!("{:<10} {:>8} {:>10}  worst input", "f64", "ulp", "inputs");
+    for function in Elementary::ALL {
+        let Some(samples) = groups.get(function.name()) else { continue };
+        if !wanted.is_empty() && !wanted.iter().any(|name| name == function.name()) {
+            continue;
+        }
+        let kernel = kernel::real::<f64>(function, kernel::vector::<f64>());
+        let (ulp, worst, got) = samples::worst(&kernel, function, samples);
+        println!("{:<10} {ulp:>8.3} {:>10}  {worst:?} -> {got:e}", function.name(), samples.len());
+    }
+    Ok(())
+}
+
+fn main() -> std::io::Result<()> {
+    let (mut wanted, mut stride, mut path) = (Vec::new(), 1, None);
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--stride" => stride = arguments.next().and_then(|n| n.parse().ok()).expect("a number after --stride"),
+            "--reference" => path = Some(arguments.next().expect("a file after --reference")),
+            _ => wanted.push(argument),
+        }
+    }
+    if let Some(path) = path {
+        return reference(&path, &wanted);
+    }
+    println!("{:<10} {:>8} {:>15} {:>15} {:>15} {:>8}", "f32", "ulp", "x", "y", "result", "s");
+    for function in Elementary::ALL {
+        if !wanted.is_empty() && !wanted.iter().any(|name| name == function.name()) {
+            continue;
+        }
+        let start = Instant::now();
+        let (ulp, x, y, got) = measure(function, stride);
+        let seconds = start.elapsed().as_secs_f64();
+        println!("{:<10} {ulp:>8.3} {x:>15e} {y:>15e} {got:>15e} {seconds:>8.1}", function.name());
+    }
+    Ok(())
+}

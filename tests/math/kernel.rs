@@ -1,0 +1,155 @@
+//! Little kernels that map arrays through one function, compiled with Cranelift.
+
+use cranelift_codegen::ir::{AbiParam, FuncRef, InstBuilder, MemFlagsData, Type, Value, types};
+use cranelift_codegen::settings::{self, Configurable};
+use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
+use cranelift_jit::{JITBuilder, JITModule};
+use cranelift_module::{Linkage, Module, default_libcall_names};
+use ssmc::codegen::math::{Environment, Routine};
+
+/// A lane of a kernel.
+pub trait Lane: Copy + Send + Sync + 'static {
+    const TYPE: Type;
+    const ZERO: Self;
+}
+
+impl Lane for f32 {
+    const TYPE: Type = types::F32;
+    const ZERO: f32 = 0.0;
+}
+
+impl Lane for f64 {
+    const TYPE: Type = types::F64;
+    const ZERO: f64 = 0.0;
+}
+
+struct Imports<'m>(&'m mut JITModule);
+
+impl Environment for Imports<'_> {
+    fn routine(&mut self, builder: &mut FunctionBuilder<'_>, routine: Routine, lane: Type) -> FuncRef {
+        let mut signature = self.0.make_signature();
+        signature.params = vec![AbiParam::new(lane); routine.arity()];
+        signature.returns.push(AbiParam::new(lane));
+        let id = self.0.declare_function(routine.symbol(lane), Linkage::Import, &signature).expect("a declaration");
+        self.0.declare_func_in_func(id, builder.func)
+    }
+}
+
+/// `out[r][i] = f(in[0][i], in[1][i], ..)[r]` over arrays of a multiple of four elements.
+pub struct Kernel<T> {
+    module: Option<JITModule>,
+    entry: extern "C" fn(*const *const T, *const *mut T, usize),
+    inputs: usize,
+    outputs: usize,
+}
+
+// SAFETY: the module is only kept to free its memory; the code in it has no state.
+unsafe impl<T> Sync for Kernel<T> {}
+
+impl<T> Drop for Kernel<T> {
+    fn drop(&mut self) {
+        if let Some(module) = self.module.take() {
+            // SAFETY: the entry point goes with the kernel, and nothing of the module outlives it.
+            unsafe { module.free_memory() }
+        }
+    }
+}
+
+impl<T: Lane> Kernel<T> {
+    /// Compiles `body`, which emits the function for values of type `ty`: a vector, or the scalar lane.
+    pub fn new(
+        ty: Type,
+        inputs: usize,
+        outputs: usize,
+        body: impl Fn(&mut FunctionBuilder<'_>, &mut dyn Environment, &[Value]) -> Vec<Value>,
+    ) -> Kernel<T> {
+        let mut flags = settings::builder();
+        flags.set("opt_level", "speed").expect("a known setting");
+        let isa = cranelift_native::builder().expect("a host").finish(settings::Flags::new(flags)).expect("an ISA");
+        let mut jit = JITBuilder::with_isa(isa, default_libcall_names());
+        jit.symbols(ssmc_runtime::scalar::routines());
+        let mut module = JITModule::new(jit);
+        let pointer = module.target_config().pointer_type();
+
+        let mut context = module.make_context();
+        context.func.signature.params = vec![AbiParam::new(pointer); 3];
+        let mut frontend = FunctionBuilderContext::new();
+        let mut b = FunctionBuilder::new(&mut context.func, &mut frontend);
+        let (entry, head, done) = (b.create_block(), b.create_block(), b.create_block());
+        b.append_block_params_for_function_params(entry);
+        let offset = b.append_block_param(head, pointer);
+        b.switch_to_block(entry);
+        let (sources, targets, length) = (b.block_params(entry)[0], b.block_params(entry)[1], b.block_params(entry)[2]);
+        let end = b.ins().imul_imm_s(length, i64::from(T::TYPE.bytes()));
+        let flags = MemFlagsData::trusted();
+        let load_pointers = |b: &mut FunctionBuilder<'_>, from: Value, count: usize| -> Vec<Value> {
+            (0..count).map(|i| b.ins().load(pointer, flags, from, i32::try_from(i * 8).expect("few"))).collect()
+        };
+        let sources = load_pointers(&mut b, sources, inputs);
+        let targets = load_pointers(&mut b, targets, outputs);
+        let zero = b.ins().iconst(pointer, 0);
+        b.ins().jump(head, &[zero.into()]);
+        b.switch_to_block(head);
+        let arguments: Vec<Value> = sources
+            .iter()
+            .map(|&source| {
+                let at = b.ins().iadd(source, offset);
+                b.ins().load(ty, MemFlagsData::new(), at, 0)
+            })
+            .collect();
+        let results = body(&mut b, &mut Imports(&mut module), &arguments);
+        for (target, result) in targets.into_iter().zip(results) {
+            let at = b.ins().iadd(target, offset);
+            b.ins().store(MemFlagsData::new(), result, at, 0);
+        }
+        let next = b.ins().iadd_imm_s(offset, i64::from(ty.bytes()));
+        let more = b.ins().icmp(cranelift_codegen::ir::condcodes::IntCC::UnsignedLessThan, next, end);
+        b.ins().brif(more, head, &[next.into()], done, &[]);
+        b.switch_to_block(done);
+        b.ins().return_(&[]);
+        b.seal_all_blocks();
+        b.finalize(module.target_config());
+
+        let id = module.declare_anonymous_function(&context.func.signature).expect("a declaration");
+        module.define_function(id, &mut context).expect("valid code");
+        module.finalize_definitions().expect("executable memory");
+        let code = module.get_finalized_function(id);
+        // SAFETY: the function was defined just now with this signature, in the host's calling convention.
+        let entry = unsafe { std::mem::transmute::<*const u8, extern "C" fn(*const *const T, *const *mut T, usize)>(code) };
+        Kernel { module: Some(module), entry, inputs, outputs }
+    }
+
+    /// Runs the kernel on whole arrays.
+    pub fn run(&self, inputs: &[&[T]], outputs: &mut [Vec<T>]) {
+        assert_eq!((inputs.len(), outputs.len()), (self.inputs, self.outputs));
+        let length = inputs[0].len();
+        assert!(length > 0 && length.is_multiple_of(4), "a multiple of the lanes");
+        let sources: Vec<*const T> = inputs
+            .iter()
+            .map(|input| {
+                assert_eq!(input.len(), length);
+                input.as_ptr()
+            })
+            .collect();
+        let targets: Vec<*mut T> = outputs
+            .iter_mut()
+            .map(|output| {
+                output.resize(length, T::ZERO);
+                output.as_mut_ptr()
+            })
+            .collect();
+        (self.entry)(sources.as_ptr(), targets.as_ptr(), length);
+    }
+}
+
+/// A kernel of one real function on values of type `ty`.
+pub fn real<T: Lane>(function: ssmc::codegen::math::Elementary, ty: Type) -> Kernel<T> {
+    Kernel::new(ty, function.arity(), 1, |b, environment, x| {
+        vec![ssmc::codegen::math::emit(b, environment, function, x)]
+    })
+}
+
+/// The 128-bit vector of a lane type.
+pub fn vector<T: Lane>() -> Type {
+    T::TYPE.by(128 / T::TYPE.bits()).expect("a vector")
+}
