@@ -235,7 +235,7 @@ pub struct DumpArgs {
     /// Which stage
     #[arg(long, value_enum)]
     pub stage: Stage,
-    /// The type of real numbers, for clif and asm
+    /// The type of real numbers, for clif and asm, which also need all dimensions
     #[arg(long, value_enum, default_value = "f32")]
     pub dtype: Dtype,
     /// Stay within these vector instructions (not in this version)

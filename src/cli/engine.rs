@@ -4,10 +4,10 @@ use std::ops::{Add, Div, Mul, Neg, Sub};
 
 use ssmc::diag::{Code, Diagnostic};
 use ssmc::ir::{self, Instance, interp};
+use ssmc::jit::{Form, Kernel, compile};
 use ssmc_runtime::{Bound, Carry, Float, RunError, Sequences, Tensor};
 
 use super::args::{Isa, Plan};
-use super::kernel::{Form, Kernel, compile};
 use super::{report, slices};
 
 /// The real numbers that every plan computes with: `f32` and `f64`.

@@ -24,7 +24,6 @@ mod expect;
 mod files;
 mod fmt;
 mod json;
-mod kernel;
 mod layout;
 mod program;
 mod progress;

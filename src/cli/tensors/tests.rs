@@ -321,17 +321,19 @@ fn hostile_archives_are_refused() {
     let array = npy("<f4", "False", "(1000,)", &f32s(&vec![0.0; 1000]));
     for method in [STORED, DEFLATED] {
         let sound = npz(&[("x.npy", &array)], method);
-        for length in (0..sound.len()).step_by(7) {
+        for length in (0..sound.len()).step_by(23) {
             refused("a.npz", &sound[..length], &format!("an archive cut at {length}"));
         }
         // Any single damaged byte is refused, or does not matter to `x`; it never panics.
         let files = Files::new();
+        let array = npy("<f4", "False", "(20,)", &f32s(&[0.0; 20]));
+        let sound = npz(&[("x.npy", &array)], method);
         for at in 0..sound.len() {
             for change in [0x01, 0x80, 0xff] {
                 let mut damaged = sound.clone();
                 damaged[at] ^= change;
                 if let Ok((shape, _)) = files.read::<f32>("a.npz", &damaged, Kind::Real) {
-                    assert_eq!(shape, [1000], "byte {at}");
+                    assert_eq!(shape, [20], "byte {at}");
                 }
             }
         }
