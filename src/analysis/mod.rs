@@ -1,3 +1,5 @@
-//! What the shape of a layer says about how it may run.
+//! What follows from a layer alone: in which direction and order it runs ([`passes`]), and by what algebra its steps
+//! compose ([`verdict`]).
 
 pub mod passes;
+pub mod verdict;

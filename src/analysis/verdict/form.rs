@@ -1,0 +1,287 @@
+//! Linear forms over an algebra: sums of coefficients times elements of the state, plus an offset.
+//!
+//! Coefficients, conditions and offsets are expressions of the layer that are free of the group's states; they may
+//! mention the indices at which the form stands. Everything here keeps the value of the form.
+
+use super::algebra::Algebra;
+use super::build::{self, Scope};
+use super::{Atom, Failure};
+use crate::diag::Span;
+use crate::ir::{Expr, ExprKind, IndexId, Scalar};
+
+/// The most terms that a form may have.
+const MAX_TERMS: usize = 512;
+
+/// The most nodes that the coefficients of a form may have together.
+const MAX_NODES: usize = 200_000;
+
+/// `sum[bound](if guards then coefficient * atom[at] else 0)`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Term {
+    /// The indices over which it is summed.
+    pub bound: Vec<IndexId>,
+    /// Where one of them does not hold, the term is nothing.
+    pub guards: Vec<Expr>,
+    /// What multiplies the element of the state.
+    pub coefficient: Expr,
+    /// Which tensor is read.
+    pub atom: Atom,
+    /// Where it is read.
+    pub at: Vec<Expr>,
+}
+
+/// A sum of terms, plus an offset.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Form {
+    /// The terms.
+    pub terms: Vec<Term>,
+    /// What is added; nothing where absent.
+    pub offset: Option<Expr>,
+}
+
+impl Form {
+    /// A form that does not depend on the state.
+    pub(super) fn free(e: Expr) -> Self {
+        Self { terms: Vec::new(), offset: Some(e) }
+    }
+
+    /// One element of the state.
+    pub(super) fn atom(algebra: Algebra, atom: Atom, at: Vec<Expr>, ty: Scalar, span: Span) -> Self {
+        let coefficient = algebra.one(ty, span);
+        Self { terms: vec![Term { bound: Vec::new(), guards: Vec::new(), coefficient, atom, at }], offset: None }
+    }
+
+    /// The value of a form that has no terms.
+    pub(super) fn into_free(self, algebra: Algebra, ty: Scalar, span: Span) -> Result<Expr, Self> {
+        if self.terms.is_empty() { Ok(self.offset.unwrap_or_else(|| algebra.zero(ty, span))) } else { Err(self) }
+    }
+
+    /// Changes all coefficients and the offset.
+    pub(super) fn map(mut self, mut change: impl FnMut(Expr) -> Expr) -> Self {
+        for term in &mut self.terms {
+            let coefficient = std::mem::replace(&mut term.coefficient, build::truth(false, Span::default()));
+            term.coefficient = change(coefficient);
+        }
+        self.offset = self.offset.map(change);
+        self
+    }
+
+    /// The form times something free.
+    pub(super) fn scale(self, algebra: Algebra, by: &Expr) -> Self {
+        let mut scaled = self.map(|e| algebra.times(by.clone(), e));
+        scaled.terms.retain(|term| !algebra.is_zero(&term.coefficient));
+        scaled
+    }
+
+    /// The sum of two forms.
+    pub(super) fn plus(mut self, algebra: Algebra, other: Form) -> Self {
+        for term in other.terms {
+            self.add_term(algebra, term);
+        }
+        self.offset = match (self.offset, other.offset) {
+            (Some(a), Some(b)) => Some(algebra.plus(a, b)),
+            (a, b) => a.or(b),
+        };
+        self
+    }
+
+    fn add_term(&mut self, algebra: Algebra, term: Term) {
+        let like = |t: &Term| {
+            t.bound.is_empty() && term.bound.is_empty() && t.atom == term.atom && same_all(&t.at, &term.at)
+        };
+        let found = self.terms.iter().position(|t| like(t) && same_all(&t.guards, &term.guards));
+        match found {
+            Some(at) => {
+                let coefficient = self.terms[at].coefficient.clone();
+                let sum = algebra.plus(coefficient, term.coefficient);
+                if algebra.is_zero(&sum) {
+                    self.terms.remove(at);
+                } else {
+                    self.terms[at].coefficient = sum;
+                }
+            }
+            None => self.terms.push(term),
+        }
+    }
+
+    /// The sum over indices.
+    pub(super) fn bind(mut self, scope: &mut Scope, algebra: Algebra, indices: &[IndexId]) -> Self {
+        for term in &mut self.terms {
+            term.bound.splice(0..0, indices.iter().copied());
+        }
+        // The offset gets indices of its own: an index is bound in one place.
+        self.offset = self.offset.map(|offset| sum_over(scope, algebra, indices, &offset));
+        self
+    }
+
+    /// `if condition then self else other`
+    pub(super) fn guard(self, algebra: Algebra, condition: &Expr, other: Form, ty: Scalar) -> Self {
+        let mut terms: Vec<Term> = Vec::new();
+        let mut rest = other.terms;
+        for mut term in self.terms {
+            let like = |t: &Term| {
+                t.bound.is_empty()
+                    && term.bound.is_empty()
+                    && t.atom == term.atom
+                    && same_all(&t.at, &term.at)
+                    && same_all(&t.guards, &term.guards)
+            };
+            if let Some(at) = rest.iter().position(like) {
+                let partner = rest.remove(at);
+                term.coefficient = build::select(condition.clone(), term.coefficient, partner.coefficient);
+            } else {
+                term.guards.push(condition.clone());
+            }
+            terms.push(term);
+        }
+        for mut term in rest {
+            term.guards.push(build::not(condition.clone()));
+            terms.push(term);
+        }
+        let offset = match (self.offset, other.offset) {
+            (None, None) => None,
+            (a, b) => {
+                let a = a.unwrap_or_else(|| algebra.zero(ty, condition.span));
+                let b = b.unwrap_or_else(|| algebra.zero(ty, condition.span));
+                Some(build::select(condition.clone(), a, b))
+            }
+        };
+        Self { terms, offset }
+    }
+
+    /// The form at other indices, with bound indices of its own.
+    pub(super) fn instantiate(&self, scope: &mut Scope, map: &[(IndexId, Expr)]) -> Self {
+        let terms = self.terms.iter().map(|term| term.instantiate(scope, map)).collect();
+        Self { terms, offset: self.offset.as_ref().map(|e| scope.substitute(e, map)) }
+    }
+
+    /// Sums out indices that no access mentions, and adds up what reads the same element.
+    pub(super) fn settle(self, scope: &mut Scope, algebra: Algebra) -> Self {
+        let mut settled = Self { terms: Vec::new(), offset: self.offset };
+        for term in self.terms {
+            let term = term.settle(scope, algebra);
+            settled.add_term(algebra, term);
+        }
+        settled
+    }
+
+    /// # Errors
+    /// A form that is too large to go on with.
+    pub(super) fn check_size(self, span: Span) -> Result<Self, Failure> {
+        let mut nodes = 0;
+        for e in self.terms.iter().map(|t| &t.coefficient).chain(&self.offset) {
+            e.walk(&mut |_| nodes += 1);
+        }
+        if self.terms.len() > MAX_TERMS || nodes > MAX_NODES {
+            return Err(Failure::new(span, "its normal form is too large to be worked out"));
+        }
+        Ok(self)
+    }
+
+    /// The form as an expression, where `read` gives the elements.
+    pub(super) fn emit(&self, algebra: Algebra, ty: Scalar, span: Span, mut read: impl FnMut(&Term) -> Expr) -> Expr {
+        let mut sum = algebra.zero(ty, span);
+        for term in &self.terms {
+            let element = read(term);
+            let product = build::widen(algebra.times(term.coefficient.clone(), element), ty);
+            sum = algebra.plus(sum, term.around(algebra, product));
+        }
+        match &self.offset {
+            Some(offset) => algebra.plus(sum, build::widen(offset.clone(), ty)),
+            None => sum,
+        }
+    }
+}
+
+impl Term {
+    /// The term at other indices, with bound indices of its own.
+    pub(super) fn instantiate(&self, scope: &mut Scope, map: &[(IndexId, Expr)]) -> Self {
+        let mut map = map.to_vec();
+        let mut bound = Vec::new();
+        for &old in &self.bound {
+            let new = scope.fresh(old);
+            map.push((old, build::index(new, Span::default())));
+            bound.push(new);
+        }
+        Self {
+            bound,
+            guards: self.guards.iter().map(|e| scope.substitute(e, &map)).collect(),
+            coefficient: scope.substitute(&self.coefficient, &map),
+            atom: self.atom,
+            at: self.at.iter().map(|e| scope.substitute(e, &map)).collect(),
+        }
+    }
+
+    /// Sums out the indices that the access does not mention.
+    pub(super) fn settle(mut self, scope: &mut Scope, algebra: Algebra) -> Self {
+        let (kept, idle): (Vec<IndexId>, Vec<IndexId>) =
+            self.bound.iter().partition(|&&i| self.at.iter().any(|at| build::mentions(at, i)));
+        if idle.is_empty() {
+            return self;
+        }
+        self.bound = kept;
+        let (inner, outer): (Vec<Expr>, Vec<Expr>) =
+            self.guards.into_iter().partition(|g| idle.iter().any(|&i| build::mentions(g, i)));
+        self.guards = outer;
+        let ty = self.coefficient.ty;
+        let mut body = self.coefficient;
+        for guard in inner {
+            body = build::select(guard, body, algebra.zero(ty, Span::default()));
+        }
+        self.coefficient = sum_over(scope, algebra, &idle, &body);
+        self
+    }
+
+    /// What the term contributes to the sum, given the product of its coefficient and its element.
+    pub(super) fn around(&self, algebra: Algebra, product: Expr) -> Expr {
+        let zero = algebra.zero(product.ty, product.span);
+        let guarded = self.guards.iter().rev().fold(product, |e, g| build::select(g.clone(), e, zero.clone()));
+        build::reduce(algebra.row().reduce, self.bound.clone(), guarded)
+    }
+
+    /// The guarded coefficient, without the indices it is summed over.
+    pub(super) fn weight(&self, algebra: Algebra) -> Expr {
+        let zero = algebra.zero(self.coefficient.ty, self.coefficient.span);
+        self.guards.iter().rev().fold(self.coefficient.clone(), |e, g| build::select(g.clone(), e, zero.clone()))
+    }
+
+    /// All expressions of the term but the access.
+    pub(super) fn coefficients(&self) -> impl Iterator<Item = &Expr> {
+        self.guards.iter().chain([&self.coefficient])
+    }
+}
+
+/// The sum over indices, which are renamed: as a product with their number where the body mentions none of them.
+pub(super) fn sum_over(scope: &mut Scope, algebra: Algebra, indices: &[IndexId], body: &Expr) -> Expr {
+    let (used, idle): (Vec<IndexId>, Vec<IndexId>) = indices.iter().partition(|&&i| build::mentions(body, i));
+    let fresh: Vec<IndexId> = used.iter().map(|&i| scope.fresh(i)).collect();
+    let map: Vec<(IndexId, Expr)> =
+        used.iter().zip(&fresh).map(|(&old, &new)| (old, build::index(new, body.span))).collect();
+    let inner = scope.substitute(body, &map);
+    let mut sum = build::reduce(algebra.row().reduce, fresh, inner);
+    for i in idle {
+        let extent = scope.layer.index(i).extent.clone();
+        sum = match algebra {
+            Algebra::Field => build::mul(build::widen(build::extent(&extent, body.span), sum.ty), sum),
+            // Equal elements: their number counts, or only whether there is one.
+            _ => {
+                let new = scope.fresh(i);
+                build::reduce(algebra.row().reduce, vec![new], sum)
+            }
+        };
+    }
+    sum
+}
+
+/// Whether two lists hold the same expressions.
+pub(super) fn same_all(a: &[Expr], b: &[Expr]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| build::same(a, b))
+}
+
+/// The index that an access plainly is.
+pub(super) fn plain(e: &Expr) -> Option<IndexId> {
+    match e.kind {
+        ExprKind::Index(i) => Some(i),
+        _ => None,
+    }
+}

@@ -1,0 +1,211 @@
+//! Transitions that are diagonal plus low rank: `h' = a h + sum_r u_r (v_rᵀ h) + b`.
+//!
+//! In: the component of a group with one state. Out: its diagonal and its factors, or nothing where some term
+//! couples the index that is written and the one that is read in a way that does not come apart. A coefficient comes
+//! apart through products, quotients, powers, exponentials of sums, sums (one factor pair each), sums over a further
+//! index (whose extent is the rank), and the `let`s that define what it reads. Factors with the same `u`
+//! are added up, so that the rank of a composition of `n` updates of rank 1 is `n`.
+
+use super::algebra::Algebra;
+use super::build::{self, Scope};
+use super::classify::Component;
+use super::form::{Term, plain, sum_over};
+use crate::diag::Span;
+use crate::ir::{BinaryOp, Expr, ExprKind, Function, IndexId, ReduceOp, UnaryOp, ValueKind};
+
+const FIELD: Algebra = Algebra::Field;
+
+/// How often a coefficient may be taken apart.
+const MAX_PARTS: usize = 64;
+
+/// A diagonal and factors.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LowRank {
+    /// What multiplies the element itself, at the component's indices.
+    pub diagonal: Expr,
+    /// The factors; their ranks add up.
+    pub factors: Vec<Factor>,
+}
+
+/// `sum[rank](u * sum[..](v * h[..]))`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Factor {
+    /// The indices over which outer products are summed; none for rank 1.
+    pub rank: Vec<IndexId>,
+    /// The column, at the component's indices.
+    pub u: Expr,
+    /// The row times the state: terms that do not mention the component's mixed indices.
+    pub v: Vec<Term>,
+}
+
+/// Takes a transition apart.
+pub(super) fn low_rank(scope: &mut Scope, component: &Component) -> Option<LowRank> {
+    let mixed: Vec<IndexId> =
+        component.axes.iter().zip(&component.indices).filter(|(axis, _)| axis.is_none()).map(|(_, i)| *i).collect();
+    let mut diagonal = build::number(0.0, component.ty, Span::default());
+    let mut factors: Vec<Factor> = Vec::new();
+    for term in &component.form.terms {
+        let own = term.at.iter().zip(&component.indices).all(|(at, i)| plain(at) == Some(*i));
+        if own {
+            diagonal = build::add(diagonal, term.weight(FIELD));
+            continue;
+        }
+        if term.at.iter().any(|at| mixed.iter().any(|&i| build::mentions(at, i))) {
+            return None;
+        }
+        let mut apart = Apart { scope, mixed: &mixed, fuel: MAX_PARTS };
+        for factor in apart.term(term)? {
+            merge(&mut factors, factor);
+        }
+    }
+    Some(LowRank { diagonal, factors })
+}
+
+/// Adds a factor to the one with the same column.
+fn merge(factors: &mut Vec<Factor>, factor: Factor) {
+    let like = |f: &&mut Factor| f.rank.is_empty() && factor.rank.is_empty() && build::same(&f.u, &factor.u);
+    match factors.iter_mut().find(like) {
+        Some(found) => found.v.extend(factor.v),
+        None => factors.push(factor),
+    }
+}
+
+struct Apart<'a> {
+    scope: &'a mut Scope,
+    mixed: &'a [IndexId],
+    fuel: usize,
+}
+
+/// A factor of a product, and whether it divides.
+type Piece = (Expr, bool);
+
+impl Apart<'_> {
+    fn term(&mut self, term: &Term) -> Option<Vec<Factor>> {
+        let summed: Vec<IndexId> = term.bound.clone();
+        let mut work = vec![(Vec::<IndexId>::new(), vec![(term.coefficient.clone(), false)])];
+        let mut factors = Vec::new();
+        while let Some((rank, pieces)) = work.pop() {
+            self.fuel = self.fuel.checked_sub(1)?;
+            let (mut rows, mut columns, mut both) = (Vec::new(), Vec::new(), None);
+            for piece in pieces {
+                match (self.row(&piece.0), summed.iter().any(|&i| build::mentions(&piece.0, i))) {
+                    (true, true) if both.is_none() => both = Some(piece),
+                    (true, true) => return None,
+                    (true, false) => rows.push(piece),
+                    (false, _) => columns.push(piece),
+                }
+            }
+            let Some((e, divides)) = both else {
+                factors.push(self.factor(term, rank, rows, columns)?);
+                continue;
+            };
+            let rest = || rows.iter().chain(&columns).cloned().collect::<Vec<Piece>>();
+            for (more, pieces) in self.apart(&e, divides)? {
+                let rank = rank.iter().copied().chain(more).collect();
+                work.push((rank, rest().into_iter().chain(pieces).collect()));
+            }
+        }
+        factors.reverse();
+        Some(factors)
+    }
+
+    fn row(&self, e: &Expr) -> bool {
+        self.mixed.iter().any(|&i| build::mentions(e, i))
+    }
+
+    /// Takes one factor apart: a sum of products, some of them summed over a further index.
+    fn apart(&mut self, e: &Expr, divides: bool) -> Option<Vec<(Vec<IndexId>, Vec<Piece>)>> {
+        let one = |pieces: Vec<Piece>| Some(vec![(Vec::new(), pieces)]);
+        match &e.kind {
+            ExprKind::Binary(BinaryOp::Mul, a, b) => one(vec![((**a).clone(), divides), ((**b).clone(), divides)]),
+            ExprKind::Binary(BinaryOp::Div, a, b) => one(vec![((**a).clone(), divides), ((**b).clone(), !divides)]),
+            ExprKind::Unary(UnaryOp::Neg, a) => {
+                one(vec![(build::number(-1.0, a.ty, a.span), false), ((**a).clone(), divides)])
+            }
+            ExprKind::Widen(a) => {
+                let pieces = self.apart(a, divides)?.into_iter().map(|(rank, pieces)| {
+                    let pieces = pieces.into_iter().map(|(p, d)| (build::widen(p, e.ty), d)).collect();
+                    (rank, pieces)
+                });
+                Some(pieces.collect())
+            }
+            ExprKind::Powi(a, n) => match &a.kind {
+                ExprKind::Binary(op @ (BinaryOp::Mul | BinaryOp::Div), x, y) => {
+                    let power = |e: &Expr| build::expr(ExprKind::Powi(Box::new(e.clone()), *n), e.ty, e.span);
+                    one(vec![(power(x), divides), (power(y), divides != (*op == BinaryOp::Div))])
+                }
+                _ => None,
+            },
+            ExprKind::Call(Function::Exp, args) => match &args[0].kind {
+                ExprKind::Binary(op @ (BinaryOp::Add | BinaryOp::Sub), x, y) => {
+                    let exp = |e: &Expr| build::call(Function::Exp, vec![e.clone()]);
+                    one(vec![(exp(x), divides), (exp(y), divides != (*op == BinaryOp::Sub))])
+                }
+                _ => None,
+            },
+            ExprKind::Binary(op @ (BinaryOp::Add | BinaryOp::Sub), a, b) if !divides => {
+                let b = if *op == BinaryOp::Sub { build::neg((**b).clone()) } else { (**b).clone() };
+                Some(vec![(Vec::new(), vec![(b, false)]), (Vec::new(), vec![((**a).clone(), false)])])
+            }
+            ExprKind::Reduce { op: ReduceOp::Sum, indices, body } if !divides => {
+                let fresh: Vec<IndexId> = indices.iter().map(|&i| self.scope.fresh(i)).collect();
+                let map: Vec<_> =
+                    indices.iter().zip(&fresh).map(|(&old, &new)| (old, build::index(new, e.span))).collect();
+                let body = self.scope.substitute(body, &map);
+                Some(vec![(fresh, vec![(body, false)])])
+            }
+            ExprKind::Read { value, at } if self.scope.layer.value(*value).kind == ValueKind::Let => {
+                let equation = self.scope.layer.definition(*value)?.clone();
+                let map: Vec<_> = equation.indices.iter().copied().zip(at.iter().cloned()).collect();
+                one(vec![(self.scope.substitute(&equation.body, &map), divides)])
+            }
+            _ => None,
+        }
+    }
+
+    /// The factor of a product that has come apart.
+    fn factor(&mut self, term: &Term, rank: Vec<IndexId>, rows: Vec<Piece>, columns: Vec<Piece>) -> Option<Factor> {
+        let span = term.coefficient.span;
+        let product = |pieces: &[Piece]| {
+            let one = build::number(1.0, term.coefficient.ty, span);
+            pieces.iter().fold(one, |product, (e, divides)| {
+                if *divides { build::div(product, e.clone()) } else { build::mul(product, e.clone()) }
+            })
+        };
+        let mut u = product(&rows);
+        let mut coefficient = product(&columns);
+        let mut v = term.clone();
+        v.guards.clear();
+        for guard in &term.guards {
+            let summed = term.bound.iter().any(|&i| build::mentions(guard, i));
+            let zero = build::number(0.0, u.ty, span);
+            match (self.row(guard), summed) {
+                (true, true) => return None,
+                (true, false) => u = build::select(guard.clone(), u, zero),
+                // What does not depend on the row guards both: an access in either may need it.
+                (false, _) => {
+                    if !summed {
+                        u = build::select(guard.clone(), u, zero);
+                    }
+                    v.guards.push(guard.clone());
+                }
+            }
+        }
+        // An index of the rank that only one side mentions is summed there.
+        let mut kept = Vec::new();
+        for r in rank {
+            match (build::mentions(&u, r), build::mentions(&coefficient, r)) {
+                (true, true) => kept.push(r),
+                (true, false) => u = sum_over(self.scope, FIELD, &[r], &u),
+                _ => coefficient = sum_over(self.scope, FIELD, &[r], &coefficient),
+            }
+        }
+        // A rank as large as the state is not low.
+        let extent = |i: IndexId| &self.scope.layer.index(i).extent;
+        if kept.iter().any(|&r| self.mixed.iter().any(|&i| extent(i) == extent(r))) {
+            return None;
+        }
+        v.coefficient = coefficient;
+        Some(Factor { rank: kept, u, v: vec![v] })
+    }
+}

@@ -1,0 +1,91 @@
+//! Verdicts: a table of small recurrences, all examples, and the transitions against the interpreter.
+
+#[path = "verdict/table.rs"]
+mod table;
+
+use std::fmt::Write as _;
+use std::fs;
+
+use ssmc::analysis::verdict::{Class, Verdict, judge};
+use ssmc::{ir, sema, syntax};
+
+fn layers(source: &str) -> Vec<ir::Layer> {
+    let (file, diagnostics) = syntax::parse(source);
+    assert!(diagnostics.is_empty(), "{source}\n{diagnostics:?}");
+    let (layers, diagnostics) = sema::lower(&file);
+    assert!(diagnostics.is_empty(), "{source}\n{diagnostics:?}");
+    layers
+}
+
+/// The groups, one per line.
+fn summary(verdict: &Verdict) -> String {
+    let mut text = String::new();
+    for group in &verdict.groups {
+        let names: Vec<&str> =
+            group.states.iter().map(|s| verdict.layer.states[s.at()].name.as_str()).collect();
+        write!(text, "{}: {} {}", names.join(" "), group.class.name(), group.field.name()).unwrap();
+        if group.time_invariant {
+            text += " time-invariant";
+        }
+        if !group.mixed.is_empty() {
+            write!(text, " mixed {}", group.mixed.join(" ")).unwrap();
+        }
+        let batch: Vec<String> =
+            group.batch.iter().map(|b| format!("{}{}", b.name, if b.shared { "*" } else { "" })).collect();
+        if !batch.is_empty() {
+            write!(text, " batch {}", batch.join(" ")).unwrap();
+        }
+        if let Some(low_rank) = group.transition.as_ref().and_then(|t| t.low_rank.as_ref()) {
+            write!(text, " factors {}", low_rank.factors.len()).unwrap();
+        }
+        if let Some(failure) = &group.failure {
+            write!(text, " ({})", failure.reason).unwrap();
+        }
+        text += "\n";
+    }
+    text
+}
+
+#[test]
+fn examples() {
+    let mut files: Vec<_> = fs::read_dir("examples").unwrap().map(|f| f.unwrap().path()).collect();
+    files.sort();
+    let mut text = String::new();
+    for path in files {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if !name.ends_with(".ssm") || ["longhorn.ssm", "kalman.ssm", "mesa.ssm"].contains(&name.as_str()) {
+            continue;
+        }
+        for layer in layers(&fs::read_to_string(&path).unwrap()) {
+            let verdict = judge(&layer);
+            writeln!(text, "{name} {}", layer.name).unwrap();
+            for line in summary(&verdict).lines() {
+                writeln!(text, "    {line}").unwrap();
+            }
+        }
+    }
+    let path = "tests/verdict/examples.txt";
+    if std::env::var_os("BLESS").is_some() {
+        fs::write(path, &text).unwrap();
+    }
+    assert_eq!(fs::read_to_string(path).unwrap_or_default(), text, "run with BLESS=1 and look at the difference");
+}
+
+#[test]
+fn small_recurrences() {
+    let mut wrong = String::new();
+    for (source, expected) in table::TABLE {
+        let layer = layers(&format!("layer test {source}")).remove(0);
+        let verdict = judge(&layer);
+        let found: Vec<String> = verdict.groups.iter().map(|g| g.class.name().to_owned()).collect();
+        if found.join(", ") != *expected {
+            writeln!(wrong, "{source}\n  expected {expected}\n  found {}", summary(&verdict)).unwrap();
+        }
+        for group in &verdict.groups {
+            assert_eq!(group.failure.is_some(), group.class == Class::Nonlinear, "{source}");
+            assert_eq!(group.transition.is_none(), group.class == Class::Nonlinear, "{source}");
+        }
+    }
+    assert!(table::TABLE.len() >= 60, "{} recurrences", table::TABLE.len());
+    assert!(wrong.is_empty(), "{wrong}");
+}
