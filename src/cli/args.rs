@@ -64,7 +64,7 @@ pub struct CheckArgs {
     /// Which layer, and its dimensions.
     #[command(flatten)]
     pub layer: LayerArgs,
-    /// Print the verdict on every group of states as JSON (not in this version)
+    /// Print the verdict on every group of states of one layer as JSON
     #[arg(long)]
     pub json: bool,
 }
@@ -216,7 +216,7 @@ pub enum Stage {
     Ast,
     /// The typed IR in index notation
     Ir,
-    /// The verdict on every group of states (not in this version)
+    /// The verdict on every group of states
     Verdict,
     /// The plan (not in this version)
     Plan,

@@ -1,5 +1,7 @@
-//! `ssmc check`: everything that is wrong with a program, and what each layer takes, keeps and gives.
+//! `ssmc check`: everything that is wrong with a program, and what each layer takes, keeps and gives; and by what
+//! algebra its groups of states compose.
 
+use ssmc::analysis::verdict;
 use ssmc::diag::{Code, Diagnostic};
 use ssmc::ir::{self, Extent, Instance, Type, ValueId, instance, print};
 
@@ -11,7 +13,9 @@ use super::{Outcome, Verdict, report};
 /// Checks all layers, or the one that is named, and prints a table for each.
 pub fn execute(program: &Program, args: &CheckArgs) -> Outcome {
     if args.json {
-        return Err(vec![report::not_yet("--json", "the verdict on groups of states")]);
+        let text = super::verdict::json(program, &args.layer, fixed)?;
+        report::out(&text).map_err(|error| vec![error])?;
+        return Ok(Verdict::Done);
     }
     let (mut layers, mut diagnostics) = program.layers();
     if let Some(name) = &args.layer.layer
@@ -96,6 +100,7 @@ fn describe(layer: &ir::Layer, instance: Option<&Instance>) -> String {
     }
     rows.push(vec!["carried".to_owned(), String::new(), String::new(), carried(layer, instance)]);
     text.push_str(&table(&[], rows));
+    text.push_str(&verdict::print::verdict(&verdict::judge(layer)));
     text
 }
 

@@ -1,5 +1,6 @@
 //! `ssmc dump`: what a stage of the compiler makes of the program.
 
+use ssmc::analysis::verdict;
 use ssmc::diag::Diagnostic;
 use ssmc::ir::{Instance, instance, print};
 use ssmc::jit::{self, Form};
@@ -20,7 +21,7 @@ pub fn execute(program: &Program, args: &DumpArgs) -> Outcome {
             (ssmc::syntax::dump_ast(&file), diagnostics)
         }
         Stage::Ir => (print::print(&program.layer(&args.layer)?), Vec::new()),
-        Stage::Verdict => return later("verdict", "the verdict"),
+        Stage::Verdict => (verdict::print::verdict(&verdict::judge(&program.layer(&args.layer)?)), Vec::new()),
         Stage::Plan => return later("plan", "the plan"),
         Stage::Clif => (kernels(program, args, jit::clif)?, Vec::new()),
         Stage::Asm => (kernels(program, args, jit::asm)?, Vec::new()),

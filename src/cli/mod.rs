@@ -34,6 +34,7 @@ mod setup;
 mod slices;
 mod step;
 mod tensors;
+mod verdict;
 
 use std::io::Write;
 use std::process::ExitCode;

@@ -6,7 +6,6 @@
 //! that size for each value of the batch. What mixes indices is a map of all vectors, whose table would be
 //! exponential in their length.
 
-use super::algebra::Algebra;
 use super::build::{self, Scope};
 use super::form::{Form, Term};
 use super::{Atom, Dependence, Failure, Part};
@@ -74,6 +73,3 @@ pub(super) fn values(scope: &Scope, ty: &Type) -> Option<i64> {
         _ => None,
     }
 }
-
-/// The algebra whose operations a finite form borrows.
-pub(super) const BORROWED: Algebra = Algebra::Bool;

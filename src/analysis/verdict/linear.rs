@@ -95,7 +95,14 @@ impl<'a> Linear<'a> {
                     self.form(arg)?;
                 }
                 let name = function.name();
-                fail(format!("`{name}` of a value that depends on the state is not linear in it"))
+                let belongs = match function {
+                    Function::Max | Function::Relu | Function::Clamp => Some(Algebra::MaxPlus),
+                    Function::Min => Some(Algebra::MinPlus),
+                    Function::Softplus | Function::Log | Function::Log1p => Some(Algebra::LogSumExp),
+                    _ => None,
+                };
+                let reason = format!("`{name}` of a value that depends on the state is not linear in it");
+                Err(Failure { belongs, ..Failure::new(e.span, reason) })
             }
             ExprKind::Reduce { op, body, .. } => {
                 self.form(body)?;

@@ -178,11 +178,13 @@ pub struct Failure {
     pub span: Span,
     /// Why, in one sentence: lower case, no full stop.
     pub reason: String,
+    /// The semiring that has the operation that breaks the affine law.
+    belongs: Option<Algebra>,
 }
 
 impl Failure {
     fn new(span: Span, reason: impl Into<String>) -> Self {
-        Self { span, reason: reason.into() }
+        Self { span, reason: reason.into(), belongs: None }
     }
 }
 
@@ -342,16 +344,12 @@ fn tropical(scope: &mut Scope, of: &Dependence, states: &[StateId], failure: Fai
     ] {
         match over(scope, of, states, algebra, class) {
             Ok(group) => return Ok(group),
-            // An algebra that gets past what stopped the affine forms knows more about what is wrong.
-            Err(other) if other.span != failure.span && best.is_none() => best = Some(other),
+            // The algebra to which the operation belongs that stopped the affine forms knows more about what is wrong.
+            Err(other) if failure.belongs == Some(algebra) => best = Some(other),
             Err(_) => {}
         }
     }
-    let inside = |inner: Span, outer: Span| outer.start <= inner.start && inner.end <= outer.end;
-    Err(match best {
-        Some(other) if inside(failure.span, other.span) || inside(other.span, failure.span) => other,
-        _ => failure,
-    })
+    Err(best.unwrap_or(failure))
 }
 
 fn boolean(scope: &mut Scope, of: &Dependence, states: &[StateId]) -> Result<Group, Failure> {
