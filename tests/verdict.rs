@@ -3,9 +3,13 @@
 #[path = "verdict/table.rs"]
 mod table;
 
+#[path = "verdict/stretch.rs"]
+mod stretch;
+
 use std::fmt::Write as _;
 use std::fs;
 
+use ssmc::analysis::verdict::counterexample::Outcome;
 use ssmc::analysis::verdict::{Class, Verdict, judge};
 use ssmc::{ir, sema, syntax};
 
@@ -88,4 +92,50 @@ fn small_recurrences() {
     }
     assert!(table::TABLE.len() >= 60, "{} recurrences", table::TABLE.len());
     assert!(wrong.is_empty(), "{wrong}");
+}
+
+/// What the transitions give is what stepping gives, for every class.
+#[test]
+fn transitions_agree_with_stepping() {
+    let mut seen: Vec<Class> = Vec::new();
+    for (source, _) in table::TABLE {
+        let layer = layers(&format!("layer test {source}")).remove(0);
+        seen.extend(stretch::check(source, &layer));
+    }
+    for path in fs::read_dir("examples").unwrap().map(|f| f.unwrap().path()) {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if !name.ends_with(".ssm") || ["longhorn.ssm", "kalman.ssm", "mesa.ssm"].contains(&name.as_str()) {
+            continue;
+        }
+        for layer in layers(&fs::read_to_string(&path).unwrap()) {
+            seen.extend(stretch::check(&format!("{name} {}", layer.name), &layer));
+        }
+    }
+    for class in [
+        Class::AffineDiagonal,
+        Class::AffineDense,
+        Class::AffineLowRank,
+        Class::MaxPlus,
+        Class::MinPlus,
+        Class::LogSumExp,
+        Class::Bool,
+        Class::FiniteMap,
+    ] {
+        assert!(seen.contains(&class), "{class:?}");
+    }
+}
+
+/// Every nonlinear step of the table comes with numbers, but for those whose states are none.
+#[test]
+fn counterexamples() {
+    let mut without = Vec::new();
+    for (source, _) in table::TABLE {
+        let layer = layers(&format!("layer test {source}")).remove(0);
+        for group in judge(&layer).groups {
+            if let Some(Outcome::None(why)) = group.counterexample {
+                without.push(format!("{source}: {why}"));
+            }
+        }
+    }
+    assert_eq!(without.len(), 2, "{without:#?}");
 }

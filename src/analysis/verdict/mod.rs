@@ -28,6 +28,7 @@ pub mod print;
 mod semiring;
 pub mod stability;
 pub mod summary;
+mod tables;
 
 use crate::diag::Span;
 use crate::ir::{Function, Layer, Scalar, StateId, ValueKind};
