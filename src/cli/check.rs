@@ -37,7 +37,7 @@ pub fn execute(program: &Program, args: &CheckArgs) -> Outcome {
     let mut texts = Vec::new();
     for layer in &layers {
         match fixed(layer, &args.layer.dims) {
-            Ok(instance) => texts.push(describe(layer, instance.as_ref())),
+            Ok(instance) => texts.push(describe(layer, instance.as_ref(), &program.text)),
             Err(errors) => diagnostics.extend(errors),
         }
     }
@@ -60,7 +60,7 @@ fn fixed(layer: &ir::Layer, dims: &[(String, i64)]) -> Result<Option<Instance>, 
     Instance::new(layer.clone(), values).map(Some)
 }
 
-fn describe(layer: &ir::Layer, instance: Option<&Instance>) -> String {
+fn describe(layer: &ir::Layer, instance: Option<&Instance>, source: &str) -> String {
     let dims = layer.dims.iter().enumerate().map(|(at, dim)| match (instance, &dim.default) {
         (Some(instance), _) => format!("{} = {}", dim.name, instance.dims[at]),
         (None, Some(default)) => format!("{} = {}", dim.name, print::extent(layer, default)),
@@ -100,7 +100,7 @@ fn describe(layer: &ir::Layer, instance: Option<&Instance>) -> String {
     }
     rows.push(vec!["carried".to_owned(), String::new(), String::new(), carried(layer, instance)]);
     text.push_str(&table(&[], rows));
-    text.push_str(&verdict::print::verdict(&verdict::judge(layer)));
+    text.push_str(&verdict::print::verdict(&verdict::judge(layer), source));
     text
 }
 

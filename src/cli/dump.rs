@@ -21,7 +21,10 @@ pub fn execute(program: &Program, args: &DumpArgs) -> Outcome {
             (ssmc::syntax::dump_ast(&file), diagnostics)
         }
         Stage::Ir => (print::print(&program.layer(&args.layer)?), Vec::new()),
-        Stage::Verdict => (verdict::print::verdict(&verdict::judge(&program.layer(&args.layer)?)), Vec::new()),
+        Stage::Verdict => {
+            let judged = verdict::judge(&program.layer(&args.layer)?);
+            (verdict::print::verdict(&judged, &program.text), Vec::new())
+        },
         Stage::Plan => return later("plan", "the plan"),
         Stage::Clif => (kernels(program, args, jit::clif)?, Vec::new()),
         Stage::Asm => (kernels(program, args, jit::asm)?, Vec::new()),

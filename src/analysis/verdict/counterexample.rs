@@ -1,7 +1,7 @@
 //! Numbers that show that a step is not affine.
 //!
 //! An affine step takes the mean of two states to the mean of what it makes of them. Small instances of the layer are run
-//! for one step in `f64`, from two states that differ in one element and from their mean, on short numbers; the first
+//! for one step in `f64`, from two states that differ in one element (or, for products of elements, in all) and from their mean, on short numbers; the first
 //! step whose result differs beyond rounding is the counterexample. It speaks of real-linear steps, so that
 //! conjugates are no counterexample.
 
@@ -30,9 +30,9 @@ pub struct Counterexample {
     pub params: Vec<(String, Vec<f64>)>,
     /// The inputs of the step, all elements.
     pub inputs: Vec<(String, Vec<f64>)>,
-    /// The states before the step, the same in all runs but for one element.
+    /// The states before the step, the same in all runs but for what is changed.
     pub states: Vec<(String, Vec<f64>)>,
-    /// The element that differs.
+    /// The element that differs, or that all do.
     pub changed: String,
     /// Its two values.
     pub values: (f64, f64),
@@ -148,26 +148,36 @@ fn attempt(instance: &Instance, states: &[StateId], seed: u64) -> Option<Counter
     for (tensor, state) in carry.states.iter_mut().zip(&layer.states) {
         *tensor = draws.tensor(instance, state.value, &[1]);
     }
-    let step = |change: f64, state: usize, at: usize| -> Carry<f64> {
+    let step = |change: f64, place: Option<(usize, usize)>| -> Carry<f64> {
         let mut carry = carry.clone();
-        if let Some(x) = real_parts(&mut carry.states[state].elements).get_mut(at) {
-            *x = change;
+        match place {
+            Some((state, at)) => real_parts(&mut carry.states[state].elements)[at] = change,
+            None => states.iter().for_each(|s| real_parts(&mut carry.states[s.at()].elements).fill(change)),
         }
         interp::run(instance, &bound, &Sequences::batch(1, 1), &inputs, &mut carry);
         carry
     };
-    for state in states {
-        let s = state.at();
-        for at in 0..instance.elements(layer.states[s].value) {
+    // One element after the other; then all at once, for products of two of them.
+    let elements = states.iter().flat_map(|s| {
+        (0..instance.elements(layer.states[s.at()].value)).map(|at| Some((s.at(), at)))
+    });
+    for element_or_all in elements.chain([None]) {
             for (low, high) in [(-1.0, 1.0), (0.0, 2.0), (-2.0, 1.0), (0.5, 1.0), (-4.0, 4.0)] {
-                let (a, b, mean) = (step(low, s, at), step(high, s, at), step((low + high) / 2.0, s, at));
+                let [a, b, mean] = [low, high, (low + high) / 2.0].map(|x| step(x, element_or_all));
                 if let Some((element, of_mean, mean)) = difference(instance, states, &a, &b, &mean) {
                     return Some(Counterexample {
                         dims: layer.dims.iter().map(|d| d.name.clone()).zip(instance.dims.iter().copied()).collect(),
                         params: listed(layer, layer.params.iter().map(|p| p.value).zip(&bound.params)),
                         inputs: listed(layer, layer.inputs.iter().copied().zip(&inputs)),
                         states: listed(layer, layer.states.iter().map(|s| s.value).zip(&carry.states)),
-                        changed: place(instance, layer.states[s].value, at),
+                        changed: match element_or_all {
+                            Some((s, at)) => place(instance, layer.states[s].value, at),
+                            None => {
+                                let names: Vec<&str> =
+                                    states.iter().map(|s| layer.states[s.at()].name.as_str()).collect();
+                                format!("every element of {}", names.join(", "))
+                            }
+                        },
                         values: (low, high),
                         element,
                         of_mean,
@@ -175,7 +185,6 @@ fn attempt(instance: &Instance, states: &[StateId], seed: u64) -> Option<Counter
                     });
                 }
             }
-        }
     }
     None
 }

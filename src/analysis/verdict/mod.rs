@@ -73,7 +73,7 @@ pub struct Group {
     pub failure: Option<Failure>,
     /// Numbers that show it; for `nonlinear` only.
     pub counterexample: Option<Outcome>,
-    /// Whether the transition can grow; for diagonal classes only.
+    /// Whether the transition can grow; for affine classes only.
     pub stability: Option<Stability>,
 }
 
@@ -291,9 +291,9 @@ fn affine(scope: &mut Scope, of: &Dependence, states: &[StateId]) -> Result<Grou
         (false, Some(_)) => Class::AffineLowRank,
         (false, None) => Class::AffineDense,
     };
-    let stability = diagonal.then(|| {
-        let a = coefficient(&components[0], Algebra::Field);
-        stability::of(&scope.layer, &a)
+    let stability = Some(match class {
+        Class::AffineDiagonal => stability::of(&scope.layer, &coefficient(&components[0], Algebra::Field)),
+        _ => Stability::Unknown("the transition is a matrix, whose norm is not bounded here".to_owned()),
     });
     Ok(Group {
         states: states.to_vec(),

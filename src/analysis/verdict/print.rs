@@ -14,8 +14,8 @@ use super::{Class, Group, Part, Transition, Verdict};
 use crate::analysis::verdict::counterexample::Outcome;
 use crate::ir::{BinaryOp, Expr, ExprKind, Extent, IndexId, Layer, NormaliseOp, UnaryOp, ValueId, ValueKind};
 
-/// The verdict on a group, some lines of text.
-pub fn group(verdict: &Verdict, group: &Group) -> String {
+/// The verdict on a group, some lines of text; `source` is the program's text, from which what breaks a law is quoted.
+pub fn group(verdict: &Verdict, group: &Group, source: &str) -> String {
     let layer = &verdict.layer;
     let mut text = String::new();
     let names: Vec<&str> = group.states.iter().map(|s| layer.states[s.at()].name.as_str()).collect();
@@ -44,7 +44,7 @@ pub fn group(verdict: &Verdict, group: &Group) -> String {
         None => {}
     }
     if let Some(failure) = &group.failure {
-        put(&mut text, 1, &failure.reason);
+        put(&mut text, 1, &format!("{}{}", quote(failure.span, source), failure.reason));
     }
     match &group.counterexample {
         Some(Outcome::Found(found)) => put(&mut text, 1, &found.text()),
@@ -55,8 +55,24 @@ pub fn group(verdict: &Verdict, group: &Group) -> String {
 }
 
 /// All groups.
-pub fn verdict(verdict: &Verdict) -> String {
-    verdict.groups.iter().map(|g| group(verdict, g)).collect()
+pub fn verdict(verdict: &Verdict, source: &str) -> String {
+    verdict.groups.iter().map(|g| group(verdict, g, source)).collect()
+}
+
+/// The place and the text of an expression, before what is said about it.
+fn quote(span: crate::diag::Span, source: &str) -> String {
+    const LONGEST: usize = 60;
+    let (Some(before), Some(marked)) =
+        (source.get(..span.start as usize), source.get(span.start as usize..span.end as usize))
+    else {
+        return String::new();
+    };
+    let line = before.matches('\n').count() + 1;
+    let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+    let words = marked.split_whitespace().collect::<Vec<_>>().join(" ");
+    let short: String = words.chars().take(LONGEST).collect();
+    let more = if short.len() < words.len() { " .." } else { "" };
+    format!("{line}:{column} `{short}{more}`: ")
 }
 
 fn put(text: &mut String, depth: usize, line: &str) {

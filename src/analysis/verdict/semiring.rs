@@ -263,6 +263,9 @@ impl<'a> Semiring<'a> {
     }
 
     fn call(&mut self, function: Function, args: &[Expr], e: &Expr) -> Result<Known, Failure> {
+        if let (Function::Min, Algebra::Bool, [a, b]) = (function, self.algebra, args) {
+            return self.binary(BinaryOp::And, a, b, e);
+        }
         let adds = match function {
             Function::Max => Some(ReduceOp::Max),
             Function::Min => Some(ReduceOp::Min),
