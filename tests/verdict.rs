@@ -94,6 +94,51 @@ fn small_recurrences() {
     assert!(wrong.is_empty(), "{wrong}");
 }
 
+/// What is known beyond the class.
+#[test]
+fn details() {
+    for (source, expected) in [
+        ("{ input x state h: complex = 0 h <- x * h + conj(h) }", "h: affine-dense real"),
+        ("{ param a: complex input x state h: complex = 0 h <- a * h + x }", "h: affine-diagonal complex time-invariant"),
+        ("(N) { input a[N] state u[N] = 0, v[N] = 0 u[i] <- a[i] * v[i] v[i] <- u[i] }", "u v: affine-dense real batch i"),
+        (
+            "(N, M) { input k[N], b state S[N, M] = 0 S[n, m] <- S[n, m] - b * k[n] * sum[j](k[j] * S[j, m]) }",
+            "S: affine-low-rank real mixed n batch m* factors 1",
+        ),
+        ("(S) { param t[S]: index(S) state s[S]: index(S) = 0 s[i] <- t[s[i]] }", "s: finite-map index time-invariant batch i"),
+    ] {
+        let layer = layers(&format!("layer test {source}")).remove(0);
+        assert_eq!(summary(&judge(&layer)).trim_end(), expected, "{source}");
+    }
+}
+
+/// Whether `|a| <= 1`.
+#[test]
+fn stability() {
+    use ssmc::analysis::verdict::stability::Stability;
+    for (source, expected) in [
+        ("{ input g, x state h = 0 h <- sigmoid(g) * h + x }", "always"),
+        ("{ input g, x state h = 0 let a = sigmoid(g) h <- (1 - a) * h + x }", "always"),
+        ("{ param A input d, x state h = 0 h <- exp(-softplus(d) * exp(A)) * h + x }", "always"),
+        ("{ param t state h: complex = 0 h <- cis(t) * h }", "always"),
+        ("{ param t state h: complex = 0 h <- exp(-exp(t) + 1i * t) * h }", "always"),
+        ("{ input x state h = 0 h <- h + x }", "always"),
+        ("{ input x state h = 0 h <- 2 * h + x }", "never"),
+        ("{ input x state h = 0 h <- (1.5 + x * x) * h }", "never"),
+        ("{ input x state h = 0 h <- (1 + exp(x)) * h }", "unknown"),
+        ("{ param A input d, x state h = 0 h <- exp(d * A) * h + x }", "unknown"),
+    ] {
+        let layer = layers(&format!("layer test {source}")).remove(0);
+        let found = match &judge(&layer).groups[0].stability {
+            Some(Stability::Always) => "always",
+            Some(Stability::Never) => "never",
+            Some(Stability::Unknown(_)) => "unknown",
+            None => "none",
+        };
+        assert_eq!(found, expected, "{source}");
+    }
+}
+
 /// What the transitions give is what stepping gives, for every class.
 #[test]
 fn transitions_agree_with_stepping() {

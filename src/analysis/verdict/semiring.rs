@@ -26,6 +26,9 @@ enum Through {
 enum Known {
     Free(Expr),
     Form(Through, Form),
+    /// Over log-sum-exp: what follows so from the form after something has been subtracted from it that depends on the
+    /// state in any way. It has to be added again: `m + log(exp(h - m) + exp(b - m))`.
+    Shifted(Through, Form, Expr),
 }
 
 /// The forms of the values that depend on the group's states, over one semiring.
@@ -48,6 +51,10 @@ impl<'a> Semiring<'a> {
                     let form = form.settle(this.scope, algebra).check_size(equation.span)?;
                     Ok(Known::Form(through, form))
                 }
+                Known::Shifted(through, form, by) => {
+                    let form = form.settle(this.scope, algebra).check_size(equation.span)?;
+                    Ok(Known::Shifted(through, form, by))
+                }
                 free => Ok(free),
             });
             this.forms[equation.value.at()] = Some(known);
@@ -63,6 +70,7 @@ impl<'a> Semiring<'a> {
             Known::Form(Through::Itself, form) => Ok(form),
             Known::Form(Through::Negative, _) => Err(Failure::new(span, "the state enters with a negative sign")),
             Known::Form(Through::Exponential, _) => Err(Failure::new(span, "the exponential of the state is kept")),
+            Known::Shifted(..) => Err(Failure::new(span, "two values that depend on the state are subtracted")),
         }))
     }
 
@@ -92,14 +100,16 @@ impl<'a> Semiring<'a> {
             ExprKind::Call(function, args) => self.call(*function, args, e),
             ExprKind::Reduce { op, indices, body } => {
                 let known = self.known(body)?;
-                let through = match known {
-                    Known::Form(through, _) => through,
-                    Known::Free(_) => Through::Itself,
-                };
-                if self.sums(*op, through)
-                    && let Known::Form(through, form) = known
-                {
-                    return Ok(Known::Form(through, form.bind(self.scope, self.algebra, indices)));
+                match known {
+                    Known::Form(through, form) if self.sums(*op, through) => {
+                        return Ok(Known::Form(through, form.bind(self.scope, self.algebra, indices)));
+                    }
+                    Known::Shifted(through, form, by)
+                        if self.sums(*op, through) && !indices.iter().any(|&i| build::mentions(&by, i)) =>
+                    {
+                        return Ok(Known::Shifted(through, form.bind(self.scope, self.algebra, indices), by));
+                    }
+                    _ => {}
                 }
                 Err(self.fail(e, &format!("`{}` does not add in this algebra", reduction(*op))))
             }
@@ -152,6 +162,9 @@ impl<'a> Semiring<'a> {
         Ok(match known {
             Known::Free(e) => Known::Free(self.scope.substitute(&e, &map)),
             Known::Form(through, form) => Known::Form(through, form.instantiate(self.scope, &map)),
+            Known::Shifted(through, form, by) => {
+                Known::Shifted(through, form.instantiate(self.scope, &map), self.scope.substitute(&by, &map))
+            }
         })
     }
 
@@ -159,7 +172,7 @@ impl<'a> Semiring<'a> {
     fn operand(&mut self, known: Known, through: Through, e: &Expr) -> Result<Form, Failure> {
         match known {
             Known::Form(found, form) if found == through => Ok(form),
-            Known::Form(..) => Err(self.fail(e, "the state enters with both signs, or in and out of an exponential")),
+            Known::Form(..) | Known::Shifted(..) => Err(self.fail(e, "the state enters with both signs, or in and out of an exponential")),
             Known::Free(free) => match through {
                 Through::Itself => Ok(Form::free(free)),
                 Through::Negative => Ok(Form::free(build::neg(free))),
@@ -188,8 +201,38 @@ impl<'a> Semiring<'a> {
         Ok(Known::Form(through, x.plus(self.algebra, y)))
     }
 
+    /// The operands' values, or the result where one of them may be anything that depends on the state: a difference to
+    /// it, and the sum that undoes that. Each operand is looked at once.
+    fn operands(&mut self, op: BinaryOp, a: &Expr, b: &Expr) -> Result<Result<Known, (Known, Known)>, Failure> {
+        let x = self.known(a);
+        let open = self.algebra == Algebra::LogSumExp && self.of.depends(b);
+        if open && op == BinaryOp::Sub {
+            match x? {
+                Known::Form(Through::Itself, form) => return Ok(Ok(Known::Shifted(Through::Itself, form, b.clone()))),
+                Known::Free(free) => {
+                    return Ok(Ok(Known::Shifted(Through::Itself, Form::free(free), b.clone())));
+                }
+                x => return Ok(Err((x, self.known(b)?))),
+            }
+        }
+        let y = self.known(b);
+        if op == BinaryOp::Add {
+            for (one, other) in [(&x, b), (&y, a)] {
+                if let Ok(Known::Shifted(Through::Itself, form, by)) = one
+                    && build::same(by, other)
+                {
+                    return Ok(Ok(Known::Form(Through::Itself, form.clone())));
+                }
+            }
+        }
+        Ok(Err((x?, y?)))
+    }
+
     fn binary(&mut self, op: BinaryOp, a: &Expr, b: &Expr, e: &Expr) -> Result<Known, Failure> {
-        let (x, y) = (self.known(a)?, self.known(b)?);
+        let (x, y) = match self.operands(op, a, b)? {
+            Ok(known) => return Ok(known),
+            Err(operands) => operands,
+        };
         if self.algebra == Algebra::Bool {
             return match op {
                 BinaryOp::Or => self.sum_of(x, y, Through::Itself, e),
@@ -203,6 +246,18 @@ impl<'a> Semiring<'a> {
             };
         }
         match (op, x, y) {
+            (
+                BinaryOp::Add,
+                Known::Shifted(Through::Exponential, form, by),
+                Known::Shifted(Through::Exponential, other, too),
+            ) if build::same(&by, &too) => {
+                Ok(Known::Shifted(Through::Exponential, form.plus(self.algebra, other), by))
+            }
+            (BinaryOp::Mul, Known::Shifted(Through::Exponential, form, by), Known::Free(factor))
+            | (BinaryOp::Mul, Known::Free(factor), Known::Shifted(Through::Exponential, form, by)) => {
+                let factor = self.logarithm(factor, e)?;
+                Ok(Known::Shifted(Through::Exponential, form.scale(self.algebra, &factor), by))
+            }
             (BinaryOp::Add, Known::Form(Through::Exponential, form), other)
             | (BinaryOp::Add, other, Known::Form(Through::Exponential, form)) => {
                 let other = self.operand(other, Through::Exponential, e)?;
@@ -254,7 +309,7 @@ impl<'a> Semiring<'a> {
         let (x, y) = (self.known(then)?, self.known(other)?);
         let through = match (&x, &y) {
             (Known::Form(through, _), _) | (_, Known::Form(through, _)) => *through,
-            (Known::Free(_), Known::Free(_)) => Through::Itself,
+            _ => Through::Itself,
         };
         let x = self.operand(x, through, then)?;
         let y = self.operand(y, through, other)?;
@@ -275,7 +330,7 @@ impl<'a> Semiring<'a> {
             let (x, y) = (self.known(a)?, self.known(b)?);
             let through = match (&x, &y) {
                 (Known::Form(through, _), _) | (_, Known::Form(through, _)) => *through,
-                (Known::Free(_), Known::Free(_)) => Through::Itself,
+                _ => Through::Itself,
             };
             if self.sums(op, through) {
                 return self.sum_of(x, y, through, e);
@@ -296,6 +351,12 @@ impl<'a> Semiring<'a> {
                 }
                 (Function::Exp, Known::Form(Through::Itself, form)) if lse => {
                     return Ok(Known::Form(Through::Exponential, form));
+                }
+                (Function::Exp, Known::Shifted(Through::Itself, form, by)) => {
+                    return Ok(Known::Shifted(Through::Exponential, form, by));
+                }
+                (Function::Log, Known::Shifted(Through::Exponential, form, by)) => {
+                    return Ok(Known::Shifted(Through::Itself, form, by));
                 }
                 (Function::Log, Known::Form(Through::Exponential, form)) if lse => {
                     return Ok(Known::Form(Through::Itself, form));
