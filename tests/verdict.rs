@@ -100,7 +100,7 @@ fn details() {
     for (source, expected) in [
         ("{ input x state h: complex = 0 h <- x * h + conj(h) }", "h: affine-dense real"),
         ("{ param a: complex input x state h: complex = 0 h <- a * h + x }", "h: affine-diagonal complex time-invariant"),
-        ("(N) { input a[N] state u[N] = 0, v[N] = 0 u[i] <- a[i] * v[i] v[i] <- u[i] }", "u v: affine-dense real batch i"),
+        ("(N) { input a[N] state u[N] = 0, v[N] = 0 u[i] <- u[i] + a[i] * v[i] v[i] <- v[i] + u[i] }", "u v: affine-dense real batch i"),
         (
             "(N, M) { input k[N], b state S[N, M] = 0 S[n, m] <- S[n, m] - b * k[n] * sum[j](k[j] * S[j, m]) }",
             "S: affine-low-rank real mixed n batch m* factors 1",

@@ -79,7 +79,7 @@ pub const TABLE: &[Row] = &[
         zero: f64::NEG_INFINITY,
         one: 0.0,
         reduce: ReduceOp::LogSumExp,
-        source: "Särkkä, García-Fernández 2021, Temporal Parallelization of Bayesian Smoothers, §IV",
+        source: "Hassan, Särkkä, García-Fernández 2021, Temporal Parallelization of Inference in Hidden Markov Models",
     },
     Row {
         algebra: Algebra::Bool,

@@ -12,6 +12,12 @@ use crate::ir::{Instance, Layer, StateId, Type, ValueId, bind, interp};
 /// How many steps are tried for each size.
 const TRIES: u64 = 40;
 
+/// How many elements of a state are changed alone.
+const ELEMENTS: usize = 6;
+
+/// The most elements of all tensors that are computed in the search.
+const WORK: usize = 20_000_000;
+
 /// What the search found.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
@@ -84,13 +90,14 @@ pub fn search(layer: &Layer, states: &[StateId]) -> Outcome {
         return Outcome::None("its states are not all numbers".to_owned());
     }
     let mut tried = 0;
+    let mut work = WORK;
     for size in [1, 2, 3, 4] {
         let Ok(instance) = Instance::new(layer.clone(), vec![size; layer.dims.len()]) else { continue };
         let elements: usize = (0..layer.values.len()).map(|v| instance.elements(ValueId(v as u32))).sum();
-        if elements > 100_000 {
-            continue;
-        }
         for seed in 0..TRIES {
+            // Fifteen runs for each element that is changed.
+            let Some(left) = work.checked_sub(elements.saturating_mul(15 * (ELEMENTS + 1))) else { break };
+            work = left;
             tried += 1;
             if let Some(found) = attempt(&instance, states, seed) {
                 return Outcome::Found(Box::new(found));
@@ -99,6 +106,9 @@ pub fn search(layer: &Layer, states: &[StateId]) -> Outcome {
         if layer.dims.is_empty() {
             break;
         }
+    }
+    if tried == 0 {
+        return Outcome::None("its tensors are too large to try numbers".to_owned());
     }
     Outcome::None(format!("{tried} steps on small numbers keep the affine law"))
 }
@@ -159,7 +169,7 @@ fn attempt(instance: &Instance, states: &[StateId], seed: u64) -> Option<Counter
     };
     // One element after the other; then all at once, for products of two of them.
     let elements = states.iter().flat_map(|s| {
-        (0..instance.elements(layer.states[s.at()].value)).map(|at| Some((s.at(), at)))
+        (0..instance.elements(layer.states[s.at()].value).min(ELEMENTS)).map(|at| Some((s.at(), at)))
     });
     for element_or_all in elements.chain([None]) {
             for (low, high) in [(-1.0, 1.0), (0.0, 2.0), (-2.0, 1.0), (0.5, 1.0), (-4.0, 4.0)] {

@@ -15,6 +15,30 @@ const MAX_TERMS: usize = 512;
 /// The most nodes that the coefficients of a form may have together.
 const MAX_NODES: usize = 200_000;
 
+/// What is left to be copied before the forms of a group are given up: definitions that read each other many times
+/// have forms that grow exponentially.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Budget(usize);
+
+impl Budget {
+    /// Enough for any layer that is written by hand.
+    pub(super) fn new() -> Self {
+        Self(5_000_000)
+    }
+
+    /// # Errors
+    /// Nothing is left.
+    pub(super) fn spend(&mut self, form: &Form, span: Span) -> Result<(), Failure> {
+        match self.0.checked_sub(form.nodes()) {
+            Some(left) => {
+                self.0 = left;
+                Ok(())
+            }
+            None => Err(Failure::new(span, "its normal form is too large to be worked out")),
+        }
+    }
+}
+
 /// `sum[bound](if guards then coefficient * atom[at] else 0)`
 #[derive(Clone, Debug, PartialEq)]
 pub struct Term {
@@ -165,14 +189,19 @@ impl Form {
         settled
     }
 
+    /// How many nodes its expressions have.
+    pub(super) fn nodes(&self) -> usize {
+        let mut nodes = self.terms.len();
+        for e in self.terms.iter().flat_map(Term::coefficients).chain(&self.offset) {
+            e.walk(&mut |_| nodes += 1);
+        }
+        nodes
+    }
+
     /// # Errors
     /// A form that is too large to go on with.
     pub(super) fn check_size(self, span: Span) -> Result<Self, Failure> {
-        let mut nodes = 0;
-        for e in self.terms.iter().map(|t| &t.coefficient).chain(&self.offset) {
-            e.walk(&mut |_| nodes += 1);
-        }
-        if self.terms.len() > MAX_TERMS || nodes > MAX_NODES {
+        if self.terms.len() > MAX_TERMS || self.nodes() > MAX_NODES {
             return Err(Failure::new(span, "its normal form is too large to be worked out"));
         }
         Ok(self)

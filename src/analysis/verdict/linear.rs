@@ -6,7 +6,7 @@
 
 use super::algebra::Algebra;
 use super::build::{self, Scope};
-use super::form::{Form, Term};
+use super::form::{Budget, Form, Term};
 use super::{Atom, Dependence, Failure, Part};
 use crate::ir::{BinaryOp, Expr, ExprKind, Function, ReduceOp, Scalar, Type, UnaryOp, ValueKind};
 
@@ -17,13 +17,14 @@ pub(super) struct Linear<'a> {
     pub(super) scope: &'a mut Scope,
     pub(super) of: &'a Dependence,
     forms: Vec<Option<Result<Form, Failure>>>,
+    budget: Budget,
 }
 
 impl<'a> Linear<'a> {
     /// Works out the forms of all values that the group's new states need.
     pub(super) fn new(scope: &'a mut Scope, of: &'a Dependence) -> Self {
         let values = scope.layer.values.len();
-        let mut this = Self { scope, of, forms: vec![None; values] };
+        let mut this = Self { scope, of, forms: vec![None; values], budget: Budget::new() };
         for &e in &of.equations {
             let equation = this.scope.layer.equations[e].clone();
             let form = this.form(&equation.body).and_then(|form| {
@@ -131,6 +132,7 @@ impl<'a> Linear<'a> {
             };
         }
         let form = self.forms[value.at()].clone().expect("definitions stand in order")?;
+        self.budget.spend(&form, e.span)?;
         let equation = self.scope.layer.definition(value).expect("it is defined");
         let map: Vec<_> = equation.indices.iter().copied().zip(at.iter().cloned()).collect();
         Ok(form.instantiate(self.scope, &map))

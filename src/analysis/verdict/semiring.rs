@@ -5,7 +5,7 @@
 
 use super::algebra::Algebra;
 use super::build::{self, Scope};
-use super::form::Form;
+use super::form::{Budget, Form};
 use super::linear::reduction;
 use super::stability::nonnegative;
 use super::{Atom, Dependence, Failure, Part};
@@ -37,13 +37,14 @@ pub(super) struct Semiring<'a> {
     of: &'a Dependence,
     algebra: Algebra,
     forms: Vec<Option<Result<Known, Failure>>>,
+    budget: Budget,
 }
 
 impl<'a> Semiring<'a> {
     /// Works out the forms of all values that the group's new states need.
     pub(super) fn new(scope: &'a mut Scope, of: &'a Dependence, algebra: Algebra) -> Self {
         let values = scope.layer.values.len();
-        let mut this = Self { scope, of, algebra, forms: vec![None; values] };
+        let mut this = Self { scope, of, algebra, forms: vec![None; values], budget: Budget::new() };
         for &e in &of.equations {
             let equation = this.scope.layer.equations[e].clone();
             let known = this.known(&equation.body).and_then(|known| match known {
@@ -157,6 +158,9 @@ impl<'a> Semiring<'a> {
             return Ok(Known::Form(Through::Itself, form));
         }
         let known = self.forms[value.at()].clone().expect("definitions stand in order")?;
+        if let Known::Form(_, form) | Known::Shifted(_, form, _) = &known {
+            self.budget.spend(form, e.span)?;
+        }
         let equation = self.scope.layer.definition(value).expect("it is defined");
         let map: Vec<_> = equation.indices.iter().copied().zip(at.iter().cloned()).collect();
         Ok(match known {

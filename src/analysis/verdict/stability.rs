@@ -3,7 +3,7 @@
 //! Interval arithmetic on real numbers, and bounds of the modulus of complex ones; definitions that are free of the state
 //! are looked into. The method is sound and not complete.
 
-use crate::ir::{BinaryOp, Expr, ExprKind, Function, Layer, ReduceOp, Scalar, UnaryOp, ValueKind};
+use crate::ir::{BinaryOp, Expr, ExprKind, Extent, Function, Layer, ReduceOp, Scalar, UnaryOp, ValueKind};
 
 /// Whether `|a| <= 1`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,7 +134,11 @@ fn range(layer: &Layer, e: &Expr, depth: u32) -> Range {
             let (low, high) = of(body);
             (if low >= 0.0 { 0.0 } else { ALL.0 }, if high <= 0.0 { 0.0 } else { ALL.1 })
         }
-        ExprKind::Reduce { op: ReduceOp::Max | ReduceOp::Min | ReduceOp::Mean, body, .. } => of(body),
+        ExprKind::Reduce { op: ReduceOp::Max | ReduceOp::Min | ReduceOp::Mean, indices, body } => {
+            // Of nothing, a maximum is minus infinity.
+            let some = |e: &Extent| matches!(e, Extent::Dim(_)) || matches!(e, Extent::Lit(n) if *n > 0);
+            if indices.iter().all(|i| some(&layer.index(*i).extent)) { of(body) } else { ALL }
+        }
         ExprKind::Normalise { op: crate::ir::NormaliseOp::Softmax, .. } => (0.0, 1.0),
         ExprKind::Call(function, args) if args.iter().all(|a| a.ty <= Scalar::Real) => {
             let args: Vec<Range> = args.iter().map(of).collect();
