@@ -67,7 +67,9 @@ fn piece(inputs: &[Tensor<f64>], from: usize, to: usize) -> Vec<Tensor<f64>> {
         let range = from * row..to * row;
         let elements = match &tensor.elements {
             Elements::Real(v) => Elements::Real(v[range].to_vec()),
-            Elements::Complex { re, im } => Elements::Complex { re: re[range.clone()].to_vec(), im: im[range].to_vec() },
+            Elements::Complex { re, im } => {
+                Elements::Complex { re: re[range.clone()].to_vec(), im: im[range].to_vec() }
+            }
             Elements::Int(v) => Elements::Int(v[range].to_vec()),
             Elements::Bool(v) => Elements::Bool(v[range].to_vec()),
         };

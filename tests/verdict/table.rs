@@ -35,16 +35,31 @@ pub const TABLE: &[(&str, &str)] = &[
     ("(N) { param A[N, N] state h[N, N] = 0 h[i, j] <- sum[k, l](A[i, k] * h[k, l] * A[j, l]) }", "affine-dense"),
     ("{ input x, w state u = 0, v = 0 let t = u u <- x * u - w * v v <- x * v + w * t }", "affine-dense"),
     ("(N) { input x[N] state u[N] = 0, v[N] = 0 u[i] <- u[i] + v[i] v[i] <- v[i] - x[i] * u[i] }", "affine-dense"),
-    ("(N, K) { input w[K] param A[N, N, K] state h[N] = 0 let T[i, j] = sum[k](w[k] * A[i, j, k]) h[i] <- sum[j](T[i, j] * h[j]) }", "affine-dense"),
+    (
+        "(N, K) { input w[K] param A[N, N, K] state h[N] = 0 let T[i, j] = sum[k](w[k] * A[i, j, k]) h[i] <- sum[j](T[i, j] * h[j]) }",
+        "affine-dense",
+    ),
     ("{ input x state h: complex = 0 h <- x * h + 1i * conj(h) }", "affine-dense"),
     ("{ input x state h: complex = 0 h <- re(h) + x }", "affine-dense"),
     ("{ input x state h: complex = 0 h <- 2i * im(h) + x }", "affine-dense"),
     // Affine, low rank.
     ("(N) { input k[N], b state h[N] = 0 h[i] <- h[i] - b * k[i] * sum[j](k[j] * h[j]) }", "affine-low-rank"),
-    ("(N, M) { input k[N], v[M] state S[N, M] = 0 let e[m] = v[m] - sum[n](k[n] * S[n, m]) S[n, m] <- S[n, m] + k[n] * e[m] }", "affine-low-rank"),
-    ("(N) { input w[N], a[N], b[N] state h[N] = 0 h[i] <- w[i] * h[i] + b[i] * sum[j](a[j] * h[j]) }", "affine-low-rank"),
-    ("(N) { input k[2, N] state h[N] = 0 h[i] <- h[i] - k[0, i] * sum[j](k[0, j] * h[j]) h[i] <- h[i] - k[1, i] * sum[j](k[1, j] * h[j]) }", "affine-low-rank"),
-    ("(N) { input k[N] state h[N] = 0 let P[i, j] = k[i] * k[j] h[i] <- h[i] - sum[j](P[i, j] * h[j]) }", "affine-low-rank"),
+    (
+        "(N, M) { input k[N], v[M] state S[N, M] = 0 let e[m] = v[m] - sum[n](k[n] * S[n, m]) S[n, m] <- S[n, m] + k[n] * e[m] }",
+        "affine-low-rank",
+    ),
+    (
+        "(N) { input w[N], a[N], b[N] state h[N] = 0 h[i] <- w[i] * h[i] + b[i] * sum[j](a[j] * h[j]) }",
+        "affine-low-rank",
+    ),
+    (
+        "(N) { input k[2, N] state h[N] = 0 h[i] <- h[i] - k[0, i] * sum[j](k[0, j] * h[j]) h[i] <- h[i] - k[1, i] * sum[j](k[1, j] * h[j]) }",
+        "affine-low-rank",
+    ),
+    (
+        "(N) { input k[N] state h[N] = 0 let P[i, j] = k[i] * k[j] h[i] <- h[i] - sum[j](P[i, j] * h[j]) }",
+        "affine-low-rank",
+    ),
     ("(N, R) { param U[N, R], V[N, R] state h[N] = 0 h[i] <- sum[r, j](U[i, r] * V[j, r] * h[j]) }", "affine-low-rank"),
     ("(N) { input g[N] state h[N] = 0 h[i] <- sum[j](exp(g[i] - g[j]) * h[j]) }", "affine-low-rank"),
     ("(N) { input w[N] state h[N] = 0 h[i] <- 0.5 * h[i] + w[i] * h[0] }", "affine-low-rank"),
@@ -60,7 +75,10 @@ pub const TABLE: &[(&str, &str)] = &[
     ("(N) { param A[N, N] state h[N] = 0 h[j] <- min[i](h[i] + A[i, j]) }", "semiring-min-plus"),
     ("{ input x, go: bool state h = 0 h <- if go then max(h, x) else h - 1 }", "semiring-max-plus"),
     ("{ input x state u = 0, v = 0 let t = u u <- max(u, v + x) v <- max(v, t - x) }", "semiring-max-plus"),
-    ("(N) { param A[N, N] input x[N] state h[N] = 0 h[j] <- logsumexp[i](h[i] + A[i, j]) + x[j] }", "semiring-log-sum-exp"),
+    (
+        "(N) { param A[N, N] input x[N] state h[N] = 0 h[j] <- logsumexp[i](h[i] + A[i, j]) + x[j] }",
+        "semiring-log-sum-exp",
+    ),
     ("{ input a, b state h = 0 h <- log(exp(h + a) + exp(b)) }", "semiring-log-sum-exp"),
     ("{ input a, b state h = 0 h <- log(exp(h) * sigmoid(a) + softplus(b)) }", "semiring-log-sum-exp"),
     ("{ input a state h = 0 h <- softplus(h + a) }", "semiring-log-sum-exp"),
@@ -68,12 +86,24 @@ pub const TABLE: &[(&str, &str)] = &[
     ("{ input b state h = 0 h <- max(h, b) + log1p(exp(-abs(h - b))) }", "semiring-log-sum-exp"),
     ("(N) { param A[N, N] state h[N] = 0 h[j] <- log(sum[i](exp(h[i] + A[i, j]))) }", "semiring-log-sum-exp"),
     ("{ input b state h = 0 let m = max(h, b) h <- m + log(exp(h - m) + exp(b - m)) }", "semiring-log-sum-exp"),
-    ("(N) { param A[N, N] state h[N] = 0 let m = max[i](h[i]) h[j] <- log(sum[i](exp(h[i] - m) * exp(A[i, j]))) + m }", "semiring-log-sum-exp"),
+    (
+        "(N) { param A[N, N] state h[N] = 0 let m = max[i](h[i]) h[j] <- log(sum[i](exp(h[i] - m) * exp(A[i, j]))) + m }",
+        "semiring-log-sum-exp",
+    ),
     ("{ input b state h = 0 let m = max(h, b) h <- log(exp(h - m) + exp(b - m)) }", "nonlinear"),
     ("(N) { input x[N], go: bool state h[N] = 0 reset when go h[i] <- max(h[i], past(x[i], 2)) }", "semiring-max-plus"),
-    ("{ input tok: index(3), go: bool state s: index(3) = 2 reset when go s <- if first then tok else (s + tok) % 3 }", "finite-map"),
-    ("{ input tok: index(3), x, go: bool state a = 1, s: index(3) = 2 reset when go a <- 0.5 * a + s s <- (s + tok) % 3 }", "finite-map, affine-diagonal"),
-    ("(N) { input k[N], go: bool, b state h[N] = 1 reset when go h[i] <- h[i] - b * k[i] * sum[j](k[j] * h[j]) + past(b, 1) }", "affine-low-rank"),
+    (
+        "{ input tok: index(3), go: bool state s: index(3) = 2 reset when go s <- if first then tok else (s + tok) % 3 }",
+        "finite-map",
+    ),
+    (
+        "{ input tok: index(3), x, go: bool state a = 1, s: index(3) = 2 reset when go a <- 0.5 * a + s s <- (s + tok) % 3 }",
+        "finite-map, affine-diagonal",
+    ),
+    (
+        "(N) { input k[N], go: bool, b state h[N] = 1 reset when go h[i] <- h[i] - b * k[i] * sum[j](k[j] * h[j]) + past(b, 1) }",
+        "affine-low-rank",
+    ),
     ("{ input x state h = 0 reverse h <- 0.5 * h + x }", "affine-diagonal"),
     ("{ input go: bool state on: bool = false on <- min(on, go) }", "semiring-bool"),
     ("{ input go: bool state on: bool = false on <- on or go }", "semiring-bool"),
@@ -86,13 +116,25 @@ pub const TABLE: &[(&str, &str)] = &[
     ("{ input go: bool state on: bool = false on <- on != go }", "finite-map"),
     ("{ input go: bool state on: bool = false on <- not on }", "finite-map"),
     ("{ state a: index(3) = 0, b: index(4) = 1 let t = a a <- (a + b) % 3 b <- (b * t) % 4 }", "finite-map"),
-    ("(D, S) { param next[S, S]: index(S) input t[D]: index(S) state s[D]: index(S) = 0 s[d] <- next[t[d], s[d]] }", "finite-map"),
-    ("{ param next[4, 3]: index(4) state s: index(4) = 0, m: index(3) = 0 s <- next[s, m] m <- (m + 1) % 3 }", "finite-map, finite-map"),
-    ("{ param next[4, 3]: index(4) state s: index(4) = 0, m: index(3) = 0 m <- (m + s) % 3 s <- next[s, m] }", "finite-map"),
+    (
+        "(D, S) { param next[S, S]: index(S) input t[D]: index(S) state s[D]: index(S) = 0 s[d] <- next[t[d], s[d]] }",
+        "finite-map",
+    ),
+    (
+        "{ param next[4, 3]: index(4) state s: index(4) = 0, m: index(3) = 0 s <- next[s, m] m <- (m + 1) % 3 }",
+        "finite-map, finite-map",
+    ),
+    (
+        "{ param next[4, 3]: index(4) state s: index(4) = 0, m: index(3) = 0 m <- (m + s) % 3 s <- next[s, m] }",
+        "finite-map",
+    ),
     // Groups.
     ("{ input x state g = 0, h = 0 g <- 0.5 * g + x h <- sigmoid(g) * h + x }", "affine-diagonal, affine-diagonal"),
     ("{ input x state h = 0, g = 0 h <- h / (1 + g * g) + x g <- 0.5 * g + x }", "affine-diagonal, affine-diagonal"),
-    ("{ input x state m = 0, h = 0 let old = m m <- max(m, x) h <- exp(old - m) * h + exp(x - m) }", "semiring-max-plus, affine-diagonal"),
+    (
+        "{ input x state m = 0, h = 0 let old = m m <- max(m, x) h <- exp(old - m) * h + exp(x - m) }",
+        "semiring-max-plus, affine-diagonal",
+    ),
     ("{ input x state k = 0, h = 0 h <- h * tanh(k) + x k <- x }", "affine-diagonal, affine-diagonal"),
     // Traps.
     ("{ input a, b state h = 0 h <- max(h * a, b) }", "nonlinear"),

@@ -234,12 +234,8 @@ pub(super) fn part(function: Function, e: Expr) -> Expr {
         (ExprKind::Binary(BinaryOp::Add, a, b), _) => add(part(function, *a), part(function, *b)),
         (ExprKind::Binary(BinaryOp::Sub, a, b), _) => sub(part(function, *a), part(function, *b)),
         (ExprKind::Binary(BinaryOp::Mul, a, b), f) => match (a.kind, b.kind) {
-            (ExprKind::Widen(a), b) => {
-                scaled(f, *a, part(f, expr(b, Scalar::Complex, span)))
-            }
-            (a, ExprKind::Widen(b)) => {
-                scaled(f, *b, part(f, expr(a, Scalar::Complex, span)))
-            }
+            (ExprKind::Widen(a), b) => scaled(f, *a, part(f, expr(b, Scalar::Complex, span))),
+            (a, ExprKind::Widen(b)) => scaled(f, *b, part(f, expr(a, Scalar::Complex, span))),
             // 1i (x + i y) = -y + i x
             (ExprKind::Imaginary(x), b) | (b, ExprKind::Imaginary(x)) if f != Function::Conj => {
                 let b = expr(b, Scalar::Complex, span);
@@ -376,7 +372,14 @@ impl Scope {
     }
 
     /// A new value.
-    pub(super) fn add_value(&mut self, name: &str, kind: ValueKind, axes: Vec<Extent>, ty: Type, span: Span) -> ValueId {
+    pub(super) fn add_value(
+        &mut self,
+        name: &str,
+        kind: ValueKind,
+        axes: Vec<Extent>,
+        ty: Type,
+        span: Span,
+    ) -> ValueId {
         let id = ValueId(self.layer.values.len() as u32);
         self.layer.values.push(Value { name: name.to_owned(), kind, axes, ty, span });
         id

@@ -168,33 +168,32 @@ fn attempt(instance: &Instance, states: &[StateId], seed: u64) -> Option<Counter
         carry
     };
     // One element after the other; then all at once, for products of two of them.
-    let elements = states.iter().flat_map(|s| {
-        (0..instance.elements(layer.states[s.at()].value).min(ELEMENTS)).map(|at| Some((s.at(), at)))
-    });
+    let elements = states
+        .iter()
+        .flat_map(|s| (0..instance.elements(layer.states[s.at()].value).min(ELEMENTS)).map(|at| Some((s.at(), at))));
     for element_or_all in elements.chain([None]) {
-            for (low, high) in [(-1.0, 1.0), (0.0, 2.0), (-2.0, 1.0), (0.5, 1.0), (-4.0, 4.0)] {
-                let [a, b, mean] = [low, high, (low + high) / 2.0].map(|x| step(x, element_or_all));
-                if let Some((element, of_mean, mean)) = difference(instance, states, &a, &b, &mean) {
-                    return Some(Counterexample {
-                        dims: layer.dims.iter().map(|d| d.name.clone()).zip(instance.dims.iter().copied()).collect(),
-                        params: listed(layer, layer.params.iter().map(|p| p.value).zip(&bound.params)),
-                        inputs: listed(layer, layer.inputs.iter().copied().zip(&inputs)),
-                        states: listed(layer, layer.states.iter().map(|s| s.value).zip(&carry.states)),
-                        changed: match element_or_all {
-                            Some((s, at)) => place(instance, layer.states[s].value, at),
-                            None => {
-                                let names: Vec<&str> =
-                                    states.iter().map(|s| layer.states[s.at()].name.as_str()).collect();
-                                format!("every element of {}", names.join(", "))
-                            }
-                        },
-                        values: (low, high),
-                        element,
-                        of_mean,
-                        mean,
-                    });
-                }
+        for (low, high) in [(-1.0, 1.0), (0.0, 2.0), (-2.0, 1.0), (0.5, 1.0), (-4.0, 4.0)] {
+            let [a, b, mean] = [low, high, (low + high) / 2.0].map(|x| step(x, element_or_all));
+            if let Some((element, of_mean, mean)) = difference(instance, states, &a, &b, &mean) {
+                return Some(Counterexample {
+                    dims: layer.dims.iter().map(|d| d.name.clone()).zip(instance.dims.iter().copied()).collect(),
+                    params: listed(layer, layer.params.iter().map(|p| p.value).zip(&bound.params)),
+                    inputs: listed(layer, layer.inputs.iter().copied().zip(&inputs)),
+                    states: listed(layer, layer.states.iter().map(|s| s.value).zip(&carry.states)),
+                    changed: match element_or_all {
+                        Some((s, at)) => place(instance, layer.states[s].value, at),
+                        None => {
+                            let names: Vec<&str> = states.iter().map(|s| layer.states[s.at()].name.as_str()).collect();
+                            format!("every element of {}", names.join(", "))
+                        }
+                    },
+                    values: (low, high),
+                    element,
+                    of_mean,
+                    mean,
+                });
             }
+        }
     }
     None
 }
@@ -213,7 +212,8 @@ fn difference(
         for at in 0..a.len() {
             let expected = (a[at] + b[at]) / 2.0;
             let scale = a[at].abs().max(b[at].abs()).max(1.0);
-            if expected.is_finite() && mean[at].is_finite() && scale < 1e6 && (expected - mean[at]).abs() > 1e-6 * scale {
+            if expected.is_finite() && mean[at].is_finite() && scale < 1e6 && (expected - mean[at]).abs() > 1e-6 * scale
+            {
                 let value = instance.layer.states[state.at()].value;
                 let count = instance.elements(value).max(1);
                 let name = format!("{}'", place(instance, value, at % count));
@@ -243,10 +243,7 @@ fn real_numbers(elements: &Elements<f64>) -> Vec<f64> {
     }
 }
 
-fn listed<'a>(
-    layer: &Layer,
-    tensors: impl Iterator<Item = (ValueId, &'a Tensor<f64>)>,
-) -> Vec<(String, Vec<f64>)> {
+fn listed<'a>(layer: &Layer, tensors: impl Iterator<Item = (ValueId, &'a Tensor<f64>)>) -> Vec<(String, Vec<f64>)> {
     tensors.map(|(value, tensor)| (layer.value(value).name.clone(), real_numbers(&tensor.elements))).collect()
 }
 

@@ -62,7 +62,10 @@ pub(super) fn too_large(scope: &Scope, value: ValueId, mixed: &[String]) -> Fail
     let layer = &scope.layer;
     let span = layer.definition(value).map_or(layer.value(value).span, |equation| equation.span);
     let names = mixed.join("`, `");
-    Failure::new(span, format!("elements along `{names}` depend on each other: a table of all their values is too large"))
+    Failure::new(
+        span,
+        format!("elements along `{names}` depend on each other: a table of all their values is too large"),
+    )
 }
 
 /// The number of values of a state's element, where it is known.

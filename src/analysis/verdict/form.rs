@@ -110,9 +110,8 @@ impl Form {
     }
 
     fn add_term(&mut self, algebra: Algebra, term: Term) {
-        let like = |t: &Term| {
-            t.bound.is_empty() && term.bound.is_empty() && t.atom == term.atom && same_all(&t.at, &term.at)
-        };
+        let like =
+            |t: &Term| t.bound.is_empty() && term.bound.is_empty() && t.atom == term.atom && same_all(&t.at, &term.at);
         let found = self.terms.iter().position(|t| like(t) && same_all(&t.guards, &term.guards));
         match found {
             Some(at) => {

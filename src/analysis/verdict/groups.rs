@@ -24,9 +24,9 @@ pub(super) fn groups(layer: &Layer) -> Vec<Vec<StateId>> {
     let mut groups: Vec<Vec<StateId>> = Vec::new();
     let mut placed = vec![false; count];
     // Whoever has all it reads outside of its own group placed comes next, in the order of the declaration.
-    while let Some(next) = (0..count).find(|&s| {
-        !placed[s] && (0..count).all(|t| placed[t] || !reach[s][t] || s == t || reach[t][s])
-    }) {
+    while let Some(next) =
+        (0..count).find(|&s| !placed[s] && (0..count).all(|t| placed[t] || !reach[s][t] || s == t || reach[t][s]))
+    {
         let group: Vec<usize> = (0..count).filter(|&t| t == next || (reach[next][t] && reach[t][next])).collect();
         group.iter().for_each(|&t| placed[t] = true);
         groups.push(group.into_iter().map(|t| StateId(t as u32)).collect());

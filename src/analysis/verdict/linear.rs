@@ -27,9 +27,8 @@ impl<'a> Linear<'a> {
         let mut this = Self { scope, of, forms: vec![None; values], budget: Budget::new() };
         for &e in &of.equations {
             let equation = this.scope.layer.equations[e].clone();
-            let form = this.form(&equation.body).and_then(|form| {
-                form.settle(this.scope, FIELD).check_size(equation.span)
-            });
+            let form =
+                this.form(&equation.body).and_then(|form| form.settle(this.scope, FIELD).check_size(equation.span));
             this.forms[equation.value.at()] = Some(form);
         }
         this

@@ -284,8 +284,7 @@ fn affine(scope: &mut Scope, of: &Dependence, states: &[StateId]) -> Result<Grou
     let mixed = classify::mixed(&scope.layer, &components);
     let complex = components.iter().any(|c| c.ty == Scalar::Complex);
     let diagonal = components.len() == 1 && mixed.is_empty();
-    let low_rank =
-        if components.len() == 1 && !diagonal { low_rank::low_rank(scope, &components[0]) } else { None };
+    let low_rank = if components.len() == 1 && !diagonal { low_rank::low_rank(scope, &components[0]) } else { None };
     let class = match (diagonal, &low_rank) {
         (true, _) => Class::AffineDiagonal,
         (false, Some(_)) => Class::AffineLowRank,
@@ -338,11 +337,9 @@ fn tropical(scope: &mut Scope, of: &Dependence, states: &[StateId], failure: Fai
         return Err(failure);
     }
     let mut best: Option<Failure> = None;
-    for (algebra, class) in [
-        (Algebra::MaxPlus, Class::MaxPlus),
-        (Algebra::MinPlus, Class::MinPlus),
-        (Algebra::LogSumExp, Class::LogSumExp),
-    ] {
+    for (algebra, class) in
+        [(Algebra::MaxPlus, Class::MaxPlus), (Algebra::MinPlus, Class::MinPlus), (Algebra::LogSumExp, Class::LogSumExp)]
+    {
         match over(scope, of, states, algebra, class) {
             Ok(group) => return Ok(group),
             // The algebra to which the operation belongs that stopped the affine forms knows more about what is wrong.

@@ -84,7 +84,9 @@ fn law(layer: &Layer, group: &Group, transition: &Transition) -> String {
     let mixed: Vec<&Extent> = transition
         .components
         .iter()
-        .flat_map(|c| c.axes.iter().zip(&c.indices).filter(|(axis, _)| axis.is_none()).map(|(_, i)| &layer.index(*i).extent))
+        .flat_map(|c| {
+            c.axes.iter().zip(&c.indices).filter(|(axis, _)| axis.is_none()).map(|(_, i)| &layer.index(*i).extent)
+        })
         .collect();
     let sizes: Vec<String> = transition
         .components
@@ -148,7 +150,9 @@ fn equations(layer: &Layer, transition: &Transition, text: &mut String) {
         component.indices.iter().for_each(|&i| names.bind(i));
         let left = element(layer, component);
         let right = match (transition.algebra, &transition.low_rank) {
-            (None, _) => format!("f({})", transition.components.iter().map(|c| element(layer, c)).collect::<Vec<_>>().join(", ")),
+            (None, _) => {
+                format!("f({})", transition.components.iter().map(|c| element(layer, c)).collect::<Vec<_>>().join(", "))
+            }
             (Some(_), Some(low_rank)) => {
                 let mut sum: Vec<String> = Vec::new();
                 if !Algebra::Field.is_zero(&low_rank.diagonal) {
@@ -156,8 +160,11 @@ fn equations(layer: &Layer, transition: &Transition, text: &mut String) {
                 }
                 for factor in &low_rank.factors {
                     factor.rank.iter().for_each(|&i| names.bind(i));
-                    let inner: Vec<String> =
-                        factor.v.iter().map(|t| names.term(Algebra::Field, t, &component.indices, &mut named)).collect();
+                    let inner: Vec<String> = factor
+                        .v
+                        .iter()
+                        .map(|t| names.term(Algebra::Field, t, &component.indices, &mut named))
+                        .collect();
                     let inner = if inner.len() == 1 { inner[0].clone() } else { format!("({})", inner.join(" + ")) };
                     let scope: Vec<IndexId> = component.indices.iter().chain(&factor.rank).copied().collect();
                     let product = names.product(Algebra::Field, &factor.u, &scope, &inner, &mut named);
@@ -167,18 +174,29 @@ fn equations(layer: &Layer, transition: &Transition, text: &mut String) {
                 finish(Algebra::Field, sum, component, &mut names, &mut named)
             }
             (Some(algebra), None) => {
-                let diagonal = component.form.terms.iter().all(|t| t.bound.is_empty() && t.at.iter().zip(&component.indices).all(|(at, i)| super::form::plain(at) == Some(*i)))
-                    && transition.components.len() == 1;
+                let diagonal = component.form.terms.iter().all(|t| {
+                    t.bound.is_empty()
+                        && t.at.iter().zip(&component.indices).all(|(at, i)| super::form::plain(at) == Some(*i))
+                }) && transition.components.len() == 1;
                 let sum = if diagonal && !component.form.terms.is_empty() {
                     let a = super::coefficient(component, algebra);
                     vec![names.product(algebra, &a, &component.indices, &left, &mut named)]
                 } else {
-                    component.form.terms.iter().map(|t| names.term(algebra, t, &component.indices, &mut named)).collect()
+                    component
+                        .form
+                        .terms
+                        .iter()
+                        .map(|t| names.term(algebra, t, &component.indices, &mut named))
+                        .collect()
                 };
                 finish(algebra, sum, component, &mut names, &mut named)
             }
         };
-        let new = left.replacen(layer.states[component.atom.state.at()].name.as_str(), &format!("{}'", layer.states[component.atom.state.at()].name), 1);
+        let new = left.replacen(
+            layer.states[component.atom.state.at()].name.as_str(),
+            &format!("{}'", layer.states[component.atom.state.at()].name),
+            1,
+        );
         put(text, 1, &format!("{new} = {right}"));
     }
     for (at, (name, definition)) in named.iter().enumerate() {
@@ -250,7 +268,9 @@ impl Names<'_> {
     /// What an expression is called: by itself where it is short, else by a new name.
     fn called(&mut self, letter: char, e: &Expr, scope: &[IndexId], named: &mut Vec<(String, String)>) -> String {
         let definition = self.expr(e, 0);
-        let short = matches!(e.kind, ExprKind::Read { .. }) || build::constant(e).is_some() || matches!(e.kind, ExprKind::Bool(_));
+        let short = matches!(e.kind, ExprKind::Read { .. })
+            || build::constant(e).is_some()
+            || matches!(e.kind, ExprKind::Bool(_));
         if short {
             return definition;
         }
@@ -273,7 +293,14 @@ impl Names<'_> {
         }
     }
 
-    fn product(&mut self, algebra: Algebra, a: &Expr, scope: &[IndexId], element: &str, named: &mut Vec<(String, String)>) -> String {
+    fn product(
+        &mut self,
+        algebra: Algebra,
+        a: &Expr,
+        scope: &[IndexId],
+        element: &str,
+        named: &mut Vec<(String, String)>,
+    ) -> String {
         if algebra.is_one(a) {
             return element.to_owned();
         }

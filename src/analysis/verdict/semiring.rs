@@ -176,7 +176,9 @@ impl<'a> Semiring<'a> {
     fn operand(&mut self, known: Known, through: Through, e: &Expr) -> Result<Form, Failure> {
         match known {
             Known::Form(found, form) if found == through => Ok(form),
-            Known::Form(..) | Known::Shifted(..) => Err(self.fail(e, "the state enters with both signs, or in and out of an exponential")),
+            Known::Form(..) | Known::Shifted(..) => {
+                Err(self.fail(e, "the state enters with both signs, or in and out of an exponential"))
+            }
             Known::Free(free) => match through {
                 Through::Itself => Ok(Form::free(free)),
                 Through::Negative => Ok(Form::free(build::neg(free))),
@@ -254,9 +256,7 @@ impl<'a> Semiring<'a> {
                 BinaryOp::Add,
                 Known::Shifted(Through::Exponential, form, by),
                 Known::Shifted(Through::Exponential, other, too),
-            ) if build::same(&by, &too) => {
-                Ok(Known::Shifted(Through::Exponential, form.plus(self.algebra, other), by))
-            }
+            ) if build::same(&by, &too) => Ok(Known::Shifted(Through::Exponential, form.plus(self.algebra, other), by)),
             (BinaryOp::Mul, Known::Shifted(Through::Exponential, form, by), Known::Free(factor))
             | (BinaryOp::Mul, Known::Free(factor), Known::Shifted(Through::Exponential, form, by)) => {
                 let factor = self.logarithm(factor, e)?;

@@ -159,9 +159,7 @@ fn call(function: Function, args: &[Range]) -> Range {
         Function::Softplus | Function::Sqrt | Function::Rsqrt => (0.0, infinity),
         Function::Relu => (a.0.max(0.0), a.1.max(0.0)),
         Function::Abs => absolute(a),
-        Function::Tanh | Function::Erf => {
-            (if a.0 >= 0.0 { 0.0 } else { -1.0 }, if a.1 <= 0.0 { 0.0 } else { 1.0 })
-        }
+        Function::Tanh | Function::Erf => (if a.0 >= 0.0 { 0.0 } else { -1.0 }, if a.1 <= 0.0 { 0.0 } else { 1.0 }),
         Function::Sin | Function::Cos | Function::Sign => (-1.0, 1.0),
         Function::Min => (a.0.min(args[1].0), a.1.min(args[1].1)),
         Function::Max => (a.0.max(args[1].0), a.1.max(args[1].1)),

@@ -53,7 +53,13 @@ pub fn summary(verdict: &Verdict, group: &Group) -> Option<Summary> {
     let (layer, earlier) = maker.stretch(verdict);
     let mut identity = layer.clone();
     maker.neutral(&mut identity, earlier);
-    Some(Summary { layer, identity, earlier, compose: maker.operator(verdict, true), apply: maker.operator(verdict, false) })
+    Some(Summary {
+        layer,
+        identity,
+        earlier,
+        compose: maker.operator(verdict, true),
+        apply: maker.operator(verdict, false),
+    })
 }
 
 struct Maker<'a> {
@@ -138,7 +144,8 @@ impl Maker<'_> {
 
     /// The axes of the product of a row and a column, as indices to copy.
     fn axes(&self, row: &Component, column: &Component) -> Vec<IndexId> {
-        let batch = row.axes.iter().zip(&row.indices).filter(|(axis, _)| axis.is_some() && self.kept(**axis)).map(|(_, i)| *i);
+        let batch =
+            row.axes.iter().zip(&row.indices).filter(|(axis, _)| axis.is_some() && self.kept(**axis)).map(|(_, i)| *i);
         batch.chain(self.mixed(row)).chain(self.mixed(column)).collect()
     }
 
@@ -198,7 +205,13 @@ impl Maker<'_> {
     }
 
     /// Adds the states (or inputs) of the products; by row and column.
-    fn products(&self, scope: &mut Scope, names: &[String], reverse: bool, input: bool) -> Vec<Vec<(ValueId, StateId)>> {
+    fn products(
+        &self,
+        scope: &mut Scope,
+        names: &[String],
+        reverse: bool,
+        input: bool,
+    ) -> Vec<Vec<(ValueId, StateId)>> {
         let components = &self.transition.components;
         let mut products = Vec::new();
         for (r, row) in components.iter().enumerate() {
@@ -225,12 +238,23 @@ impl Maker<'_> {
         products
     }
 
-    fn add_state(&self, scope: &mut Scope, name: &str, axes: Vec<Extent>, ty: Type, reverse: bool, init: Expr) -> (ValueId, StateId) {
+    fn add_state(
+        &self,
+        scope: &mut Scope,
+        name: &str,
+        axes: Vec<Extent>,
+        ty: Type,
+        reverse: bool,
+        init: Expr,
+    ) -> (ValueId, StateId) {
         let id = StateId(scope.layer.states.len() as u32);
         let value = scope.add_value(name, ValueKind::State(id), axes.clone(), ty.clone(), Span::default());
         let next = scope.add_value(name, ValueKind::Next(id), axes.clone(), ty, Span::default());
-        let indices =
-            axes.iter().enumerate().map(|(at, e)| scope.add_index(&format!("i{at}"), e.clone(), Span::default())).collect();
+        let indices = axes
+            .iter()
+            .enumerate()
+            .map(|(at, e)| scope.add_index(&format!("i{at}"), e.clone(), Span::default()))
+            .collect();
         let init = Some(Init { indices, body: init });
         scope.layer.states.push(State { name: name.to_owned(), value, next, init, reverse });
         (value, id)
@@ -264,8 +288,12 @@ impl Maker<'_> {
                 for factor in &low_rank.factors {
                     // The row times the product, once for all elements of the column.
                     let mixed: Vec<IndexId> = self.mixed(row).collect();
-                    let axes: Vec<IndexId> =
-                        left.iter().copied().filter(|i| !mixed.contains(i)).chain(factor.rank.iter().copied()).collect();
+                    let axes: Vec<IndexId> = left
+                        .iter()
+                        .copied()
+                        .filter(|i| !mixed.contains(i))
+                        .chain(factor.rank.iter().copied())
+                        .collect();
                     let zero = build::number(0.0, row.ty, Span::default());
                     let inner = factor.v.iter().fold(zero, |sum, term| {
                         let product = build::mul(term.coefficient.clone(), read(scope, term));
@@ -302,7 +330,8 @@ impl Maker<'_> {
             for c in 0..self.transition.components.len() {
                 let mixed = self.mixed(row).count();
                 let axes = scope.layer.value(scope.layer.states[at].value).axes.clone();
-                let indices: Vec<IndexId> = axes.iter().map(|e| scope.add_index("i", e.clone(), Span::default())).collect();
+                let indices: Vec<IndexId> =
+                    axes.iter().map(|e| scope.add_index("i", e.clone(), Span::default())).collect();
                 let zero = self.algebra.zero(row.ty, Span::default());
                 let body = if r == c {
                     let one = self.algebra.one(row.ty, Span::default());

@@ -8,7 +8,9 @@ use super::build::{self, Scope};
 use super::summary::{Summary, earlier, restrict, skeleton, sweep};
 use super::{Group, Transition, Verdict};
 use crate::diag::Span;
-use crate::ir::{BinaryOp, Expr, ExprKind, Extent, IndexId, Init, Layer, Scalar, State, StateId, Type, ValueId, ValueKind};
+use crate::ir::{
+    BinaryOp, Expr, ExprKind, Extent, IndexId, Init, Layer, Scalar, State, StateId, Type, ValueId, ValueKind,
+};
 
 /// The layers of a finite map; `None` where a definition between has other indices than the states.
 pub(super) fn summary(verdict: &Verdict, group: &Group, transition: &Transition) -> Option<Summary> {
@@ -24,7 +26,8 @@ pub(super) fn summary(verdict: &Verdict, group: &Group, transition: &Transition)
         let value = scope.layer.value(declared.value).clone();
         let axes: Vec<Extent> = value.axes.iter().chain(&ranges).cloned().collect();
         let kind = ValueKind::State(state);
-        let table = scope.add_value(&format!("{}.table", value.name), kind, axes.clone(), value.ty.clone(), Span::default());
+        let table =
+            scope.add_value(&format!("{}.table", value.name), kind, axes.clone(), value.ty.clone(), Span::default());
         lifted[declared.value.at()] = Some(table);
         let init = declared.init.as_ref().map(|init| {
             let more = ranges.iter().map(|e| scope.add_index("i", e.clone(), Span::default()));
@@ -132,11 +135,8 @@ fn identity(layer: &Layer, earlier: usize, count: usize) -> Layer {
 /// Composes tables, or looks states up in them.
 fn operator(verdict: &Verdict, group: &Group, transition: &Transition, ranges: &[Extent], compose: bool) -> Layer {
     let mut scope = Scope { layer: skeleton(&verdict.layer, if compose { "compose" } else { "apply" }) };
-    let declared: Vec<_> = group
-        .states
-        .iter()
-        .map(|s| verdict.layer.value(verdict.layer.states[s.at()].value).clone())
-        .collect();
+    let declared: Vec<_> =
+        group.states.iter().map(|s| verdict.layer.value(verdict.layer.states[s.at()].value).clone()).collect();
     let mut old = Vec::new();
     for (k, value) in declared.iter().enumerate() {
         let id = StateId(k as u32);
@@ -151,7 +151,8 @@ fn operator(verdict: &Verdict, group: &Group, transition: &Transition, ranges: &
     let mut later = Vec::new();
     for value in &declared {
         let axes = value.axes.iter().chain(ranges).cloned().collect();
-        let input = scope.add_value(&format!("{}.2", value.name), ValueKind::Input, axes, value.ty.clone(), Span::default());
+        let input =
+            scope.add_value(&format!("{}.2", value.name), ValueKind::Input, axes, value.ty.clone(), Span::default());
         scope.layer.inputs.push(input);
         later.push(input);
     }
