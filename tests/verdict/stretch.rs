@@ -148,8 +148,8 @@ fn stretch(source: &str, layer: &Layer, verdict: &Verdict, at: usize, summary: &
         let mut carry = interp::initial_carry(&neutral, &bound(&neutral, &params), 1);
         carry.steps.clone_from(&start.steps);
         carry.delays.clone_from(&start.delays);
-        for k in 0..summary.earlier {
-            let state = layer.states.iter().position(|s| s.name == names[k]).unwrap();
+        for (k, name) in names.iter().enumerate().take(summary.earlier) {
+            let state = layer.states.iter().position(|s| s.name == *name).unwrap();
             carry.states[k] = start.states[state].clone();
         }
         run_for(&stretch, &params, &piece(&inputs, from, to), &mut carry, to - from);
