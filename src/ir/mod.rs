@@ -22,6 +22,7 @@ pub mod parse;
 pub mod print;
 mod ranges;
 mod solve;
+mod typing;
 pub mod verify;
 
 pub use expr::{
