@@ -51,13 +51,8 @@ impl Lowering<'_> {
                 self.report(Diagnostic::error(Code::S212, name.span, message).help(help));
                 None
             }
-            other => {
-                let known: Vec<String> = self.functions.names().map(str::to_owned).collect();
-                let message = format!("unknown function `{other}`");
-                let mut error = Diagnostic::error(Code::S201, name.span, message);
-                if let Some(near) = nearest(other, known.iter().map(String::as_str)) {
-                    error = error.help(format!("did you mean `{near}`?"));
-                }
+            _ => {
+                let error = self.functions.unknown(name);
                 self.report(error);
                 None
             }
@@ -75,9 +70,7 @@ impl Lowering<'_> {
     }
 
     fn report_arity(&mut self, name: &ast::Name, wanted: usize, found: usize) {
-        let plural = if wanted == 1 { "argument" } else { "arguments" };
-        let message = format!("`{}` takes {wanted} {plural}, found {found}", name.text);
-        self.report(Diagnostic::error(Code::S212, name.span, message));
+        self.report(super::functions::wrong_arity(name, wanted, found));
     }
 
     fn inline(
@@ -92,6 +85,9 @@ impl Lowering<'_> {
             return None;
         }
         let values: Vec<Option<Expr>> = args.iter().map(|arg| self.lower_expr(arg)).collect();
+        if !self.functions.is_sound(&name.text) {
+            return None;
+        }
         if values.iter().any(Option::is_none) || !self.within_limits(self.depth + 1, span) {
             return None;
         }
@@ -167,7 +163,7 @@ impl Lowering<'_> {
     }
 
     fn lower_random(&mut self, name: &ast::Name, args: &[ast::Expr], span: Span) -> Option<Expr> {
-        let Context::Init { complex, .. } = self.context else {
+        let Context::Init { complex } = self.context else {
             let message = format!("`{}` is for initialisers only", name.text);
             let error = Diagnostic::error(Code::S215, span, message)
                 .help("give a parameter this initial value: `param p[N] = normal(0, 1)`");

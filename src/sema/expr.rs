@@ -142,41 +142,50 @@ impl Lowering<'_> {
 
     /// The value that a tensor's name stands for here.
     fn resolve(&mut self, name: &ast::Name, named: Named) -> Option<ValueId> {
-        let value = match named {
-            Named::Poisoned => return None,
-            Named::Param(value) => value,
-            Named::Input(value) => value,
-            Named::State(state) => self.versions[state.at()],
-            Named::Definition(Some(value)) => value,
+        if let Named::Poisoned = named {
+            return None;
+        }
+        if self.context != Context::Step && !matches!(named, Named::Dim(_)) {
+            return self.resolve_in_init(name, named);
+        }
+        match named {
+            Named::Poisoned => None,
+            Named::Param(value) | Named::Input(value) => Some(value),
+            Named::State(state) => Some(self.versions[state.at()]),
+            Named::Definition(Some(value)) => Some(value),
             Named::Definition(None) => {
                 let (_, span) = self.names[&name.text];
                 self.report_before_definition(name, span);
-                return None;
+                None
             }
             Named::Dim(_) => {
                 let message = format!("`{}` is a dimension, not a tensor", name.text);
                 self.report(Diagnostic::error(Code::S207, name.span, message));
-                return None;
-            }
-        };
-        if let Context::Init { all_params, .. } = self.context {
-            let declared = self.layer.value(value).span;
-            let known = self.layer.params.iter().any(|p| p.value == value);
-            let earlier = all_params || declared.start < name.span.start;
-            if !known || !earlier {
-                let message = if known {
-                    format!("`{}` is declared further down", name.text)
-                } else {
-                    format!("an initialiser cannot depend on `{}`", name.text)
-                };
-                let error = Diagnostic::error(Code::S222, name.span, message)
-                    .also(declared, "declared here")
-                    .label("an initialiser reads parameters only, a parameter's those that are declared before it");
-                self.report(error);
-                return None;
+                None
             }
         }
-        Some(value)
+    }
+
+    /// The parameter that a name stands for in an initialiser: one that is declared before it.
+    fn resolve_in_init(&mut self, name: &ast::Name, named: Named) -> Option<ValueId> {
+        let (_, declared) = self.names[&name.text];
+        let in_sight = &self.layer.params[..self.params_in_sight];
+        let (message, label) = match named {
+            Named::Param(value) if in_sight.iter().any(|p| p.value == value) => return Some(value),
+            Named::Param(_) => (
+                format!("`{}` has no value yet", name.text),
+                "only parameters that are declared before it may stand here",
+            ),
+            _ => (
+                format!("an initialiser cannot depend on `{}`", name.text),
+                "only parameters may stand here",
+            ),
+        };
+        let error = Diagnostic::error(Code::S222, name.span, message)
+            .also(declared, "declared here")
+            .label(label);
+        self.report(error);
+        None
     }
 
     pub(super) fn report_before_definition(&mut self, name: &ast::Name, definition: Span) {

@@ -1,5 +1,7 @@
 //! The statements of a layer, in order.
 
+use std::collections::HashSet;
+
 use super::Functions;
 use super::scope::{Lowering, Named};
 use crate::analysis::passes;
@@ -18,6 +20,10 @@ pub(super) fn lower(
     lowering.declare_names(&source.statements);
     lowering.lower_inits(&source.statements);
     for statement in &source.statements {
+        if lowering.full() {
+            break;
+        }
+        lowering.unknown_indices.clear();
         match statement {
             ast::Statement::Let(equation) => lowering.lower_let(equation),
             ast::Statement::Update(equation) => lowering.lower_update(equation),
@@ -180,6 +186,7 @@ impl Lowering<'_> {
             .value(self.layer.states[state.at()].value)
             .clone();
         // Whatever goes wrong below, the state counts as updated: one error is enough.
+        self.updated[state.at()] = true;
         let version = self.versions[state.at()];
         if !self.check_arity(&name.text, name.span, equation.indices.len(), &declared) {
             self.rename(&name.text, Named::Poisoned);
@@ -318,6 +325,13 @@ impl Lowering<'_> {
                 self.report(error);
                 continue;
             }
+            if let Some(place) = self.first_in(&lowered) {
+                let message = "a reset may not depend on `first`";
+                let error = Diagnostic::error(Code::S214, *span, message)
+                    .also(place, "`first` is true in a step that resets");
+                self.report(error);
+                continue;
+            }
             condition = Some(match condition {
                 None => lowered,
                 Some(first) => Expr {
@@ -335,6 +349,30 @@ impl Lowering<'_> {
         }
     }
 
+    /// Where an expression depends on `first`.
+    fn first_in(&self, e: &Expr) -> Option<Span> {
+        let mut seen: HashSet<ValueId> = HashSet::new();
+        let mut open: Vec<(&Expr, Option<Span>)> = vec![(e, None)];
+        while let Some((e, from)) = open.pop() {
+            let mut found = None;
+            e.walk(&mut |e| match &e.kind {
+                ExprKind::First => found = found.or(Some(from.unwrap_or(e.span))),
+                ExprKind::Read { value, .. } | ExprKind::Past { delay: value, .. } => {
+                    if let Some(equation) = self.layer.definition(*value)
+                        && seen.insert(*value)
+                    {
+                        open.push((&equation.body, Some(from.unwrap_or(e.span))));
+                    }
+                }
+                _ => {}
+            });
+            if found.is_some() {
+                return found;
+            }
+        }
+        None
+    }
+
     /// Where an expression reads something that depends on a state.
     pub(super) fn state_in(&self, e: &Expr) -> Option<Span> {
         let mut found = None;
@@ -349,9 +387,8 @@ impl Lowering<'_> {
     }
 
     fn finish(mut self, source: &ast::Layer) -> (Option<ir::Layer>, Vec<Diagnostic>) {
-        for state in self.layer.states.clone() {
-            let poisoned = matches!(self.names.get(&state.name), Some((Named::Poisoned, _)));
-            if state.next == state.value && !poisoned && self.diagnostics.is_empty() {
+        for (id, state) in self.layer.states.clone().into_iter().enumerate() {
+            if !self.updated[id] {
                 let value = self.layer.value(state.value);
                 let axes: Vec<String> = value
                     .axes
@@ -369,10 +406,10 @@ impl Lowering<'_> {
                 self.report(error);
             }
         }
-        if self.layer.states.is_empty()
-            && self.layer.outputs.is_empty()
-            && self.diagnostics.is_empty()
-        {
+        let gives = |s: &ast::Statement| {
+            matches!(s, ast::Statement::Output(_) | ast::Statement::State(_))
+        };
+        if !source.statements.iter().any(gives) {
             let message = format!(
                 "layer `{}` has neither an output nor a state",
                 source.name.text
@@ -380,6 +417,7 @@ impl Lowering<'_> {
             self.report(Diagnostic::error(Code::S220, source.name.span, message));
         }
         if self.diagnostics.is_empty()
+            && self.has_reverse
             && let Err(conflict) = passes::passes(&self.layer)
         {
             let state = |id: ir::StateId| &self.layer.states[id.at()];

@@ -1,6 +1,6 @@
 //! What names mean: the tensors and dimensions of a layer, and the indices in scope.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use super::Functions;
@@ -10,7 +10,7 @@ use crate::diag::{Code, Diagnostic, Span, nearest};
 use crate::ir::{
     self, DimId, Expr, Extent, Index, IndexId, StateId, Type, Value, ValueId, ValueKind,
 };
-use crate::syntax::ast;
+use crate::syntax::{MAX_DIAGNOSTICS, ast};
 
 /// What a name of the layer stands for.
 #[derive(Clone, Copy, Debug)]
@@ -47,9 +47,8 @@ pub(super) struct IndexFrame {
 pub(super) enum Context {
     /// The step.
     Step,
-    /// The initial value of a parameter or a state: whether it is complex, and which parameters it may read: those
-    /// that are declared before it, for a parameter; all of them, for a state.
-    Init { complex: bool, all_params: bool },
+    /// The initial value of a parameter or a state; whether it is complex.
+    Init { complex: bool },
 }
 
 /// A layer on its way to the IR.
@@ -73,6 +72,16 @@ pub(super) struct Lowering<'a> {
     /// The delays of whole values.
     pub(super) delays_of: HashMap<ValueId, ValueId>,
     pub(super) context: Context,
+    /// How many parameters an initialiser may use: those that are declared before it.
+    pub(super) params_in_sight: usize,
+    /// All dimensions, those that are declared further down among them.
+    pub(super) later_dims: Vec<(String, Span)>,
+    /// The names that were reported as unknown: once is enough.
+    pub(super) unknown: HashSet<String>,
+    /// The indices that were reported as unknown in this statement.
+    pub(super) unknown_indices: HashSet<String>,
+    /// Whether each state has an update, sound or not.
+    pub(super) updated: Vec<bool>,
     pub(super) has_reverse: bool,
     /// The calls that are being inlined.
     pub(super) calls: Vec<Span>,
@@ -101,6 +110,11 @@ impl<'a> Lowering<'a> {
             lifted: Vec::new(),
             delays_of: HashMap::new(),
             context: Context::Step,
+            params_in_sight: 0,
+            later_dims: Vec::new(),
+            unknown: HashSet::new(),
+            unknown_indices: HashSet::new(),
+            updated: Vec::new(),
             has_reverse: false,
             calls: Vec::new(),
             in_brackets: false,
@@ -114,7 +128,14 @@ impl<'a> Lowering<'a> {
         for call in self.calls.iter().rev().take(3) {
             diagnostic = diagnostic.also(*call, "in the function called here");
         }
-        self.diagnostics.push(diagnostic);
+        if !self.full() {
+            self.diagnostics.push(diagnostic);
+        }
+    }
+
+    /// Whether so much was reported that more would not help.
+    pub(super) fn full(&self) -> bool {
+        self.diagnostics.len() > MAX_DIAGNOSTICS
     }
 
     /// Enters a name; reports where it is taken.
@@ -341,20 +362,39 @@ impl<'a> Lowering<'a> {
         true
     }
 
+    /// Whether a name can stand in brackets: an index or an integer.
+    fn may_be_position(&self, name: &str) -> bool {
+        let value = match self.names.get(name) {
+            Some((Named::Param(value) | Named::Input(value), _)) => *value,
+            Some((Named::Definition(Some(value)), _)) => *value,
+            Some((Named::State(state), _)) => self.versions[state.at()],
+            _ => return self.find_index(name).is_some(),
+        };
+        self.layer.value(value).ty.scalar() == ir::Scalar::Int
+    }
+
     /// Says that a name is not known, and which one may be meant.
     pub(super) fn unknown_name(&mut self, name: &str, span: Span) {
+        let lower = name.starts_with(|c: char| c.is_lowercase() || c == '_');
+        let as_index = self.in_brackets && lower;
+        let said = match as_index {
+            true => &mut self.unknown_indices,
+            false => &mut self.unknown,
+        };
+        if !said.insert(name.to_owned()) {
+            return;
+        }
         let mut known: Vec<String> = self.names.keys().cloned().collect();
         known.extend(self.frames.iter().filter_map(|frame| match frame {
             Frame::Index(index) => Some(index.name.clone()),
             Frame::Arguments(_) => None,
         }));
         known.sort_unstable();
-        let lower = name.starts_with(|c: char| c.is_lowercase() || c == '_');
         let near = nearest(name, known.iter().map(String::as_str)).map(str::to_owned);
-        if self.in_brackets && lower {
+        if as_index {
             let message = format!("index `{name}` is neither on the left nor bound");
             let mut error = Diagnostic::error(Code::S204, span, message);
-            error = match near.filter(|n| self.find_index(n).is_some()) {
+            error = match near.filter(|n| self.may_be_position(n)) {
                 Some(near) => error.help(format!("did you mean `{near}`?")),
                 None if self.context != Context::Step => error.help(format!(
                     "name the index in the declaration: `[{name} in N]`"

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::range::{Poly, Prover};
+use super::range::{Divides, NotShown, Poly, Prover};
 use super::scope::Lowering;
 use crate::diag::{Code, Diagnostic, Span};
 use crate::ir::{Expr, Extent, Requirement};
@@ -106,30 +106,30 @@ impl Lowering<'_> {
                 ([shown, Ok(None)], error)
             }
         };
-        let mut failed = false;
-        for shown in found {
-            match shown {
-                Ok(None) => {}
-                Ok(Some(divides)) => {
-                    let known =
-                        self.layer.requirements.iter().any(|r| {
-                            r.divisor == divides.divisor && r.dividend == divides.dividend
-                        });
-                    if !known {
-                        let (divisor, dividend) = (divides.divisor, divides.dividend);
-                        self.layer.requirements.push(Requirement {
-                            divisor,
-                            dividend,
-                            span: expr.span,
-                        });
-                    }
-                }
-                Err(_) => failed = true,
-            }
-        }
-        if failed {
+        if !self.rests_on(found, expr.span) {
             self.report(error);
         }
+    }
+
+    /// Whether all was shown; keeps what the proofs require of the dimensions.
+    fn rests_on(&mut self, shown: [Result<Option<Divides>, NotShown>; 2], span: Span) -> bool {
+        let [Ok(first), Ok(second)] = shown else {
+            return false;
+        };
+        for Divides { divisor, dividend } in [first, second].into_iter().flatten() {
+            let known = &self.layer.requirements;
+            if !known
+                .iter()
+                .any(|r| r.divisor == divisor && r.dividend == dividend)
+            {
+                self.layer.requirements.push(Requirement {
+                    divisor,
+                    dividend,
+                    span,
+                });
+            }
+        }
+        true
     }
 
     /// Shows that an integer that becomes a value of an index type is in its range.
@@ -147,17 +147,30 @@ impl Lowering<'_> {
             .extent(extent)
             .minus(&Poly::constant(1))
             .minus(&value);
-        let shown = prover.shows(&value, &facts).is_ok() && prover.shows(&above, &facts).is_ok();
+        let shown = [prover.shows(&value, &facts), prover.shows(&above, &facts)];
+        let shown = self.rests_on(shown, at);
         if !shown {
             let size = extent.text(&self.layer.dims);
             let message = format!("this may leave the range of `index({size})`");
-            let error = Diagnostic::error(Code::S221, at, message)
-                .label(format!("not shown to lie in `[0, {size})`"))
-                .also(declared, "declared here")
-                .help(format!("take the remainder: `(..) % {size}`"));
+            let mut error = Diagnostic::error(Code::S221, at, message)
+                .label(format!("not shown to lie in `[0, {size})`"));
+            if at != declared {
+                error = error
+                    .also(declared, "declared here")
+                    .help(format!("take the remainder: `(..) % {}`", grouped(&size)));
+            }
             self.report(error);
         }
         shown
+    }
+}
+
+/// An extent as an operand: in parentheses where it is more than a name or a number.
+fn grouped(extent: &str) -> String {
+    if extent.contains(' ') {
+        format!("({extent})")
+    } else {
+        extent.to_owned()
     }
 }
 

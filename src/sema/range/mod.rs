@@ -13,6 +13,7 @@ mod prove;
 
 pub use poly::{AtomId, Poly};
 
+use super::rewrite::free_indices;
 use crate::ir::{
     BinaryOp, DimId, Expr, ExprKind, Extent, Function, IndexId, Layer, ReduceOp, Type,
 };
@@ -33,19 +34,37 @@ enum Atom {
     Max(Poly, Poly),
     /// One of two polynomials, by a condition that says this much where it holds and where it does not.
     Either(Box<Either>),
-    /// An element of a value of an index type: in `[0, extent)`.
+    /// An element of a value of an index type: in `[0, extent)`. Of a delay, the steps stand behind the positions.
     Element(ValueId, Vec<Poly>, Poly),
-    /// Something in `[0, extent)` that equals only itself.
-    Below(usize, Poly),
-    /// Something that nothing is known about.
-    Unknown(usize),
+    /// An element of another value, that nothing is known about.
+    Value(ValueId, Vec<Poly>),
+    /// An expression in `[0, extent)`.
+    Below(Box<Source>, Poly),
+    /// An expression that nothing is known about.
+    Unknown(Box<Source>),
 }
 
 #[derive(Clone, Debug, PartialEq)]
 struct Either {
+    condition: Source,
     then: (Vec<Poly>, Poly),
     other: (Vec<Poly>, Poly),
 }
+
+/// Where an opaque value comes from: what comes from the same place is the same number.
+#[derive(Clone, Debug, PartialEq)]
+struct Source {
+    expr: Expr,
+    /// The values of its free indices, where these stand for something else.
+    env: Vec<(IndexId, Poly)>,
+    /// Tells draws of random numbers apart, which equal only themselves.
+    draw: Option<usize>,
+}
+
+/// How many nodes of definitions are looked into.
+const LOOKED_INTO: u32 = 4000;
+/// How deep below its start an expression is looked for definitions.
+const DEPTH_OF_DEFINITIONS: u32 = 64;
 
 /// Shows that integers stay inside ranges.
 pub struct Prover<'a> {
@@ -55,6 +74,10 @@ pub struct Prover<'a> {
     fuel: u32,
     /// While set, the dimension is this multiple of the quotient that stands for it.
     assumed: Option<Assumption>,
+    /// The nodes that were turned into polynomials.
+    lowered: u32,
+    /// How deep the expression is that is being turned into a polynomial.
+    depth: u32,
 }
 
 /// That a dimension is a multiple of another: `dim = divisor * quotient`.
@@ -82,6 +105,8 @@ impl<'a> Prover<'a> {
             atoms: Vec::new(),
             fuel: 0,
             assumed: None,
+            lowered: 0,
+            depth: 0,
         }
     }
 
@@ -97,9 +122,25 @@ impl<'a> Prover<'a> {
         Poly::atom(AtomId(id as u32))
     }
 
-    fn unknown(&mut self) -> Poly {
-        let fresh = self.atoms.len();
-        self.atom(Atom::Unknown(fresh))
+    /// The identity of an expression whose indices have these values.
+    fn source(&self, expr: &Expr, env: &[(IndexId, Poly)]) -> Source {
+        let free = free_indices(expr);
+        let values = free.iter().filter_map(|i| {
+            let known = env.iter().rev().find(|(known, _)| known == i);
+            known.cloned()
+        });
+        let mut random = false;
+        expr.walk(&mut |e| random |= matches!(e.kind, ExprKind::Random(..)));
+        Source {
+            expr: expr.clone(),
+            env: values.collect(),
+            draw: random.then_some(self.atoms.len()),
+        }
+    }
+
+    fn unknown(&mut self, expr: &Expr, env: &[(IndexId, Poly)]) -> Poly {
+        let source = self.source(expr, env);
+        self.atom(Atom::Unknown(Box::new(source)))
     }
 
     /// The polynomial of an extent.
@@ -151,6 +192,14 @@ impl<'a> Prover<'a> {
 
     /// `env` gives the values of indices that stand for something else: those of a definition that is looked into.
     fn lower(&mut self, expr: &Expr, env: &[(IndexId, Poly)]) -> Poly {
+        self.lowered += 1;
+        self.depth += 1;
+        let poly = self.lower_kind(expr, env);
+        self.depth -= 1;
+        poly
+    }
+
+    fn lower_kind(&mut self, expr: &Expr, env: &[(IndexId, Poly)]) -> Poly {
         match &expr.kind {
             ExprKind::Int(n) => Poly::constant(*n),
             ExprKind::Dim(d) => self.atom(Atom::Dim(*d)),
@@ -159,10 +208,11 @@ impl<'a> Prover<'a> {
                 None => self.atom(Atom::Index(*i)),
             },
             ExprKind::Read { value, at } => self.read(*value, at, env),
-            ExprKind::Past { delay, .. } => match &self.layer.value(*delay).ty {
-                Type::Index(extent) => self.below(&extent.clone()),
-                _ => self.unknown(),
-            },
+            ExprKind::Past { delay, at, steps } => {
+                let at = at.iter().chain([&**steps]);
+                let at = at.map(|e| self.lower(e, env)).collect();
+                self.element(*delay, at)
+            }
             ExprKind::Unary(UnaryOp::Neg, e) => Poly::constant(0).minus(&self.lower(e, env)),
             ExprKind::Binary(op, a, b) => {
                 let (a, b) = (self.lower(a, env), self.lower(b, env));
@@ -172,7 +222,7 @@ impl<'a> Prover<'a> {
                     BinaryOp::Mul => a.times(&b),
                     BinaryOp::FloorDiv => self.quotient(a, b),
                     BinaryOp::Mod => self.remainder(a, b),
-                    _ => self.unknown(),
+                    _ => self.unknown(expr, env),
                 }
             }
             ExprKind::Call(function, args) => {
@@ -188,38 +238,59 @@ impl<'a> Prover<'a> {
                         let least = self.atom(Atom::Max(x.clone(), low.clone()));
                         self.atom(Atom::Min(least, high.clone()))
                     }
-                    _ => self.unknown(),
+                    _ => self.unknown(expr, env),
                 }
             }
             ExprKind::If(parts) => {
                 let [condition, then, other] = &**parts;
                 let then = (self.facts(condition, true, env), self.lower(then, env));
                 let other = (self.facts(condition, false, env), self.lower(other, env));
-                self.atom(Atom::Either(Box::new(Either { then, other })))
+                let condition = self.source(condition, env);
+                self.atom(Atom::Either(Box::new(Either {
+                    condition,
+                    then,
+                    other,
+                })))
             }
             ExprKind::Reduce {
                 op: ReduceOp::ArgMax | ReduceOp::ArgMin,
                 indices,
                 ..
             } => match indices.as_slice() {
-                [i] => self.below(&self.layer.index(*i).extent.clone()),
-                _ => self.unknown(),
+                [i] => self.place(expr, env, *i),
+                _ => self.unknown(expr, env),
             },
-            _ => self.unknown(),
+            _ => self.unknown(expr, env),
         }
     }
 
-    fn below(&mut self, extent: &Extent) -> Poly {
-        let extent = self.extent(extent);
-        let fresh = self.atoms.len();
-        self.atom(Atom::Below(fresh, extent))
+    /// The place of the largest of some elements: the first, where there are none.
+    fn place(&mut self, expr: &Expr, env: &[(IndexId, Poly)], index: IndexId) -> Poly {
+        let one = Poly::constant(1);
+        let mut extent = self.extent(&self.layer.index(index).extent.clone());
+        if !self.holds(&extent.minus(&one), &[]) {
+            extent = self.atom(Atom::Max(extent, one));
+        }
+        let source = self.source(expr, env);
+        self.atom(Atom::Below(Box::new(source), extent))
+    }
+
+    fn element(&mut self, value: ValueId, at: Vec<Poly>) -> Poly {
+        let atom = match &self.layer.value(value).ty {
+            Type::Index(extent) => {
+                let extent = self.extent(&extent.clone());
+                Atom::Element(value, at, extent)
+            }
+            _ => Atom::Value(value, at),
+        };
+        self.atom(atom)
     }
 
     fn read(&mut self, value: ValueId, at: &[Expr], env: &[(IndexId, Poly)]) -> Poly {
         let at: Vec<Poly> = at.iter().map(|e| self.lower(e, env)).collect();
-        if let Type::Index(extent) = &self.layer.value(value).ty {
-            let extent = self.extent(&extent.clone());
-            return self.atom(Atom::Element(value, at, extent));
+        let looks = self.lowered < LOOKED_INTO && self.depth < DEPTH_OF_DEFINITIONS;
+        if matches!(self.layer.value(value).ty, Type::Index(_)) || !looks {
+            return self.element(value, at);
         }
         let kind = self.layer.value(value).kind;
         match self.layer.definition(value) {
@@ -227,7 +298,7 @@ impl<'a> Prover<'a> {
                 let env: Vec<_> = equation.indices.iter().copied().zip(at).collect();
                 self.lower(&equation.body, &env)
             }
-            _ => self.unknown(),
+            _ => self.element(value, at),
         }
     }
 
@@ -271,14 +342,8 @@ impl<'a> Prover<'a> {
 
     /// That the indices in an expression have a value: their extents are at least 1.
     pub fn inhabited(&mut self, expr: &Expr) -> Vec<Poly> {
-        let mut found = Vec::new();
-        expr.walk(&mut |e| {
-            if let ExprKind::Index(i) = e.kind {
-                found.push(i);
-            }
-        });
         let one = Poly::constant(1);
-        found
+        free_indices(expr)
             .into_iter()
             .map(|i| self.layer.index(i).extent.clone())
             .filter(|extent| !matches!(extent, Extent::Lit(_) | Extent::Dim(_)))
@@ -338,5 +403,6 @@ pub fn same_extent(layer: &Layer, a: &Extent, b: &Extent) -> bool {
         return true;
     }
     let mut prover = Prover::new(layer);
-    prover.extent(a) == prover.extent(b)
+    let (a, b) = (prover.extent(a), prover.extent(b));
+    a == b && !a.overflowed()
 }

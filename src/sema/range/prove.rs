@@ -103,7 +103,7 @@ impl Prover<'_> {
         let put = |value: &Poly| coefficient.times(value).plus(rest);
         let one = Poly::constant(1);
         let shown = match self.atoms[atom.at()].clone() {
-            Atom::Dim(_) | Atom::Unknown(_) => false,
+            Atom::Dim(_) | Atom::Value(..) | Atom::Unknown(_) => false,
             Atom::Index(i) => {
                 let extent = self.extent(&self.layer.index(i).extent.clone());
                 let bound = if positive {
