@@ -151,9 +151,9 @@ fn polar<'e>(high: Float<'e>, low: Float<'e>, angle: Float<'e>) -> Number<'e> {
     let low = inside.eq(high).select(low, high.number(0.0));
     let half = inside * high.number(0.5);
     let e = exp_pair(Pair::new(half, low * high.number(0.5)));
-    let value = e.value.round();
+    let value = e.value.times(e.value).round();
     let (sine, cosine) = sin_cos(angle);
-    let part = |factor: Float<'e>| e.apply(e.apply(factor * value) * value);
+    let part = |factor: Float<'e>| e.apply(e.apply(factor * value));
     Number { re: part(cosine), im: part(sine) }
 }
 
