@@ -120,14 +120,16 @@ fn carried(layer: &ir::Layer, instance: Option<&Instance>) -> String {
             .iter()
             .map(|state| product(layer, &layer.value(state.value).axes))
             .collect();
-        let mut text = match counts.len() {
-            0 => "no states".to_owned(),
+        let delays = if layer.delays.is_empty() { "" } else { "the delays" };
+        let states = match counts.len() {
+            0 => String::new(),
             _ => format!("{} elements", counts.join(" + ")),
         };
-        if !layer.delays.is_empty() {
-            text.push_str(&format!(", and {} delays", layer.delays.len()));
-        }
-        return text;
+        return match (states.is_empty(), delays.is_empty()) {
+            (true, true) => "nothing".to_owned(),
+            (false, false) => format!("{states}, and {delays}"),
+            _ => states + delays,
+        };
     };
     let states = layer.states.iter().map(|state| (state.value, 1));
     let delays = layer.delays.iter().copied().zip(instance.depths.iter().copied());

@@ -119,11 +119,13 @@ fn written<F>(named: Named<'_, F>) -> Written<'_, F> {
     }
 }
 
-/// A table without frames, its first row in the place of a head.
+/// A table without frames; an empty head is left out.
 pub fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING);
-    table.set_header(head.to_vec());
+    if !head.is_empty() {
+        table.set_header(head.to_vec());
+    }
     for row in rows {
         table.add_row(row);
     }
