@@ -49,7 +49,11 @@ impl Lowering<'_> {
             } else {
                 "the expression is too deep once its functions are inlined"
             };
-            self.report(Diagnostic::error(Code::S105, span, message));
+            // The outermost call is what the user can change.
+            let calls = std::mem::take(&mut self.calls);
+            let place = calls.first().copied().unwrap_or(span);
+            self.report(Diagnostic::error(Code::S105, place, message));
+            self.calls = calls;
         }
         false
     }
