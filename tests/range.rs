@@ -296,9 +296,12 @@ impl Machine<'_> {
                 if steps < 0 {
                     self.say(format!("{steps} steps ago"));
                 }
-                let seed = at.iter().chain([&steps]).fold(u64::from(delay.0), |seed, at| {
-                    mix(seed.wrapping_mul(31).wrapping_add(*at as u64))
-                });
+                let seed = at
+                    .iter()
+                    .chain([&steps])
+                    .fold(u64::from(delay.0), |seed, at| {
+                        mix(seed.wrapping_mul(31).wrapping_add(*at as u64))
+                    });
                 self.given(&self.layer.value(*delay).ty, seed)?
             }
             ExprKind::Unary(UnaryOp::Not, a) => Value::Bool(!self.holds(a, env)?),
@@ -468,7 +471,7 @@ fn violation(layer: &Layer) -> Option<String> {
 
 #[test]
 fn accepted_accesses_stay_inside() {
-    let programs = std::env::var("PROGRAMS").map_or(1500, |n| n.parse().expect("a number"));
+    let programs = std::env::var("PROGRAMS").map_or(600, |n| n.parse().expect("a number"));
     let mut writer = Writer {
         rng: Rng(1),
         extents: ["N"; 4],
@@ -479,11 +482,7 @@ fn accepted_accesses_stay_inside() {
         let text = writer.program();
         let (file, diagnostics) = syntax::parse(&text);
         assert!(diagnostics.is_empty(), "{text}\n{diagnostics:?}");
-        let before = std::time::Instant::now();
-        let layers = sema::lower(&file).0;
-        let took = before.elapsed();
-        if took.as_millis() > 200 { println!("{took:?} {}\n{text}", layers.len()); }
-        for layer in layers {
+        for layer in sema::lower(&file).0 {
             accepted += 1;
             if let Some(what) = violation(&layer) {
                 failed.push(format!("{text}\n{what}\n"));

@@ -10,9 +10,12 @@ use ssmc::{sema, syntax};
 
 /// All that the compiler says about a program.
 fn diagnose(source: &str) -> Vec<Diagnostic> {
-    let (file, mut diagnostics) = syntax::parse(source);
-    diagnostics.extend(sema::lower(&file).1);
-    diagnostics
+    let (file, diagnostics) = syntax::parse(source);
+    if diagnostics.is_empty() {
+        sema::lower(&file).1
+    } else {
+        diagnostics
+    }
 }
 
 fn programs() -> Vec<PathBuf> {

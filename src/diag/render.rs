@@ -24,10 +24,13 @@ const MARKED: usize = 80;
 /// `path` names the source, `source` is its text. Lines are cut around the marked places, so that the length of
 /// the result does not depend on the length of the lines.
 pub fn render(diagnostic: &Diagnostic, path: &str, source: &str) -> String {
-    render_with(diagnostic, path, source, |config, excerpt, report| {
+    let text = render_with(diagnostic, path, source, |config, excerpt, report| {
         term::emit_into_string(config, excerpt, report)
             .expect("an excerpt holds all that its labels mark")
-    })
+    });
+    text.lines()
+        .flat_map(|line| [line.trim_end(), "\n"])
+        .collect()
 }
 
 /// Renders a diagnostic with the escape sequences of a terminal's colours.
@@ -94,7 +97,11 @@ fn config() -> Config {
 /// Puts the place behind the first line.
 fn without_source(text: &str, place: &str) -> String {
     let (head, rest) = text.split_once('\n').unwrap_or((text, ""));
-    format!("{head}\n  --> {place}\n{rest}")
+    // Without line numbers the notes stand one column further left than the arrow.
+    format!(
+        "{head}\n  --> {place}\n{}",
+        rest.replace(" = help", "  = help")
+    )
 }
 
 /// The text with other characters for those that a terminal does not show as they are.
@@ -214,6 +221,7 @@ impl<'a> Excerpt<'a> {
                     .find('\n')
                     .map_or(before.range.end, |at| before.range.end + at + 1);
                 let end = after.range.start.saturating_sub(1).max(start);
+                let end = start + source[start..end].trim_end_matches('\r').len();
                 self.line(
                     source,
                     &MarkedLine {
@@ -349,5 +357,87 @@ impl<'a> Files<'a> for Excerpt<'_> {
                 given: line,
                 max: self.lines.len().saturating_sub(1),
             })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::diag::Code;
+
+    fn error(span: Range<usize>) -> Diagnostic {
+        Diagnostic::error(Code::S201, Span::new(span.start, span.end), "a message")
+    }
+
+    #[test]
+    fn a_place_without_source_stands_behind_the_arrow() {
+        let missing =
+            Diagnostic::error_at(Code::S403, "params.safetensors", "tensor `A` is missing");
+        let head = "error[S403]: tensor `A` is missing\n  --> params.safetensors\n";
+        assert_eq!(render(&missing, "a.ssm", ""), format!("{head}\n"));
+        let text = render(&missing.into_note().help("give it"), "a.ssm", "");
+        assert_eq!(
+            text,
+            format!("{}  = help: give it\n\n", head.replace("error", "note"))
+        );
+    }
+
+    #[test]
+    fn columns_count_characters() {
+        let source = "\u{e9}\u{e9}x\r\ny";
+        let expected =
+            "error[S201]: a message\n  --> a.ssm:1:3\n  |\n1 | \u{e9}\u{e9}x\n  |   ^\n\n";
+        assert_eq!(render(&error(4..5), "a.ssm", source), expected);
+    }
+
+    #[test]
+    fn lines_between_labels_are_left_out() {
+        let source = "first\nsecond\nthird\nfourth\nfifth";
+        let near = render(
+            &error(0..5).also(Span::new(13, 18), "here"),
+            "a.ssm",
+            source,
+        );
+        assert!(near.contains("2 | second\n3 | third"), "{near}");
+        let far = render(
+            &error(0..5).also(Span::new(26, 31), "here"),
+            "a.ssm",
+            source,
+        );
+        assert!(
+            far.contains("1 | first") && far.contains("5 | fifth") && !far.contains("third"),
+            "{far}"
+        );
+    }
+
+    #[test]
+    fn a_place_of_several_lines_is_marked_on_its_first() {
+        let text = render(&error(2..20), "a.ssm", "abcd\nefgh\nijkl\nmnop\nqrst");
+        assert!(text.contains("1 | abcd\n  |   ^^\n"), "{text}");
+    }
+
+    #[test]
+    fn control_characters_do_not_reach_the_terminal() {
+        let text = render(&error(0..1), "a.ssm", "\u{1b}[31m\u{0}\u{202e}");
+        assert!(
+            text.chars()
+                .all(|character| character == '\n' || !character.is_control()),
+            "{text:?}"
+        );
+    }
+
+    #[test]
+    fn colours_are_escape_sequences() {
+        assert!(render_coloured(&error(0..1), "a.ssm", "a").contains("\u{1b}["));
+    }
+
+    proptest! {
+        #[test]
+        fn any_place_can_be_rendered(source in "[a\u{e9}\u{1F600}\r\n\t ]{0,400}", a in 0_usize..900, b in 0_usize..900, c in 0_usize..900) {
+            let text = render(&error(a..b).also(Span::new(c, c + 7), "here"), "a.ssm", &source);
+            prop_assert!(text.lines().count() < 20);
+        }
     }
 }
