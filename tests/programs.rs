@@ -31,10 +31,11 @@ fn cases(path: &str) -> Vec<Case> {
 }
 
 fn front_end(source: &str) -> (Vec<ir::Layer>, Vec<Diagnostic>) {
-    let (file, mut diagnostics) = syntax::parse(source);
-    let (layers, found) = sema::lower(&file);
-    diagnostics.extend(found);
-    (layers, diagnostics)
+    let (file, diagnostics) = syntax::parse(source);
+    if !diagnostics.is_empty() {
+        return (Vec::new(), diagnostics);
+    }
+    sema::lower(&file)
 }
 
 /// The program without its marks, and where these stood.

@@ -37,7 +37,7 @@ impl Lowering<'_> {
                 } else {
                     "[i, j]"
                 };
-                let help = format!("write `{}(N){at}`", name.text);
+                let help = format!("write `{}(..){at}`", name.text);
                 self.report(Diagnostic::error(Code::S207, span, message).help(help));
                 None
             }

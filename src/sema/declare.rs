@@ -304,7 +304,10 @@ impl Lowering<'_> {
             None => format!(
                 "declare it: `layer {}({})`",
                 self.layer.name,
-                dims.into_iter().chain([name]).collect::<Vec<_>>().join(", ")
+                dims.into_iter()
+                    .chain([name])
+                    .collect::<Vec<_>>()
+                    .join(", ")
             ),
         };
         self.report(error.help(help));

@@ -31,7 +31,7 @@ impl Lowering<'_> {
             self.report(Diagnostic::error(Code::S212, name.span, message));
             return None;
         };
-        let (place, count) = (e.span, steps.span);
+        let count = steps.span;
         let (e, steps) = (self.lower_expr(e), self.lower_expr(steps));
         let (e, steps) = (e?, steps?);
         let mut fixed = steps.ty == Scalar::Int;
@@ -51,8 +51,8 @@ impl Lowering<'_> {
             return None;
         }
         if let Some(state) = self.state_in(&e) {
-            let error = Diagnostic::error(Code::S214, place, "the past of a state is not kept")
-                .also(state, "this depends on a state")
+            let error = Diagnostic::error(Code::S214, state, "the past of a state is not kept")
+                .label("this depends on a state")
                 .help("carry it in a state of its own");
             self.report(error);
             return None;

@@ -49,7 +49,11 @@ impl Lowering<'_> {
             } else {
                 "the expression is too deep once its functions are inlined"
             };
-            self.report(Diagnostic::error(Code::S105, span, message));
+            // The outermost call is what the user can change.
+            let calls = std::mem::take(&mut self.calls);
+            let place = calls.first().copied().unwrap_or(span);
+            self.report(Diagnostic::error(Code::S105, place, message));
+            self.calls = calls;
         }
         false
     }
@@ -379,6 +383,7 @@ impl Lowering<'_> {
                 }
             }
         }
+        let types = (a.ty, b.ty);
         let (a, b) = self.join(a, b, span)?;
         let of = a.ty;
         let fits = match op {
@@ -395,7 +400,8 @@ impl Lowering<'_> {
                 (_, Scalar::Bool) => "a number",
                 _ => describe(Scalar::Real),
             };
-            self.report_type(if of == Scalar::Bool { place_a } else { span }, wanted, of);
+            let place = if types.0 == of { place_a } else { place_b };
+            self.report_type(place, wanted, of);
             return None;
         }
         let (a, b, ty) = match op {

@@ -125,11 +125,7 @@ impl<'a> Functions<'a> {
     }
 
     /// Reports each call that leads back to a function that is being inlined.
-    fn check_cycles(
-        &mut self,
-        in_order: &[&'a ast::Function],
-        diagnostics: &mut Vec<Diagnostic>,
-    ) {
+    fn check_cycles(&mut self, in_order: &[&'a ast::Function], diagnostics: &mut Vec<Diagnostic>) {
         /// A function on the way, and the calls in it that are still to be followed.
         type Open<'a> = (&'a ast::Function, Vec<&'a ast::Name>);
         let mut done: HashSet<&str> = HashSet::new();
@@ -160,7 +156,8 @@ impl<'a> Functions<'a> {
                         diagnostics.push(error.also(target.name.span, why));
                         let from = path.iter().position(|(f, _)| f.name.text == call.text);
                         let round = path[from.unwrap_or(0)..].iter();
-                        self.unsound.extend(round.map(|(f, _)| f.name.text.as_str()));
+                        self.unsound
+                            .extend(round.map(|(f, _)| f.name.text.as_str()));
                     }
                     Some(call) => next = self.get(&call.text),
                 }

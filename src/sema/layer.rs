@@ -305,7 +305,7 @@ impl Lowering<'_> {
     fn lower_resets(&mut self, statements: &[ast::Statement]) {
         let mut condition: Option<Expr> = None;
         for statement in statements {
-            let ast::Statement::Reset { condition: e, span } = statement else {
+            let ast::Statement::Reset { condition: e, .. } = statement else {
                 continue;
             };
             let Some(lowered) = self.lower_expr(e) else {
@@ -319,17 +319,15 @@ impl Lowering<'_> {
                 continue;
             }
             if let Some(place) = self.state_in(&lowered) {
-                let error =
-                    Diagnostic::error(Code::S214, *span, "a reset may not depend on a state")
-                        .also(place, "this depends on a state");
-                self.report(error);
+                let message = "a reset may not depend on a state";
+                let error = Diagnostic::error(Code::S214, place, message);
+                self.report(error.label("this depends on a state"));
                 continue;
             }
             if let Some(place) = self.first_in(&lowered) {
                 let message = "a reset may not depend on `first`";
-                let error = Diagnostic::error(Code::S214, *span, message)
-                    .also(place, "`first` is true in a step that resets");
-                self.report(error);
+                let error = Diagnostic::error(Code::S214, place, message);
+                self.report(error.label("`first` is true in a step that resets"));
                 continue;
             }
             condition = Some(match condition {
@@ -406,9 +404,8 @@ impl Lowering<'_> {
                 self.report(error);
             }
         }
-        let gives = |s: &ast::Statement| {
-            matches!(s, ast::Statement::Output(_) | ast::Statement::State(_))
-        };
+        let gives =
+            |s: &ast::Statement| matches!(s, ast::Statement::Output(_) | ast::Statement::State(_));
         if !source.statements.iter().any(gives) {
             let message = format!(
                 "layer `{}` has neither an output nor a state",

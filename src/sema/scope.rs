@@ -340,10 +340,11 @@ impl<'a> Lowering<'a> {
         let name = &index.name;
         let Some((extent, first)) = index.alone.first().cloned() else {
             let span = self.layer.index(index.id).span;
+            let size = self.layer.dims.first().map_or("4", |dim| &dim.name);
             let error =
                 Diagnostic::error(Code::S206, span, format!("index `{name}` has no extent"))
                     .label("it stands alone in no axis")
-                    .help(format!("say how far it runs: `{name} in N`"));
+                    .help(format!("say how far it runs: `{name} in {size}`"));
             self.report(error);
             return false;
         };

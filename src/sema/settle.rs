@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::range::{Divides, NotShown, Poly, Prover};
 use super::scope::Lowering;
 use crate::diag::{Code, Diagnostic, Span};
-use crate::ir::{Expr, Extent, Requirement};
+use crate::ir::{Expr, ExprKind, Extent, Requirement};
 
 /// What has to be shown once the extents of a statement's indices are known.
 pub(super) struct Pending {
@@ -50,15 +50,26 @@ impl Lowering<'_> {
             }
             self.layer.values[value.at()].axes = axes;
         }
+        // Divisors come before what is computed with them, and of that nothing more is said.
+        let mut failed: Vec<Span> = Vec::new();
         for pending in std::mem::take(&mut self.pending) {
-            self.show_pending(pending);
+            let whole = pending.expr.span;
+            let said = failed
+                .iter()
+                .any(|part| whole.start <= part.start && part.end <= whole.end);
+            if !said && !self.full() && !self.show_pending(pending) {
+                failed.push(whole);
+            }
         }
     }
 
-    fn show_pending(&mut self, pending: Pending) {
+    fn show_pending(&mut self, pending: Pending) -> bool {
         let Pending { goal, expr, guards } = pending;
         let mut prover = Prover::new(&self.layer);
-        let facts = facts(&mut prover, &expr, &guards);
+        prover.assume_inhabited(&expr);
+        for (condition, holds) in &guards {
+            prover.assume_that(condition, *holds);
+        }
         let value = prover.integer(&expr);
         let one = Poly::constant(1);
         let (found, error) = match &goal {
@@ -68,8 +79,8 @@ impl Lowering<'_> {
                 declared,
             } => {
                 let size = prover.extent(extent);
-                let low = prover.shows(&value, &facts);
-                let high = prover.shows(&size.minus(&one).minus(&value), &facts);
+                let low = prover.shows(&value);
+                let high = prover.shows(&size.minus(&one).minus(&value));
                 let size = extent.text(&self.layer.dims);
                 let what = match (low.is_ok(), high.is_ok()) {
                     (true, true) => String::new(),
@@ -83,32 +94,41 @@ impl Lowering<'_> {
                 if let Some(declared) = declared {
                     error = error.also(*declared, format!("`{size}` elements along this axis"));
                 }
-                let way =
-                    "guard it with an `if` on the index, as in `if i == 0 then u else h[i - 1]`";
-                ([low, high], error.help(way))
+                if !matches!((&expr.kind, extent), (ExprKind::Int(_), Extent::Lit(_))) {
+                    let way = "guard it with an `if` on the index, as in `if i == 0 then u else h[i - 1]`";
+                    error = error.help(way);
+                }
+                ([low, high], error)
             }
             Goal::Steps => {
-                let low = prover.shows(&value, &facts);
+                let low = prover.shows(&value);
                 let error = Diagnostic::error(Code::S218, expr.span, "a delay may not be negative")
                     .label("not shown to be at least 0");
                 ([low, Ok(None)], error)
             }
             Goal::Divisor => {
-                let above = prover.shows(&value.minus(&one), &facts);
+                let above = prover.shows(&value.minus(&one));
                 let shown = match above {
                     Ok(_) => above,
-                    Err(_) => prover.shows(&Poly::constant(-1).minus(&value), &facts),
+                    Err(_) => prover.shows(&Poly::constant(-1).minus(&value)),
                 };
-                let error =
-                    Diagnostic::error(Code::S219, expr.span, "an integer divisor may be zero")
+                let mut error =
+                    Diagnostic::error(Code::S219, expr.span, "an integer divisor may be zero");
+                if expr.kind == ExprKind::Int(0) {
+                    error = error.label("this is zero");
+                } else {
+                    error = error
                         .label("not shown to be positive")
-                        .help("divide reals: `real(a) // real(b)`");
+                        .help("guard it with an `if`, as in `if b > 0 then a // b else 0`");
+                }
                 ([shown, Ok(None)], error)
             }
         };
-        if !self.rests_on(found, expr.span) {
+        let shown = self.rests_on(found, expr.span);
+        if !shown {
             self.report(error);
         }
+        shown
     }
 
     /// Whether all was shown; keeps what the proofs require of the dimensions.
@@ -141,13 +161,13 @@ impl Lowering<'_> {
         declared: Span,
     ) -> bool {
         let mut prover = Prover::new(&self.layer);
-        let facts = facts(&mut prover, body, &[]);
+        prover.assume_inhabited(body);
         let value = prover.integer(body);
         let above = prover
             .extent(extent)
             .minus(&Poly::constant(1))
             .minus(&value);
-        let shown = [prover.shows(&value, &facts), prover.shows(&above, &facts)];
+        let shown = [prover.shows(&value), prover.shows(&above)];
         let shown = self.rests_on(shown, at);
         if !shown {
             let size = extent.text(&self.layer.dims);
@@ -172,14 +192,4 @@ fn grouped(extent: &str) -> String {
     } else {
         extent.to_owned()
     }
-}
-
-/// What is known where `expr` is evaluated.
-fn facts(prover: &mut Prover<'_>, expr: &Expr, guards: &[(Rc<Expr>, bool)]) -> Vec<Poly> {
-    let mut facts = Vec::new();
-    for (condition, holds) in guards {
-        facts.extend(prover.known(condition, *holds));
-    }
-    facts.extend(prover.inhabited(expr));
-    facts
 }

@@ -74,6 +74,8 @@ pub struct Prover<'a> {
     fuel: u32,
     /// While set, the dimension is this multiple of the quotient that stands for it.
     assumed: Option<Assumption>,
+    /// What is known where the integer is evaluated: polynomials that are not negative.
+    given: Vec<Poly>,
     /// The nodes that were turned into polynomials.
     lowered: u32,
     /// How deep the expression is that is being turned into a polynomial.
@@ -105,6 +107,7 @@ impl<'a> Prover<'a> {
             atoms: Vec::new(),
             fuel: 0,
             assumed: None,
+            given: Vec::new(),
             lowered: 0,
             depth: 0,
         }
@@ -243,8 +246,8 @@ impl<'a> Prover<'a> {
             }
             ExprKind::If(parts) => {
                 let [condition, then, other] = &**parts;
-                let then = (self.facts(condition, true, env), self.lower(then, env));
-                let other = (self.facts(condition, false, env), self.lower(other, env));
+                let then = self.branch(condition, true, then, env);
+                let other = self.branch(condition, false, other, env);
                 let condition = self.source(condition, env);
                 self.atom(Atom::Either(Box::new(Either {
                     condition,
@@ -302,30 +305,45 @@ impl<'a> Prover<'a> {
         }
     }
 
-    /// What a condition says about integers where it has this truth value: polynomials that are not negative.
-    pub fn known(&mut self, condition: &Expr, holds: bool) -> Vec<Poly> {
-        self.facts(condition, holds, &[])
+    /// A branch of an `if`: what is known in it, and its value.
+    fn branch(
+        &mut self,
+        condition: &Expr,
+        holds: bool,
+        value: &Expr,
+        env: &[(IndexId, Poly)],
+    ) -> (Vec<Poly>, Poly) {
+        let before = self.given.len();
+        self.learn(condition, holds, env);
+        let value = self.lower(value, env);
+        (self.given.split_off(before), value)
     }
 
-    fn facts(&mut self, condition: &Expr, holds: bool, env: &[(IndexId, Poly)]) -> Vec<Poly> {
+    /// Takes a condition for known to have this truth value.
+    pub fn assume_that(&mut self, condition: &Expr, holds: bool) {
+        self.learn(condition, holds, &[]);
+    }
+
+    /// Adds what a condition says about integers where it has this truth value.
+    fn learn(&mut self, condition: &Expr, holds: bool, env: &[(IndexId, Poly)]) {
         let (op, a, b) = match &condition.kind {
-            ExprKind::Unary(UnaryOp::Not, e) => return self.facts(e, !holds, env),
+            ExprKind::Unary(UnaryOp::Not, e) => return self.learn(e, !holds, env),
             ExprKind::Binary(op, a, b) => (*op, a, b),
-            _ => return Vec::new(),
+            _ => return,
         };
         if (op == BinaryOp::And && holds) || (op == BinaryOp::Or && !holds) {
-            let mut facts = self.facts(a, holds, env);
-            facts.extend(self.facts(b, holds, env));
-            return facts;
+            self.learn(a, holds, env);
+            self.learn(b, holds, env);
+            return;
         }
         if !op.is_comparison() || a.ty != crate::ir::Scalar::Int {
-            return Vec::new();
+            return;
         }
         let (a, b) = (self.lower(a, env), self.lower(b, env));
         let one = Poly::constant(1);
         let at_least = |a: &Poly, b: &Poly| a.minus(b);
         let more = |a: &Poly, b: &Poly| a.minus(b).minus(&one);
-        match (op, holds) {
+        let facts = match (op, holds) {
             (BinaryOp::Lt, true) | (BinaryOp::Ge, false) => vec![more(&b, &a)],
             (BinaryOp::Le, true) | (BinaryOp::Gt, false) => vec![at_least(&b, &a)],
             (BinaryOp::Gt, true) | (BinaryOp::Le, false) => vec![more(&a, &b)],
@@ -334,28 +352,39 @@ impl<'a> Prover<'a> {
                 vec![at_least(&a, &b), at_least(&b, &a)]
             }
             // Unequal: more where it is known to be at least as much, less where it is at most as much.
-            _ if self.holds(&at_least(&a, &b), &[]) => vec![more(&a, &b)],
-            _ if self.holds(&at_least(&b, &a), &[]) => vec![more(&b, &a)],
-            _ => Vec::new(),
+            _ => {
+                let given = self.given.clone();
+                if self.holds(&at_least(&a, &b), &given) {
+                    vec![more(&a, &b)]
+                } else if self.holds(&at_least(&b, &a), &given) {
+                    vec![more(&b, &a)]
+                } else {
+                    Vec::new()
+                }
+            }
+        };
+        self.given.extend(facts);
+    }
+
+    /// Takes for known that the indices in an expression have a value: their extents are at least 1.
+    pub fn assume_inhabited(&mut self, expr: &Expr) {
+        let one = Poly::constant(1);
+        for i in free_indices(expr) {
+            let extent = self.layer.index(i).extent.clone();
+            if !matches!(extent, Extent::Lit(_) | Extent::Dim(_)) {
+                let fact = self.extent(&extent).minus(&one);
+                self.given.push(fact);
+            }
         }
     }
 
-    /// That the indices in an expression have a value: their extents are at least 1.
-    pub fn inhabited(&mut self, expr: &Expr) -> Vec<Poly> {
-        let one = Poly::constant(1);
-        free_indices(expr)
-            .into_iter()
-            .map(|i| self.layer.index(i).extent.clone())
-            .filter(|extent| !matches!(extent, Extent::Lit(_) | Extent::Dim(_)))
-            .map(|extent| self.extent(&extent).minus(&one))
-            .collect()
-    }
-
-    /// Shows that a polynomial is not negative wherever the facts are not.
+    /// Shows that a polynomial is not negative wherever what is known holds.
     ///
-    /// Where that needs one dimension to divide another, it says which.
-    pub fn shows(&mut self, goal: &Poly, facts: &[Poly]) -> Result<Option<Divides>, NotShown> {
-        if self.holds(goal, facts) {
+    /// # Errors
+    /// It could not be shown. Where that needs one dimension to divide another, it says which.
+    pub fn shows(&mut self, goal: &Poly) -> Result<Option<Divides>, NotShown> {
+        let facts = self.given.clone();
+        if self.holds(goal, &facts) {
             return Ok(None);
         }
         for id in 0..self.atoms.len() {
@@ -373,7 +402,7 @@ impl<'a> Prover<'a> {
                 quotient,
                 value,
             });
-            let shown = self.holds(goal, facts);
+            let shown = self.holds(goal, &facts);
             self.assumed = None;
             if shown {
                 return Ok(Some(Divides {

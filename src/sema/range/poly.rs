@@ -67,9 +67,7 @@ impl Poly {
     /// The atom, where it is one.
     pub fn as_atom(&self) -> Option<AtomId> {
         match self.terms.iter().next() {
-            Some((atoms, 1))
-                if self.terms.len() == 1 && atoms.len() == 1 && !self.overflowed =>
-            {
+            Some((atoms, 1)) if self.terms.len() == 1 && atoms.len() == 1 && !self.overflowed => {
                 Some(atoms[0])
             }
             _ => None,
