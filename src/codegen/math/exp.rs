@@ -8,7 +8,9 @@
 //! `m` falls out of adding a large constant; its exponent field lies in the low bits of that sum, so that one shift
 //! makes the bits of `s`.
 
-use super::coefficients::{EXP, EXPM1, LN_2, LOG2_E};
+use std::f64::consts::LOG2_E;
+
+use super::coefficients::{EXP, EXPM1, LN_2};
 use super::lanes::Float;
 use super::log::log_pair;
 use super::pair::Pair;
@@ -28,14 +30,17 @@ struct Reduced<'e> {
 /// `x = multiple·step·ln 2 + rest`, `scale = 2^(multiple + offset)`.
 fn reduce(x: Float<'_>, step: f64, offset: i32) -> Reduced<'_> {
     let rounder = rounder(x, i32::try_from(x.bias()).expect("small") + offset);
-    let shifted = x.fma(x.scaled(&LOG2_E, 0, 1.0 / step), rounder);
+    let shifted = x.fma(x.number(LOG2_E / step), rounder);
     let multiple = shifted - rounder;
     let scale = shifted.bits().shift_left(x.fraction_bits()).float();
     let near = multiple.fma(x.scaled(&LN_2, 0, -step), x);
     let tail = x.scaled(&LN_2, 1, -step);
     let high = multiple.fma(tail, near);
     let low = multiple.fma(tail, near - high);
-    Reduced { rest: Pair::new(high, low), scale }
+    Reduced {
+        rest: Pair::new(high, low),
+        scale,
+    }
 }
 
 /// `exp(x) = value·scale·scale`, `value` between 1/2 and 2.
@@ -60,10 +65,15 @@ impl<'e> Exponential<'e> {
 pub(super) fn exp_pair(x: Pair<'_>) -> Exponential<'_> {
     let Reduced { rest, scale } = reduce(x.high, 2.0, 0);
     let r = rest.high;
-    let value = Pair::fast_sum(r.number(1.0), r).nudge(r * r * r.polynomial(&EXP, 0)).normal();
+    let value = Pair::fast_sum(r.number(1.0), r)
+        .nudge(r * r * r.polynomial(&EXP, 0))
+        .normal();
     // exp(r + low) = exp(r) + exp(r)·low
     let low = value.high.fma(rest.low + x.low, value.low);
-    Exponential { value: Pair::new(value.high, low), scale }
+    Exponential {
+        value: Pair::new(value.high, low),
+        scale,
+    }
 }
 
 /// `exp(-x)` for `0 ≤ x`, clamped above at `bound`.
@@ -73,7 +83,10 @@ fn exp_negative<'e>(x: Float<'e>, bound: Float<'e>) -> Exponential<'e> {
 
 /// The ends of the range in which `exp` is neither 0 nor infinite.
 pub(super) fn exp_range(x: Float<'_>) -> (Float<'_>, Float<'_>) {
-    (x.number(x.either(-104.0, -746.0)), x.number(x.either(89.0, 710.0)))
+    (
+        x.number(x.either(-104.0, -746.0)),
+        x.number(x.either(89.0, 710.0)),
+    )
 }
 
 pub(super) fn exp(x: Float<'_>) -> Float<'_> {
@@ -81,10 +94,13 @@ pub(super) fn exp(x: Float<'_>) -> Float<'_> {
     let x = x.at_most(high).at_least(low);
     let one = x.number(1.0);
     let rounder = rounder(x, i32::try_from(x.bias()).expect("small"));
-    let shifted = x.fma(x.scaled(&LOG2_E, 0, 0.5), rounder);
+    let shifted = x.fma(x.number(LOG2_E / 2.0), rounder);
     let half = shifted - rounder;
     let scale = shifted.bits().shift_left(x.fraction_bits()).float();
-    let r = half.fma(x.scaled(&LN_2, 1, -2.0), half.fma(x.scaled(&LN_2, 0, -2.0), x));
+    let r = half.fma(
+        x.scaled(&LN_2, 1, -2.0),
+        half.fma(x.scaled(&LN_2, 0, -2.0), x),
+    );
     r.fma(r.fma(r.polynomial(&EXP, 0), one), one) * scale * scale
 }
 
@@ -123,7 +139,10 @@ fn logistic<'e>(x: Float<'e>, bound: Float<'e>) -> Exponential<'e> {
     let below = Pair::fast_sum(one, small.high).nudge(small.low);
     let negative = x.lt(x.number(0.0));
     let above = Pair::select(negative, e.value, Pair::new(one, x.number(0.0)));
-    Exponential { value: above.over(below), scale: negative.select(e.scale, one) }
+    Exponential {
+        value: above.over(below),
+        scale: negative.select(e.scale, one),
+    }
 }
 
 pub(super) fn sigmoid(x: Float<'_>) -> Float<'_> {
