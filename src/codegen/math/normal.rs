@@ -11,7 +11,7 @@ use super::exp::{Exponential, exp_pair};
 use super::lanes::Float;
 use super::pair::Pair;
 
-/// `exp(-square)·exp(t²/2)·Q(t)` for `t` from 0 to 15 (40 for 64-bit lanes), before its scale.
+/// `exp(-square)·exp(t²/2)·Q(t)` for `t ≥ 0`, before its scale.
 fn tail<'e>(t: Float<'e>, square: Pair<'e>) -> Exponential<'e> {
     let e = exp_pair(Pair::new(-square.high, -square.low));
     let y = Pair::new(t.number(1.0), t.number(0.0)).over(Pair::sum(t, t.entry(&TAIL_AT, 0)));
@@ -43,8 +43,8 @@ pub(super) fn erf(x: Float<'_>) -> Float<'_> {
 
 pub(super) fn gelu(x: Float<'_>) -> Float<'_> {
     let one = x.number(1.0);
-    // Beyond, the result is x or zero.
-    let bound = x.number(x.either(14.5, 39.5));
+    // Beyond, the result is x or zero; there the scale of exp(-t²/2) is zero.
+    let bound = x.number(x.either(18.78, 53.26));
     let t = x.abs().at_most(bound);
     let q = tail(t, Pair::product(t, t * x.number(0.5)));
     // x < 0: -t·Q(t)
