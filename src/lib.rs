@@ -13,6 +13,7 @@ pub mod analysis;
 pub mod codegen;
 pub mod diag;
 pub mod ir;
+#[allow(unsafe_code, reason = "runs machine code")]
 pub mod jit;
 pub mod plan;
 pub mod sema;

@@ -3,7 +3,12 @@
 //! This crate knows no IR and no code generator: it holds tensors, cuts a run into sequences, and calls a kernel
 //! on each.
 
+pub mod check;
+#[allow(unsafe_code, reason = "calls kernels, which are machine code")]
+pub mod driver;
+pub mod kernel;
 pub mod scalar;
 pub mod tensor;
 
+pub use check::RunError;
 pub use tensor::{Bound, Carry, Elements, Float, Sequences, Tensor};

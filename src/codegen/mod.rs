@@ -1,3 +1,194 @@
-//! Cranelift IR from a plan.
+//! Cranelift IR for plans.
+//!
+//! In: a [`Plan`](crate::plan::Plan). Out: one CLIF function for each pass, of the form that
+//! [`ssmc_runtime::kernel`] describes. [`step`] makes the loop over time and the reset, [`nest`] the loops of one
+//! equation, [`expr`] the element, [`access`] loads and stores, [`reduce`] sums and the like, [`call`] functions;
+//! [`value`] holds what an expression becomes: one scalar, or vectors along the lanes.
+//!
+//! The lane count comes from the plan's target and stands in no other place. Loop-invariant sub-expressions and
+//! addresses are computed in front of their loops, so that no pass over the CLIF has to find them.
 
+mod access;
+mod call;
+mod expr;
 pub mod math;
+mod nest;
+mod reduce;
+mod step;
+mod value;
+
+use std::collections::HashMap;
+
+use cranelift_codegen::ir::{Function, InstBuilder, MemFlagsData, Type, UserFuncName, Value, types};
+use cranelift_codegen::isa::{CallConv, TargetIsa};
+use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
+use ssmc_runtime::kernel::{Buffer, Slot};
+
+use crate::ir::{Expr, IndexId};
+use crate::plan::{Lanes, PassPlan, Plan};
+use value::Val;
+
+pub use call::{ROUTINES, routine_signature};
+
+/// What the code may use of the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Machine {
+    /// How calls to the runtime are made.
+    pub call_conv: CallConv,
+    /// Whether it multiplies and adds in one instruction.
+    pub fma: bool,
+}
+
+impl Machine {
+    /// What an ISA says about itself.
+    pub fn of(isa: &dyn TargetIsa) -> Self {
+        let x64 = isa.name() == "x64";
+        let has_fma = isa.isa_flags().iter().any(|flag| flag.name == "has_fma" && flag.as_bool() == Some(true));
+        Self { call_conv: isa.default_call_conv(), fma: !x64 || has_fma }
+    }
+}
+
+/// Emits the kernel of one pass.
+pub fn emit(plan: &Plan, pass: usize, machine: Machine, isa: &dyn TargetIsa) -> Function {
+    let mut function = Function::new();
+    function.name = UserFuncName::user(0, pass as u32);
+    function.signature.call_conv = machine.call_conv;
+    function.signature.params.push(cranelift_codegen::ir::AbiParam::new(types::I64));
+    let mut context = FunctionBuilderContext::new();
+    let builder = FunctionBuilder::new(&mut function, &mut context);
+    let mut emitter = Emitter::new(plan, pass, machine, builder);
+    emitter.function();
+    emitter.b.seal_all_blocks();
+    emitter.b.finalize(isa.frontend_config());
+    function
+}
+
+/// The expression as a key: its address, which does not change while its nest is emitted.
+type Key = *const Expr;
+
+/// Vectors along an index.
+#[derive(Clone, Copy, Debug)]
+struct Lane {
+    index: IndexId,
+    /// How many vectors.
+    parts: usize,
+}
+
+/// A part of an address that is known before a loop.
+#[derive(Clone)]
+struct Address {
+    value: Value,
+    /// The indices that are in it.
+    includes: Vec<IndexId>,
+    /// Whether all that is not linear is in it.
+    rest: bool,
+}
+
+struct Emitter<'a, 'b> {
+    b: FunctionBuilder<'b>,
+    plan: &'a Plan,
+    pass: &'a PassPlan,
+    slots: &'a [Slot],
+    machine: Machine,
+    /// The type of reals.
+    real: Type,
+    /// Their vectors.
+    vector: Type,
+    width: usize,
+    /// The addresses that the kernel got.
+    pointers: HashMap<Slot, Value>,
+    /// The addresses of this step's rows.
+    rows: HashMap<Slot, Value>,
+    /// The row of this step in each delay.
+    rings: HashMap<usize, Value>,
+    first: Value,
+    env: HashMap<IndexId, Value>,
+    /// The loops around this place, outermost first.
+    order: Vec<IndexId>,
+    /// The vectors that are worked on.
+    lane: Option<Lane>,
+    /// The one lane that is worked on, where something has no vector form.
+    picked: Option<(IndexId, usize)>,
+    /// The indices of this nest that lie on lanes.
+    lanes: &'a [Lanes],
+    cache: HashMap<Key, Val>,
+    addresses: HashMap<(Key, bool), Address>,
+    routines: call::Routines,
+}
+
+impl<'a, 'b> Emitter<'a, 'b> {
+    fn new(plan: &'a Plan, pass: usize, machine: Machine, mut b: FunctionBuilder<'b>) -> Self {
+        let real = if plan.target.bits == 64 { types::F64 } else { types::F32 };
+        let vector = real.by(plan.target.width as u32).expect("a vector type of that many lanes");
+        let entry = b.create_block();
+        b.append_block_params_for_function_params(entry);
+        b.switch_to_block(entry);
+        let first = b.ins().iconst(types::I8, 0);
+        Self {
+            b,
+            plan,
+            pass: &plan.passes[pass],
+            slots: &plan.signature.passes[pass].slots,
+            machine,
+            real,
+            vector,
+            width: plan.target.width,
+            pointers: HashMap::new(),
+            rows: HashMap::new(),
+            rings: HashMap::new(),
+            first,
+            env: HashMap::new(),
+            order: Vec::new(),
+            lane: None,
+            picked: None,
+            lanes: &[],
+            cache: HashMap::new(),
+            addresses: HashMap::new(),
+            routines: call::Routines::default(),
+        }
+    }
+
+    /// Runs `body`, and forgets what was computed in it.
+    fn scoped<T>(&mut self, body: impl FnOnce(&mut Self) -> T) -> T {
+        let cache = self.cache.clone();
+        let addresses = self.addresses.clone();
+        let result = body(self);
+        self.cache = cache;
+        self.addresses = addresses;
+        result
+    }
+
+    fn extent(&self, i: IndexId) -> usize {
+        self.plan.instance.extents[i.at()]
+    }
+
+    fn int(&mut self, n: i64) -> Value {
+        self.b.ins().iconst(types::I64, n)
+    }
+
+    /// `value * by`
+    fn scaled(&mut self, value: Value, by: i64) -> Value {
+        match by {
+            1 => value,
+            by if by > 0 && by & (by - 1) == 0 => {
+                let shift = i64::from(by.trailing_zeros());
+                self.b.ins().ishl_imm_u(value, shift)
+            }
+            by => self.b.ins().imul_imm_s(value, by),
+        }
+    }
+
+    fn plus(&mut self, value: Value, n: i64) -> Value {
+        if n == 0 { value } else { self.b.ins().iadd_imm_s(value, n) }
+    }
+
+    /// How memory of this buffer may be accessed; `whole` for an access of one element, which is aligned.
+    fn flags(&self, buffer: Buffer, whole: bool) -> MemFlagsData {
+        let flags = MemFlagsData::new().with_notrap();
+        let flags = if whole { flags.with_aligned() } else { flags };
+        match buffer {
+            Buffer::Param(_) | Buffer::Initial(_) | Buffer::Input(_) => flags.with_readonly().with_can_move(),
+            _ => flags,
+        }
+    }
+}

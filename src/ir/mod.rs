@@ -12,15 +12,22 @@
 //!
 //! The invariants are listed in [`verify`].
 
+pub mod bind;
 mod expr;
 mod extent;
+mod hippo;
 pub mod instance;
 pub mod interp;
 pub mod parse;
 pub mod print;
+mod ranges;
+mod solve;
+mod typing;
 pub mod verify;
 
-pub use expr::{BinaryOp, Expr, ExprKind, Function, NormaliseOp, Random, ReduceOp, Scalar, UnaryOp};
+pub use expr::{
+    BinaryOp, Expr, ExprKind, Function, NormaliseOp, Random, ReduceOp, Scalar, UnaryOp,
+};
 pub use extent::Extent;
 pub use instance::Instance;
 

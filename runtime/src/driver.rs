@@ -1,0 +1,256 @@
+//! Runs a kernel over sequences and threads.
+//!
+//! In: a [`Signature`], one entry point per pass, the tensors. Out: the outputs, and the carry for the next piece.
+//! Each sequence is one task and writes only its own rows, so the result does not depend on the number of threads.
+//! Long sequences are run in pieces, so that progress can be reported.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rayon::prelude::*;
+
+use crate::check::{RunError, check};
+use crate::kernel::{Arguments, Buffer, Entry, Kind, PassSignature, Signature, Tensors};
+use crate::tensor::{Bound, Carry, Elements, Float, Sequences, Tensor};
+
+/// How many steps run between two reports of progress.
+const PIECE: usize = 4096;
+
+/// Runs the passes of a layer over all sequences; the carry goes in and comes out.
+///
+/// `threads` is the number of threads, 0 for all of the machine. `progress` is told, now and then and from any
+/// thread, how many steps are done.
+///
+/// # Errors
+/// A tensor that is not the one that the signature describes.
+///
+/// # Safety
+/// There is one entry for each pass; it keeps to the contract of [`crate::kernel`] for this signature: it reads and
+/// writes the buffers of its slots only, inside of their extents, wherever integers lie in the ranges that the
+/// signature gives.
+pub unsafe fn run<F: Float>(
+    signature: &Signature,
+    entries: &[Entry],
+    bound: &Bound<F>,
+    sequences: &Sequences,
+    inputs: &[Tensor<F>],
+    carry: &mut Carry<F>,
+    threads: usize,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<Vec<Tensor<F>>, RunError> {
+    check(signature, bound, sequences, inputs, carry)?;
+    let total = sequences.total();
+    let mut outputs: Vec<Tensor<F>> = signature.outputs.iter().map(|slice| zeros(slice, &[total])).collect();
+    let bases = Bases {
+        params: planes_of(&bound.params),
+        initial: planes_of(&bound.initial),
+        inputs: planes_of(inputs),
+        outputs: planes_of_mut(&mut outputs),
+        states: planes_of_mut(&mut carry.states),
+        delays: planes_of_mut(&mut carry.delays),
+    };
+    let task = Task { signature, entries, sequences, bases, steps: &carry.steps, done: AtomicU64::new(0), progress };
+    let count = sequences.count();
+    // SAFETY: `check` has compared all tensors with the signature, the bases are theirs, and each sequence is run
+    // once, so that no two calls write the same rows.
+    let one = |sequence: usize| unsafe { task.sequence::<F>(sequence) };
+    if threads == 1 || count <= 1 {
+        (0..count).for_each(one);
+    } else {
+        let all = || (0..count).into_par_iter().for_each(one);
+        match pool(threads) {
+            Some(pool) => pool.install(all),
+            None => all(),
+        }
+    }
+    for sequence in 0..count {
+        carry.steps[sequence] += sequences.range(sequence).len() as u64;
+    }
+    Ok(outputs)
+}
+
+/// A pool of that many threads; `None` stands for the global one, which has one thread per core.
+fn pool(threads: usize) -> Option<rayon::ThreadPool> {
+    if threads == 0 {
+        return None;
+    }
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build().ok()
+}
+
+fn zeros<F: Float>(slice: &Tensors, leading: &[usize]) -> Tensor<F> {
+    let shape: Vec<usize> = leading.iter().chain(&slice.shape).copied().collect();
+    let size = shape.iter().product();
+    let elements = match slice.kind {
+        Kind::Real => Elements::Real(vec![F::default(); size]),
+        Kind::Complex => Elements::Complex { re: vec![F::default(); size], im: vec![F::default(); size] },
+        Kind::Int => Elements::Int(vec![0; size]),
+        Kind::Bool => Elements::Bool(vec![0; size]),
+    };
+    Tensor { shape, elements }
+}
+
+/// The addresses of the planes of a tensor.
+type Planes = [*mut u8; 2];
+
+fn planes_of<F>(tensors: &[Tensor<F>]) -> Vec<Planes> {
+    let null = std::ptr::null_mut();
+    let planes = |tensor: &Tensor<F>| match &tensor.elements {
+        Elements::Real(v) => [v.as_ptr() as *mut u8, null],
+        Elements::Complex { re, im } => [re.as_ptr() as *mut u8, im.as_ptr() as *mut u8],
+        Elements::Int(v) => [v.as_ptr() as *mut u8, null],
+        Elements::Bool(v) => [v.as_ptr() as *mut u8, null],
+    };
+    tensors.iter().map(planes).collect()
+}
+
+fn planes_of_mut<F>(tensors: &mut [Tensor<F>]) -> Vec<Planes> {
+    let null = std::ptr::null_mut();
+    let planes = |tensor: &mut Tensor<F>| match &mut tensor.elements {
+        Elements::Real(v) => [v.as_mut_ptr().cast(), null],
+        Elements::Complex { re, im } => [re.as_mut_ptr().cast(), im.as_mut_ptr().cast()],
+        Elements::Int(v) => [v.as_mut_ptr().cast(), null],
+        Elements::Bool(v) => [v.as_mut_ptr(), null],
+    };
+    tensors.iter_mut().map(planes).collect()
+}
+
+/// The addresses of all tensors of a run.
+struct Bases {
+    params: Vec<Planes>,
+    initial: Vec<Planes>,
+    inputs: Vec<Planes>,
+    outputs: Vec<Planes>,
+    states: Vec<Planes>,
+    delays: Vec<Planes>,
+}
+
+struct Task<'a> {
+    signature: &'a Signature,
+    entries: &'a [Entry],
+    sequences: &'a Sequences,
+    bases: Bases,
+    steps: &'a [u64],
+    done: AtomicU64,
+    progress: &'a (dyn Fn(u64) + Sync),
+}
+
+// SAFETY: the addresses are those of tensors that outlive the run; tasks read the shared ones and write only the
+// rows of their own sequence.
+unsafe impl Sync for Task<'_> {}
+
+/// Zeroed memory, aligned to a cache line.
+struct Memory {
+    lines: Vec<Line>,
+}
+
+#[repr(align(64))]
+#[derive(Clone, Copy)]
+struct Line(#[allow(dead_code, reason = "only its address is used")] [u8; 64]);
+
+impl Memory {
+    fn new(bytes: usize) -> Self {
+        Self { lines: vec![Line([0; 64]); bytes.div_ceil(64)] }
+    }
+
+    fn base(&mut self) -> *mut u8 {
+        self.lines.as_mut_ptr().cast()
+    }
+}
+
+impl Task<'_> {
+    /// # Safety
+    /// The tensors behind the bases fit the signature, and no other call runs this sequence.
+    unsafe fn sequence<F: Float>(&self, sequence: usize) {
+        let signature = self.signature;
+        let steps = self.sequences.range(sequence);
+        let rows = steps.len();
+        let both = |slice: &Tensors, rows: usize| {
+            let bytes = slice.size() * rows * slice.kind.bytes(F::BITS);
+            let imaginary = if slice.kind == Kind::Complex { bytes } else { 0 };
+            [Memory::new(bytes), Memory::new(imaginary)]
+        };
+        let mut kept: Vec<[Memory; 2]> = signature.kept.iter().map(|slice| both(slice, rows)).collect();
+        let mut rings: Vec<[Memory; 2]> =
+            signature.delays.iter().map(|line| both(&line.slice, line.depth + 1)).collect();
+        // SAFETY: the carry's rows of this sequence are touched by this call only.
+        unsafe { self.delays::<F>(sequence, &mut rings, self.steps[sequence], Direction::In) };
+        for (pass, entry) in signature.passes.iter().zip(self.entries) {
+            let mut scratch = Memory::new(pass.scratch);
+            let pointers: Vec<*mut u8> = pass
+                .slots
+                .iter()
+                .map(|slot| {
+                    let plane = usize::from(slot.imaginary);
+                    let row = |base: &Planes, slice: &Tensors, row: usize| {
+                        base[plane].wrapping_add(row * slice.size() * slice.kind.bytes(F::BITS))
+                    };
+                    match slot.buffer {
+                        Buffer::Param(i) => self.bases.params[i][plane],
+                        Buffer::Initial(i) => self.bases.initial[i][plane],
+                        Buffer::Input(i) => row(&self.bases.inputs[i], &signature.inputs[i], steps.start),
+                        Buffer::Output(i) => row(&self.bases.outputs[i], &signature.outputs[i], steps.start),
+                        Buffer::State(i) => row(&self.bases.states[i], &signature.states[i], sequence),
+                        Buffer::Delay(i) => rings[i][plane].base(),
+                        Buffer::Kept(i) => kept[i][plane].base(),
+                        Buffer::Scratch => scratch.base(),
+                    }
+                })
+                .collect();
+            // SAFETY: as for this function; the addresses are those that the pass's slots ask for.
+            unsafe { self.pass(pass, *entry, &pointers, rows, self.steps[sequence]) };
+        }
+        let after = self.steps[sequence] + rows as u64;
+        // SAFETY: as above.
+        unsafe { self.delays::<F>(sequence, &mut rings, after, Direction::Out) };
+    }
+
+    /// # Safety
+    /// The addresses fit the pass's slots for a sequence of `rows` steps.
+    unsafe fn pass(&self, pass: &PassSignature, entry: Entry, pointers: &[*mut u8], rows: usize, number: u64) {
+        let piece = if self.signature.step { 1 } else { PIECE };
+        let pieces = rows.div_ceil(piece);
+        for i in 0..pieces {
+            let i = if pass.reverse { pieces - 1 - i } else { i };
+            let (begin, end) = (i * piece, ((i + 1) * piece).min(rows));
+            let arguments =
+                Arguments { pointers: pointers.as_ptr(), begin: begin as u64, end: end as u64, number };
+            // SAFETY: the caller vouches for the addresses; the steps lie inside of the sequence.
+            unsafe { entry(&arguments) };
+            let ran = (end - begin) as u64;
+            let done = self.done.fetch_add(ran, Ordering::Relaxed) + ran;
+            (self.progress)(done / self.signature.passes.len() as u64);
+        }
+    }
+
+    /// Copies delays between the carry, where row `j` is the value of `j + 1` steps ago, and the rings, where the
+    /// value of step `s` is in row `s % (depth + 1)`. `now` is the number of the next step.
+    ///
+    /// # Safety
+    /// The rings have `depth + 1` rows each, and no other call touches the carry's rows of this sequence.
+    unsafe fn delays<F: Float>(&self, sequence: usize, rings: &mut [[Memory; 2]], now: u64, direction: Direction) {
+        for (i, (line, ring)) in self.signature.delays.iter().zip(rings).enumerate() {
+            let bytes = line.slice.size() * line.slice.kind.bytes(F::BITS);
+            let planes = if line.slice.kind == Kind::Complex { 2 } else { 1 };
+            let rows = line.depth as u64 + 1;
+            for (plane, memory) in ring.iter_mut().enumerate().take(planes) {
+                for j in 0..line.depth {
+                    // Row of step `now - (j + 1)`, modulo the number of rows.
+                    let row = ((now % rows) + rows - (j as u64 + 1)) % rows;
+                    let outer = self.bases.delays[i][plane].wrapping_add((sequence * line.depth + j) * bytes);
+                    let inner = memory.base().wrapping_add(row as usize * bytes);
+                    let (from, to) = match direction {
+                        Direction::In => (outer, inner),
+                        Direction::Out => (inner, outer),
+                    };
+                    // SAFETY: both rows have `bytes` bytes and lie in different allocations.
+                    unsafe { std::ptr::copy_nonoverlapping(from, to, bytes) };
+                }
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Direction {
+    In,
+    Out,
+}

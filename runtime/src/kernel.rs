@@ -1,0 +1,169 @@
+//! What a compiled kernel is: its arguments, and what it expects of the tensors behind them.
+//!
+//! A kernel is an `extern "C" fn(*const Arguments)`. It runs the steps `begin..end` of one sequence:
+//!
+//! | argument | offset | type | meaning |
+//! | --- | --- | --- | --- |
+//! | `pointers` | 0 | `*const *mut u8` | one address for each [`Slot`] of the pass |
+//! | `begin` | 8 | `u64` | the first step to run, counted from the start of the sequence's tensors |
+//! | `end` | 16 | `u64` | behind the last step to run; a step kernel ignores it and runs `begin` |
+//! | `number` | 24 | `u64` | how many steps the sequence took before the start of its tensors |
+//!
+//! A pass that runs backwards goes from `end - 1` down to `begin`. What stands behind the address of a slot:
+//!
+//! | buffer | elements | access |
+//! | --- | --- | --- |
+//! | [`Buffer::Param`], [`Buffer::Initial`] | one tensor | read |
+//! | [`Buffer::Input`] | a row per step, from step 0 of the sequence | read |
+//! | [`Buffer::Output`], [`Buffer::Kept`] | a row per step, from step 0 of the sequence | written, read back |
+//! | [`Buffer::State`] | one tensor | updated in place |
+//! | [`Buffer::Delay`] | `depth + 1` rows; step `s` of the sequence (`number` counted in) is in row `s % (depth + 1)` | updated in place |
+//! | [`Buffer::Scratch`] | bytes, aligned to 64, with any contents | written, read back |
+//!
+//! Reals have the width that the kernel was compiled for, integers 32 bits, truth values one byte; a complex
+//! buffer has two slots, one for each plane.
+
+use std::ffi::c_void;
+
+/// The arguments of a kernel; see the module's table.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Arguments {
+    /// One address for each slot of the pass.
+    pub pointers: *const *mut u8,
+    /// The first step to run.
+    pub begin: u64,
+    /// Behind the last step to run.
+    pub end: u64,
+    /// How many steps the sequence took before.
+    pub number: u64,
+}
+
+/// A kernel's entry point.
+pub type Entry = unsafe extern "C" fn(*const Arguments);
+
+/// The address of a function that kernels call.
+#[derive(Clone, Copy, Debug)]
+pub struct Callee {
+    /// The name under which kernels refer to it.
+    pub name: &'static str,
+    /// Its address.
+    pub address: *const c_void,
+}
+
+/// The type of the elements of a tensor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Real numbers.
+    Real,
+    /// Complex numbers in two planes.
+    Complex,
+    /// 32-bit integers.
+    Int,
+    /// Truth values: one byte, 0 or 1.
+    Bool,
+}
+
+impl Kind {
+    /// The size of an element of one plane in bytes, with reals of `bits`.
+    pub fn bytes(self, bits: u32) -> usize {
+        match self {
+            Kind::Real | Kind::Complex => bits as usize / 8,
+            Kind::Int => 4,
+            Kind::Bool => 1,
+        }
+    }
+}
+
+/// What a kernel expects of one tensor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tensors {
+    /// Its name, for messages.
+    pub name: String,
+    /// The type of its elements.
+    pub kind: Kind,
+    /// The shape of one step's slice.
+    pub shape: Vec<usize>,
+    /// Integers lie in `0..below`: kernels use them as places without a check of their own.
+    pub below: Option<i64>,
+}
+
+impl Tensors {
+    /// How many elements one slice has.
+    pub fn size(&self) -> usize {
+        self.shape.iter().product()
+    }
+}
+
+/// A delay line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DelayLine {
+    /// One step's slice.
+    pub slice: Tensors,
+    /// How many earlier steps it keeps.
+    pub depth: usize,
+}
+
+/// What stands behind an address that a kernel gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Buffer {
+    /// A parameter.
+    Param(usize),
+    /// The initial value of a state.
+    Initial(usize),
+    /// An input.
+    Input(usize),
+    /// An output.
+    Output(usize),
+    /// A state.
+    State(usize),
+    /// A delay line.
+    Delay(usize),
+    /// A value that a later pass reads, for all steps.
+    Kept(usize),
+    /// The pass's own memory.
+    Scratch,
+}
+
+/// One address that a kernel gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Slot {
+    /// Where it points.
+    pub buffer: Buffer,
+    /// Whether it is the plane of imaginary parts.
+    pub imaginary: bool,
+}
+
+/// One run over a sequence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PassSignature {
+    /// Whether it runs from the last step to the first.
+    pub reverse: bool,
+    /// The addresses that it gets.
+    pub slots: Vec<Slot>,
+    /// How many bytes of scratch it needs.
+    pub scratch: usize,
+}
+
+/// What a compiled layer takes and gives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signature {
+    /// The width of its reals.
+    pub bits: u32,
+    /// Whether a call runs one step only.
+    pub step: bool,
+    /// The parameters.
+    pub params: Vec<Tensors>,
+    /// The inputs; a row per step.
+    pub inputs: Vec<Tensors>,
+    /// The states.
+    pub states: Vec<Tensors>,
+    /// The delays.
+    pub delays: Vec<DelayLine>,
+    /// The outputs; a row per step.
+    pub outputs: Vec<Tensors>,
+    /// The values kept between passes; a row per step.
+    pub kept: Vec<Tensors>,
+    /// The passes in the order in which they run.
+    pub passes: Vec<PassSignature>,
+}

@@ -1,0 +1,226 @@
+//! The order of a nest's loops, and which index lies on the lanes of vectors.
+//!
+//! Candidates are every index on the left, or an index of each outermost reduction; the cheapest wins, counted in
+//! plain operations per element. Unit strides and broadcasts are cheap, gathers and all that has no vector form are
+//! taken apart lane by lane.
+
+use super::shape::{Linear, is_guard, mentions, weight};
+use super::{Nest, Place, Target};
+use crate::ir::{BinaryOp, Expr, ExprKind, IndexId, Instance, ReduceOp, Scalar, ValueId};
+
+/// An index that lies on vector lanes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lanes {
+    /// The index.
+    pub index: IndexId,
+    /// How many vectors are worked on at once.
+    pub unroll: usize,
+}
+
+/// Makes the nest of an equation.
+pub fn nest(
+    instance: &Instance,
+    target: Target,
+    value: ValueId,
+    place: Place,
+    indices: Vec<IndexId>,
+    body: Expr,
+) -> Nest {
+    let model = Model { instance, width: target.width };
+    let mut loops = indices.clone();
+    let lanes = model.choose(value, &indices, &body);
+    if let [Lanes { index, .. }] = lanes[..]
+        && let Some(at) = loops.iter().position(|i| *i == index)
+    {
+        let index = loops.remove(at);
+        loops.push(index);
+    }
+    Nest { value, target: place, indices, body, loops, lanes }
+}
+
+struct Model<'a> {
+    instance: &'a Instance,
+    width: usize,
+}
+
+impl Model<'_> {
+    fn extent(&self, i: IndexId) -> usize {
+        self.instance.extents[i.at()]
+    }
+
+    fn choose(&self, value: ValueId, indices: &[IndexId], body: &Expr) -> Vec<Lanes> {
+        let (mut reduced, mut best) = (Vec::new(), self.cost(body, None) + 1.0);
+        let mut found = Vec::new();
+        let inner = self.with_reduced(body, &mut found) + 1.0;
+        if inner < best {
+            best = inner;
+            reduced = found;
+        }
+        let mut chosen = reduced;
+        if matches!(body.ty, Scalar::Real | Scalar::Complex) {
+            let at: Vec<Expr> = indices
+                .iter()
+                .map(|&i| Expr { kind: ExprKind::Index(i), ty: Scalar::Int, span: body.span })
+                .collect();
+            let stores = Linear::of_access(&at, &self.instance.axes[value.at()]);
+            for &index in indices {
+                let n = self.extent(index);
+                if n < self.width {
+                    continue;
+                }
+                let store = if stores.factor(index) == 1 { 1.0 } else { 2.0 * self.width as f64 };
+                let vector = self.cost(body, Some(index)) + store;
+                let per_element = self.mixed(index, vector, self.cost(body, None) + 1.0) / n as f64;
+                // On a tie the first index is preferred; reductions over memory rows beat strided columns.
+                if per_element < best {
+                    best = per_element;
+                    chosen = vec![Lanes { index, unroll: self.unroll_left(body, n) }];
+                }
+            }
+        }
+        chosen
+    }
+
+    /// The cost of a loop over an index with whole vectors and a scalar rest.
+    fn mixed(&self, index: IndexId, vector: f64, scalar: f64) -> f64 {
+        let n = self.extent(index);
+        (n / self.width) as f64 * vector + (n % self.width) as f64 * scalar
+    }
+
+    fn unroll_left(&self, body: &Expr, n: usize) -> usize {
+        let (mut loops, mut heavy) = (false, false);
+        body.walk(&mut |e| match &e.kind {
+            ExprKind::Reduce { .. } => loops = true,
+            ExprKind::Call(f, args) => heavy |= weight(*f, args[0].ty == Scalar::Complex) > 4,
+            _ => heavy |= e.ty == Scalar::Complex,
+        });
+        let most = match (loops, heavy) {
+            (true, false) => 4,
+            (true, true) => 2,
+            _ => 1,
+        };
+        largest_below(most, n / self.width)
+    }
+
+    /// The cost of an element with the outermost reductions on lanes, where that is cheaper.
+    fn with_reduced(&self, e: &Expr, found: &mut Vec<Lanes>) -> f64 {
+        let ExprKind::Reduce { op, indices, body } = &e.kind else {
+            let own = self.own(e, None);
+            return own + e.operands().into_iter().map(|operand| self.with_reduced(operand, found)).sum::<f64>();
+        };
+        let scalar = self.cost(e, None);
+        let sound = matches!(op, ReduceOp::Sum | ReduceOp::Prod | ReduceOp::Max | ReduceOp::Min | ReduceOp::Mean)
+            && matches!(body.ty, Scalar::Real | Scalar::Complex);
+        if !sound {
+            return scalar;
+        }
+        let count: f64 = indices.iter().map(|&i| self.extent(i) as f64).product();
+        let mut best = (scalar, None);
+        for &index in indices.iter().filter(|&&i| self.extent(i) >= self.width) {
+            let n = self.extent(index) as f64;
+            let once = self.mixed(index, self.cost(body, Some(index)) + 1.0, self.cost(body, None) + 1.0);
+            let total = once * count / n + 2.0 * self.width as f64;
+            if total < best.0 {
+                best = (total, Some(index));
+            }
+        }
+        let Some(index) = best.1 else {
+            // A reduction inside of this one may still have lanes.
+            let mut inner = Vec::new();
+            let cost = count * (self.with_reduced(body, &mut inner) + 1.0);
+            if cost < scalar {
+                found.extend(inner);
+                return cost;
+            }
+            return scalar;
+        };
+        let most = if self.cost(body, Some(index)) > 24.0 || body.ty == Scalar::Complex { 2 } else { 4 };
+        found.push(Lanes { index, unroll: largest_below(most, self.extent(index) / self.width) });
+        best.0
+    }
+
+    /// The cost of one evaluation: of one element, or of a vector along the index.
+    fn cost(&self, e: &Expr, lane: Option<IndexId>) -> f64 {
+        let lane = lane.filter(|i| mentions(e, &[*i]));
+        if let Some(i) = lane
+            && !self.has_vectors(e, i)
+        {
+            return self.width as f64 * (self.cost(e, None) + 1.0);
+        }
+        let below: f64 = match &e.kind {
+            // The place of an element is found once for a vector.
+            ExprKind::Read { .. } | ExprKind::Past { .. } => 0.0,
+            _ => e.operands().into_iter().map(|operand| self.cost(operand, lane)).sum(),
+        };
+        let own = self.own(e, lane);
+        match &e.kind {
+            ExprKind::Reduce { indices, .. } => {
+                let count: f64 = indices.iter().map(|&i| self.extent(i) as f64).product();
+                count * (below + own)
+            }
+            _ => below + own,
+        }
+    }
+
+    /// Whether it can be computed on lanes as it stands.
+    fn has_vectors(&self, e: &Expr, lane: IndexId) -> bool {
+        match &e.kind {
+            ExprKind::If(parts) => !(is_guard(&parts[0]) && mentions(&parts[0], &[lane])),
+            ExprKind::Reduce { op: ReduceOp::ArgMax | ReduceOp::ArgMin, .. } => false,
+            ExprKind::Reduce { body, .. } => matches!(body.ty, Scalar::Real | Scalar::Complex),
+            _ => true,
+        }
+    }
+
+    fn own(&self, e: &Expr, lane: Option<IndexId>) -> f64 {
+        let planes = if e.ty == Scalar::Complex { 2.0 } else { 1.0 };
+        let width = self.width as f64;
+        match &e.kind {
+            ExprKind::Read { value, at } | ExprKind::Past { delay: value, at, .. } => {
+                let linear = Linear::of_access(at, &self.instance.axes[value.at()]);
+                let bends = 3.0 * linear.rest.len() as f64;
+                match lane {
+                    None => planes + bends,
+                    Some(i) if linear.bends(&[i]) => planes * width * 2.0 + width * bends,
+                    Some(i) if matches!(linear.factor(i), 0 | 1) && e.ty != Scalar::Bool && e.ty != Scalar::Int => {
+                        planes + bends
+                    }
+                    Some(_) => planes * width * 2.0 + bends,
+                }
+            }
+            ExprKind::Index(_) | ExprKind::Widen(_) if lane.is_some() => width,
+            ExprKind::Binary(op, a, _) => {
+                let each = if lane.is_some() && a.ty == Scalar::Int { width } else { 1.0 };
+                let complex = a.ty == Scalar::Complex;
+                each * match op {
+                    BinaryOp::Div if complex => 12.0,
+                    BinaryOp::Mul if complex => 4.0,
+                    BinaryOp::Div => 4.0,
+                    BinaryOp::FloorDiv | BinaryOp::Mod => 10.0,
+                    _ => planes,
+                }
+            }
+            ExprKind::Powi(_, n) => planes * planes * f64::from(n.unsigned_abs().max(1).ilog2() + 1),
+            ExprKind::Call(f, args) => weight(*f, args[0].ty == Scalar::Complex) as f64,
+            ExprKind::If(_) => 2.0 * planes,
+            ExprKind::Unary(..) | ExprKind::Reduce { .. } => planes,
+            _ => 0.0,
+        }
+    }
+}
+
+fn largest_below(most: usize, limit: usize) -> usize {
+    let mut n = most;
+    while n > limit.max(1) {
+        n /= 2;
+    }
+    n.max(1)
+}
+
+/// The lanes of a nest's innermost loop, where they lie there.
+pub fn on_left(nest: &Nest) -> Option<Lanes> {
+    match nest.lanes[..] {
+        [lanes] if nest.loops.contains(&lanes.index) => Some(lanes),
+        _ => None,
+    }
+}

@@ -1,0 +1,428 @@
+//! IR to IR: what loops cannot say directly, and what should run in loops of its own.
+//!
+//! In: an [`Instance`]. Out: another one that means the same, in which
+//!
+//! - there are no normalisations and no `logsumexp`: they have become maxima, sums and exponentials, with
+//!   definitions for what is needed twice;
+//! - dimensions are numbers;
+//! - a sub-expression that is costly (a reduction, an elementary function) and has fewer free indices than its
+//!   place is a definition of its own, in front of the equation, computed at the level of its own indices; equal
+//!   ones share one definition;
+//! - equations without elements are gone.
+//!
+//! A branch of an `if` whose condition compares integers may be there to keep accesses inside: nothing leaves it,
+//! unless it must and takes the condition along.
+
+use std::collections::HashMap;
+
+use super::shape::{free_indices, is_costly, is_guard, substitute};
+use crate::diag::Span;
+use crate::ir::{
+    BinaryOp, Equation, Expr, ExprKind, Function, Index, IndexId, Instance, NormaliseOp, ReduceOp, Scalar,
+    Type, Value, ValueId, ValueKind,
+};
+
+/// Lowers all equations of an instance.
+pub fn lower(instance: &Instance) -> Instance {
+    let turns = instance.layer.states.iter().any(|state| state.reverse);
+    let mut lowering = Lowering { to: instance.clone(), shared: HashMap::new(), names: 0, turns };
+    for equation in std::mem::take(&mut lowering.to.layer.equations) {
+        if lowering.to.axes[equation.value.at()].contains(&0) {
+            continue;
+        }
+        let scope = Scope { indices: equation.indices.clone(), guards: Vec::new() };
+        let body = lowering.rewrite(equation.body, &scope);
+        lowering.to.layer.equations.push(Equation { body, ..equation });
+    }
+    lowering.part_reset();
+    lowering.to
+}
+
+/// Where an expression stands.
+#[derive(Clone)]
+struct Scope {
+    /// The indices that are bound here, outermost first.
+    indices: Vec<IndexId>,
+    /// What is known to hold here, of conditions that compare integers.
+    guards: Vec<Expr>,
+}
+
+struct Lowering {
+    to: Instance,
+    /// Definitions by their canonical text.
+    shared: HashMap<String, ValueId>,
+    names: usize,
+    /// Whether some passes run backwards: delays can be read in the first pass only.
+    turns: bool,
+}
+
+fn expr(kind: ExprKind, ty: Scalar, span: Span) -> Expr {
+    Expr { kind, ty, span }
+}
+
+fn binary(op: BinaryOp, a: Expr, b: Expr) -> Expr {
+    let span = a.span.to(b.span);
+    let ty = if op.is_comparison() { Scalar::Bool } else { a.ty };
+    expr(ExprKind::Binary(op, Box::new(a), Box::new(b)), ty, span)
+}
+
+fn call(function: Function, a: Expr) -> Expr {
+    let (ty, span) = (a.ty, a.span);
+    expr(ExprKind::Call(function, vec![a]), ty, span)
+}
+
+fn index(i: IndexId, span: Span) -> Expr {
+    expr(ExprKind::Index(i), Scalar::Int, span)
+}
+
+fn select(condition: Expr, then: Expr, other: Expr) -> Expr {
+    let (ty, span) = (then.ty, then.span);
+    expr(ExprKind::If(Box::new([condition, then, other])), ty, span)
+}
+
+fn zero(ty: Scalar, span: Span) -> Expr {
+    match ty {
+        Scalar::Bool => expr(ExprKind::Bool(false), ty, span),
+        Scalar::Int => expr(ExprKind::Int(0), ty, span),
+        Scalar::Real => expr(ExprKind::Real(0.0), ty, span),
+        Scalar::Complex => expr(ExprKind::Imaginary(0.0), ty, span),
+    }
+}
+
+impl Lowering {
+    fn extent(&self, i: IndexId) -> usize {
+        self.to.extents[i.at()]
+    }
+
+    fn rewrite(&mut self, e: Expr, scope: &Scope) -> Expr {
+        if scope.guards.is_empty() && is_costly(&e) && !scope.indices.iter().any(|&i| self.extent(i) == 0) {
+            let free = free_indices(&e);
+            if free.len() < scope.indices.len() {
+                let indices: Vec<IndexId> = scope.indices.iter().copied().filter(|i| free.contains(i)).collect();
+                return self.define("part", &indices, e, &[]);
+            }
+        }
+        let Expr { kind, ty, span } = e;
+        match kind {
+            ExprKind::Dim(d) => expr(ExprKind::Int(self.to.dims[d.at()]), ty, span),
+            ExprKind::Widen(inner) => match (self.rewrite(*inner, scope), ty) {
+                (Expr { kind: ExprKind::Int(n), .. }, Scalar::Real) => expr(ExprKind::Real(n as f64), ty, span),
+                (inner, _) => expr(ExprKind::Widen(Box::new(inner)), ty, span),
+            },
+            ExprKind::If(parts) => {
+                let [condition, then, other] = *parts;
+                let guard = is_guard(&condition);
+                let condition = if guard { self.guard(condition, scope) } else { self.rewrite(condition, scope) };
+                let (mut yes, mut no) = (scope.clone(), scope.clone());
+                if guard {
+                    let not = ExprKind::Unary(crate::ir::UnaryOp::Not, Box::new(condition.clone()));
+                    no.guards.push(expr(not, Scalar::Bool, condition.span));
+                    yes.guards.push(condition.clone());
+                }
+                let then = self.rewrite(then, &yes);
+                let other = self.rewrite(other, &no);
+                expr(ExprKind::If(Box::new([condition, then, other])), ty, span)
+            }
+            ExprKind::Reduce { op: ReduceOp::LogSumExp, indices, body } => {
+                self.log_sum_exp(indices, *body, scope, span)
+            }
+            ExprKind::Reduce { op, indices, body } => {
+                let mut inner = scope.clone();
+                inner.indices.extend(&indices);
+                let body = Box::new(self.rewrite(*body, &inner));
+                expr(ExprKind::Reduce { op, indices, body }, ty, span)
+            }
+            ExprKind::Normalise { op, index, at, body, eps } => {
+                let at = self.rewrite(*at, scope);
+                self.normalise(op, index, at, *body, eps.map(|e| *e), scope, span)
+            }
+            kind => {
+                let mut e = expr(kind, ty, span);
+                for operand in e.operands_mut() {
+                    let taken = std::mem::replace(operand, zero(Scalar::Bool, span));
+                    *operand = self.rewrite(taken, scope);
+                }
+                if self.turns && matches!(e.kind, ExprKind::Past { .. }) {
+                    let outer = self.free_in(&e, &[], scope);
+                    return self.store("past", &outer, e, &scope.guards, |_, body, _| body);
+                }
+                e
+            }
+        }
+    }
+
+    /// Rewrites a condition that compares integers so that it still shows that.
+    fn guard(&mut self, mut e: Expr, scope: &Scope) -> Expr {
+        let inside = match &e.kind {
+            ExprKind::Binary(BinaryOp::And | BinaryOp::Or, ..) | ExprKind::Unary(..) => true,
+            ExprKind::Binary(op, ..) => op.is_comparison(),
+            _ => false,
+        };
+        if !inside || e.ty != Scalar::Bool {
+            return self.rewrite(e, scope);
+        }
+        let span = e.span;
+        for operand in e.operands_mut() {
+            let taken = std::mem::replace(operand, zero(Scalar::Bool, span));
+            *operand = self.guard(taken, scope);
+        }
+        e
+    }
+
+    /// `m + log(sum(exp(e - m)))` with the maximum `m`; `m` itself where that is not finite.
+    fn log_sum_exp(&mut self, indices: Vec<IndexId>, body: Expr, scope: &Scope, span: Span) -> Expr {
+        let real = Scalar::Real;
+        if indices.iter().any(|&i| self.extent(i) == 0) {
+            return expr(ExprKind::Real(f64::NEG_INFINITY), real, span);
+        }
+        let outer = self.free_in(&body, &indices, scope);
+        let body = self.once(body, &outer, &indices, scope);
+        let (maximum_of, maximum_over) = self.fresh(&body, &indices);
+        let reduce = |op, indices, body| expr(ExprKind::Reduce { op, indices, body: Box::new(body) }, real, span);
+        let maximum = reduce(ReduceOp::Max, maximum_over, maximum_of);
+        let maximum = self.define("max", &outer, maximum, &scope.guards);
+        let shifted = binary(BinaryOp::Sub, body, maximum.clone());
+        let sum = reduce(ReduceOp::Sum, indices, call(Function::Exp, shifted));
+        let sum = self.define("sum", &outer, sum, &scope.guards);
+        let total = binary(BinaryOp::Add, maximum.clone(), call(Function::Log, sum));
+        // Only of a finite number the difference with itself is 0.
+        let difference = binary(BinaryOp::Sub, maximum.clone(), maximum.clone());
+        let finite = binary(BinaryOp::Eq, difference, zero(real, span));
+        select(finite, total, maximum)
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "the parts of the expression, and where it stands")]
+    fn normalise(
+        &mut self,
+        op: NormaliseOp,
+        over: IndexId,
+        at: Expr,
+        body: Expr,
+        eps: Option<Expr>,
+        scope: &Scope,
+        span: Span,
+    ) -> Expr {
+        let real = Scalar::Real;
+        let mut outer = self.free_in(&body, &[over], scope);
+        if let Some(eps) = &eps {
+            let free = free_indices(eps);
+            outer = scope.indices.iter().copied().filter(|i| outer.contains(i) || free.contains(i)).collect();
+        }
+        let body = self.once(body, &outer, &[over], scope);
+        let reduce = |op, index, body: Expr| {
+            expr(ExprKind::Reduce { op, indices: vec![index], body: Box::new(body) }, real, span)
+        };
+        let fresh = |this: &mut Self, e: &Expr| {
+            let (e, indices) = this.fresh(e, &[over]);
+            (e, indices[0])
+        };
+        let element = |e: &Expr| substitute(e, over, &at);
+        match op {
+            NormaliseOp::Softmax => {
+                let (of, i) = fresh(self, &body);
+                let maximum = self.define("max", &outer, reduce(ReduceOp::Max, i, of), &scope.guards);
+                let shifted = call(Function::Exp, binary(BinaryOp::Sub, body, maximum));
+                let mut axes = outer.clone();
+                axes.push(over);
+                let weights = self.define("exp", &axes, shifted, &scope.guards);
+                let (of, i) = fresh(self, &weights);
+                let sum = self.define("sum", &outer, reduce(ReduceOp::Sum, i, of), &scope.guards);
+                binary(BinaryOp::Div, element(&weights), sum)
+            }
+            NormaliseOp::LayerNorm => {
+                let (of, i) = fresh(self, &body);
+                let mean = self.define("mean", &outer, reduce(ReduceOp::Mean, i, of), &scope.guards);
+                let centred = binary(BinaryOp::Sub, body, mean);
+                self.scaled(centred, over, &outer, eps, &at, scope, span)
+            }
+            NormaliseOp::RmsNorm => self.scaled(body, over, &outer, eps, &at, scope, span),
+        }
+    }
+
+    /// `e[at] / sqrt(mean(e^2) + eps)`
+    #[allow(clippy::too_many_arguments, reason = "the parts of the expression, and where it stands")]
+    fn scaled(
+        &mut self,
+        e: Expr,
+        over: IndexId,
+        outer: &[IndexId],
+        eps: Option<Expr>,
+        at: &Expr,
+        scope: &Scope,
+        span: Span,
+    ) -> Expr {
+        let (of, i) = self.fresh(&e, &[over]);
+        let square = expr(ExprKind::Powi(Box::new(of), 2), Scalar::Real, span);
+        let kind = ExprKind::Reduce { op: ReduceOp::Mean, indices: i, body: Box::new(square) };
+        let mut mean = expr(kind, Scalar::Real, span);
+        if let Some(eps) = eps {
+            mean = binary(BinaryOp::Add, mean, eps);
+        }
+        let scale = self.define("scale", outer, call(Function::Sqrt, mean), &scope.guards);
+        binary(BinaryOp::Div, substitute(&e, over, at), scale)
+    }
+
+    /// The indices of the scope on which a definition of `body` under `bound` would depend.
+    fn free_in(&self, body: &Expr, bound: &[IndexId], scope: &Scope) -> Vec<IndexId> {
+        let mut free = free_indices(body);
+        for guard in &scope.guards {
+            free.extend(free_indices(guard));
+        }
+        scope.indices.iter().copied().filter(|i| free.contains(i) && !bound.contains(i)).collect()
+    }
+
+    /// The same, in a form that is cheap to evaluate several times.
+    fn once(&mut self, body: Expr, outer: &[IndexId], bound: &[IndexId], scope: &Scope) -> Expr {
+        let cheap = matches!(&body.kind, ExprKind::Read { at, .. } if at.iter().all(|e| matches!(e.kind, ExprKind::Index(_))));
+        if cheap {
+            return body;
+        }
+        let axes: Vec<IndexId> = outer.iter().chain(bound).copied().collect();
+        self.define("element", &axes, body, &scope.guards)
+    }
+
+    /// Defines a value for `body` over the indices and returns the expression that reads it at them. The
+    /// definition holds 0 where the guards do not hold.
+    fn define(&mut self, name: &str, indices: &[IndexId], body: Expr, guards: &[Expr]) -> Expr {
+        self.store(name, indices, body, guards, |this, body, indices| {
+            this.rewrite(body, &Scope { indices: indices.to_vec(), guards: Vec::new() })
+        })
+    }
+
+    /// The same for a body that `finish` turns into what is computed.
+    fn store(
+        &mut self,
+        name: &str,
+        indices: &[IndexId],
+        body: Expr,
+        guards: &[Expr],
+        finish: impl FnOnce(&mut Self, Expr, &[IndexId]) -> Expr,
+    ) -> Expr {
+        let (span, ty) = (body.span, body.ty);
+        let guarded = guards.iter().rev().fold(body, |body, guard| select(guard.clone(), body, zero(ty, span)));
+        let key = self.canonical(&guarded, indices);
+        let value = match self.shared.get(&key) {
+            Some(&value) => value,
+            None => {
+                let (body, fresh) = self.fresh(&guarded, indices);
+                let body = finish(self, body, &fresh);
+                let value = self.value(name, &fresh, ty, span);
+                if !self.to.axes[value.at()].contains(&0) {
+                    self.to.layer.equations.push(Equation { value, indices: fresh, body, span });
+                }
+                self.shared.insert(key, value);
+                value
+            }
+        };
+        let at = indices.iter().map(|&i| index(i, span)).collect();
+        expr(ExprKind::Read { value, at }, ty, span)
+    }
+
+    /// Gives the reset a value of its own where it may change after it: what it was decides.
+    fn part_reset(&mut self) {
+        let Some(reset) = self.to.layer.reset else { return };
+        let Some(defined) = self.to.layer.equations.iter().position(|e| e.value == reset) else { return };
+        let span = self.to.layer.equations[defined].span;
+        let value = self.value("reset", &[], Scalar::Bool, span);
+        let body = expr(ExprKind::Read { value: reset, at: Vec::new() }, Scalar::Bool, span);
+        self.to.layer.equations.insert(defined + 1, Equation { value, indices: Vec::new(), body, span });
+        self.to.layer.reset = Some(value);
+    }
+
+    fn value(&mut self, name: &str, indices: &[IndexId], ty: Scalar, span: Span) -> ValueId {
+        let id = ValueId(self.to.layer.values.len() as u32);
+        let name = format!("{name}.{}", self.names);
+        self.names += 1;
+        let ty = match ty {
+            Scalar::Bool => Type::Bool,
+            Scalar::Int => Type::Int,
+            Scalar::Real => Type::Real,
+            Scalar::Complex => Type::Complex,
+        };
+        let axes = indices.iter().map(|i| self.to.layer.index(*i).extent.clone()).collect();
+        self.to.layer.values.push(Value { name, kind: ValueKind::Let, axes, ty, span });
+        self.to.axes.push(indices.iter().map(|&i| self.extent(i)).collect());
+        id
+    }
+
+    /// A copy with new indices in the place of these, and of all that it binds.
+    fn fresh(&mut self, e: &Expr, indices: &[IndexId]) -> (Expr, Vec<IndexId>) {
+        let mut names: HashMap<IndexId, IndexId> = HashMap::new();
+        let new: Vec<IndexId> = indices.iter().map(|&i| self.copy_of(i)).collect();
+        names.extend(indices.iter().copied().zip(new.iter().copied()));
+        let mut copy = e.clone();
+        self.rename(&mut copy, &mut names);
+        (copy, new)
+    }
+
+    fn copy_of(&mut self, i: IndexId) -> IndexId {
+        let id = IndexId(self.to.layer.indices.len() as u32);
+        let index: Index = self.to.layer.index(i).clone();
+        self.to.layer.indices.push(index);
+        self.to.extents.push(self.to.extents[i.at()]);
+        id
+    }
+
+    fn rename(&mut self, e: &mut Expr, names: &mut HashMap<IndexId, IndexId>) {
+        match &mut e.kind {
+            ExprKind::Index(i) => *i = names.get(i).copied().unwrap_or(*i),
+            ExprKind::Reduce { indices, .. } => {
+                for i in indices {
+                    let copy = self.copy_of(*i);
+                    names.insert(*i, copy);
+                    *i = copy;
+                }
+            }
+            ExprKind::Normalise { index, .. } => {
+                let copy = self.copy_of(*index);
+                names.insert(*index, copy);
+                *index = copy;
+            }
+            _ => {}
+        }
+        for operand in e.operands_mut() {
+            self.rename(operand, names);
+        }
+    }
+
+    /// A text that is equal for expressions that differ in spans and in the ids of indices only.
+    fn canonical(&self, e: &Expr, indices: &[IndexId]) -> String {
+        let mut names: HashMap<IndexId, IndexId> = HashMap::new();
+        let mut copy = e.clone();
+        let mut extents: Vec<usize> = Vec::new();
+        let mut name = |i: IndexId| {
+            let id = IndexId(extents.len() as u32);
+            extents.push(self.extent(i));
+            id
+        };
+        for &i in indices {
+            let id = name(i);
+            names.insert(i, id);
+        }
+        anonymous(&mut copy, &mut names, &mut name);
+        format!("{:?} {extents:?} {copy:?}", indices.len())
+    }
+}
+
+fn anonymous(e: &mut Expr, names: &mut HashMap<IndexId, IndexId>, name: &mut impl FnMut(IndexId) -> IndexId) {
+    e.span = Span::default();
+    match &mut e.kind {
+        ExprKind::Index(i) => *i = names.get(i).copied().unwrap_or(*i),
+        ExprKind::Reduce { indices, .. } => {
+            for i in indices {
+                let id = name(*i);
+                names.insert(*i, id);
+                *i = id;
+            }
+        }
+        ExprKind::Normalise { index, .. } => {
+            let id = name(*index);
+            names.insert(*index, id);
+            *index = id;
+        }
+        _ => {}
+    }
+    for operand in e.operands_mut() {
+        anonymous(operand, names, name);
+    }
+}

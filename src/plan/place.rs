@@ -1,0 +1,358 @@
+//! Where values lie, and the nests of every pass.
+//!
+//! Outputs are written in place, row by row. A state lives in the carry's own buffer; a new version is written over
+//! the old one where nothing reads the old one any more but the same element of the new one, else to scratch, and
+//! copied at the end of the step. What a later pass reads has a row per step. All else lies in scratch.
+
+use ssmc_runtime::kernel::{Buffer, DelayLine, Kind, PassSignature, Signature, Slot, Tensors};
+
+use super::{Form, Nest, PassPlan, Place, Plan, Target, element_bytes, lanes};
+use crate::analysis::passes::Pass;
+use crate::diag::Span;
+use crate::ir::{Expr, ExprKind, Extent, Index, IndexId, Instance, Layer, Scalar, Type, ValueId, ValueKind};
+
+/// Gives every value of every pass its place, and makes the nests.
+pub fn place(mut instance: Instance, passes: &[Pass], form: Form, target: Target) -> Plan {
+    let mut signature = signature(&instance, passes, form, target);
+    let kept: Vec<ValueId> = passes.iter().flat_map(|pass| pass.kept.iter().copied()).collect();
+    let homes = homes(&instance.layer, passes);
+    let mut plans = Vec::new();
+    for p in 0..passes.len() {
+        let mut placing = Placing {
+            places: vec![None; instance.layer.values.len()],
+            scratch: 0,
+            instance: &mut instance,
+            pass: &passes[p],
+            first: p == 0,
+            target,
+            cone: Vec::new(),
+            body: Vec::new(),
+        };
+        placing.given(&kept);
+        placing.outputs_of(p, &homes);
+        placing.versions();
+        placing.scratch();
+        placing.nests(p, &homes, &kept);
+        let scratch = placing.scratch;
+        let (places, cone, body) = (placing.places, placing.cone, placing.body);
+        let delays = if p == 0 { (0..instance.layer.delays.len()).collect() } else { Vec::new() };
+        let states = passes[p].states.iter().map(|s| s.at()).collect();
+        let reverse = passes[p].reverse;
+        let plan = PassPlan { reverse, states, delays, places, cone, reset: instance.layer.reset, body };
+        let slots = slots(&instance.layer, &plan);
+        signature.passes.push(PassSignature { reverse, slots, scratch });
+        plans.push(plan);
+    }
+    Plan { instance, form, target, signature, passes: plans }
+}
+
+fn tensors(instance: &Instance, value: ValueId, name: &str) -> Tensors {
+    let v = instance.layer.value(value);
+    let dims: Vec<Option<i64>> = instance.dims.iter().copied().map(Some).collect();
+    let (kind, below) = match &v.ty {
+        Type::Real => (Kind::Real, None),
+        Type::Complex => (Kind::Complex, None),
+        Type::Bool => (Kind::Bool, None),
+        Type::Int => (Kind::Int, None),
+        Type::Index(extent) => (Kind::Int, extent.eval(&dims)),
+    };
+    Tensors { name: name.to_owned(), kind, shape: instance.axes[value.at()].clone(), below }
+}
+
+fn signature(instance: &Instance, passes: &[Pass], form: Form, target: Target) -> Signature {
+    let layer = &instance.layer;
+    let named = |v: ValueId| tensors(instance, v, &layer.value(v).name);
+    Signature {
+        bits: target.bits,
+        step: form == Form::Step,
+        params: layer.params.iter().map(|p| named(p.value)).collect(),
+        inputs: layer.inputs.iter().map(|&v| named(v)).collect(),
+        states: layer.states.iter().map(|s| named(s.value)).collect(),
+        delays: layer
+            .delays
+            .iter()
+            .zip(&instance.depths)
+            .enumerate()
+            .map(|(i, (&v, &depth))| DelayLine { slice: tensors(instance, v, &format!("delay.{i}")), depth })
+            .collect(),
+        outputs: layer.outputs.iter().map(|o| tensors(instance, o.value, &o.name)).collect(),
+        kept: passes.iter().flat_map(|pass| &pass.kept).map(|&v| named(v)).collect(),
+        passes: Vec::new(),
+    }
+}
+
+/// The pass that gives each value for the outputs.
+fn homes(layer: &Layer, passes: &[Pass]) -> Vec<usize> {
+    (0..layer.values.len())
+        .map(|v| match layer.values[v].kind {
+            ValueKind::State(s) => passes.iter().position(|pass| pass.states.contains(&s)).unwrap_or(0),
+            _ => passes
+                .iter()
+                .position(|pass| pass.equations.iter().any(|&e| layer.equations[e].value.at() == v))
+                .unwrap_or(0),
+        })
+        .collect()
+}
+
+struct Placing<'a> {
+    instance: &'a mut Instance,
+    pass: &'a Pass,
+    first: bool,
+    target: Target,
+    places: Vec<Option<Place>>,
+    scratch: usize,
+    cone: Vec<Nest>,
+    body: Vec<Nest>,
+}
+
+impl Placing<'_> {
+    fn layer(&self) -> &Layer {
+        &self.instance.layer
+    }
+
+    fn set(&mut self, value: ValueId, buffer: Buffer) {
+        self.places[value.at()] = Some(Place::start(buffer));
+    }
+
+    /// Parameters, inputs, delays, states before the step, and what earlier passes kept.
+    fn given(&mut self, kept: &[ValueId]) {
+        let layer = self.layer().clone();
+        for (i, param) in layer.params.iter().enumerate() {
+            self.set(param.value, Buffer::Param(i));
+        }
+        for (i, &input) in layer.inputs.iter().enumerate() {
+            self.set(input, Buffer::Input(i));
+        }
+        for (k, &value) in kept.iter().enumerate() {
+            let mine = self.pass.kept.contains(&value);
+            if !mine || layer.value(value).kind == ValueKind::Let || layer.value(value).kind == ValueKind::Output {
+                self.set(value, Buffer::Kept(k));
+            }
+        }
+        if self.first {
+            for (i, &delay) in layer.delays.iter().enumerate() {
+                self.set(delay, Buffer::Delay(i));
+            }
+        }
+        for s in &self.pass.states {
+            self.set(layer.states[s.at()].value, Buffer::State(s.at()));
+        }
+    }
+
+    /// Definitions that are returned are written to their output at once.
+    fn outputs_of(&mut self, p: usize, homes: &[usize]) {
+        for (i, output) in self.layer().outputs.clone().into_iter().enumerate() {
+            let kind = self.layer().value(output.value).kind;
+            let defined = matches!(kind, ValueKind::Let | ValueKind::Output);
+            if defined && homes[output.value.at()] == p && self.places[output.value.at()].is_none() {
+                self.set(output.value, Buffer::Output(i));
+            }
+        }
+    }
+
+    /// Versions of states: over the version before, where nothing else reads that one any more.
+    fn versions(&mut self) {
+        let layer = self.layer();
+        let mut occupants: Vec<(usize, ValueId)> =
+            self.pass.states.iter().map(|s| (s.at(), layer.states[s.at()].value)).collect();
+        let mut found = Vec::new();
+        for (n, &e) in self.pass.equations.iter().enumerate() {
+            let equation = &layer.equations[e];
+            let ValueKind::Next(s) = layer.value(equation.value).kind else { continue };
+            let Some(occupant) = occupants.iter_mut().find(|(state, _)| *state == s.at()) else { continue };
+            let later = self.pass.equations[n + 1..].iter().any(|&l| layer.equations[l].body.reads().contains(&occupant.1));
+            if !later && reads_only_at(&equation.body, occupant.1, &equation.indices) {
+                found.push((equation.value, s.at()));
+                occupant.1 = equation.value;
+            }
+        }
+        for (value, state) in found {
+            self.set(value, Buffer::State(state));
+        }
+    }
+
+    /// Everything else.
+    fn scratch(&mut self) {
+        for &e in &self.pass.equations {
+            let value = self.instance.layer.equations[e].value;
+            if self.places[value.at()].is_none() {
+                let offset = self.scratch;
+                self.places[value.at()] = Some(Place { buffer: Buffer::Scratch, offset });
+                let ty = self.instance.layer.value(value).ty.scalar();
+                let size = plane_bytes(self.instance, value, self.target.bits);
+                self.scratch += if ty == Scalar::Complex { 2 * size } else { size };
+            }
+        }
+    }
+
+    fn nests(&mut self, p: usize, homes: &[usize], kept: &[ValueId]) {
+        let layer = self.layer().clone();
+        let in_cone = cone(&layer, self.pass);
+        for &e in &self.pass.equations {
+            if in_cone[e] != Cone::Outside {
+                let nest = self.equation(e);
+                self.cone.push(nest);
+            }
+        }
+        // States before the step, before anything is written over them.
+        for (k, &value) in kept.iter().enumerate() {
+            if self.pass.kept.contains(&value) && matches!(layer.value(value).kind, ValueKind::State(_)) {
+                self.copy(value, Place::start(Buffer::Kept(k)));
+            }
+        }
+        for (i, output) in layer.outputs.iter().enumerate() {
+            let early = matches!(layer.value(output.value).kind, ValueKind::State(_) | ValueKind::Param | ValueKind::Input);
+            if early && homes[output.value.at()] == p {
+                self.copy(output.value, Place::start(Buffer::Output(i)));
+            }
+        }
+        for &e in &self.pass.equations {
+            let value = layer.equations[e].value;
+            if in_cone[e] != Cone::Inside {
+                let nest = self.equation(e);
+                self.body.push(nest);
+            }
+            let place = self.places[value.at()];
+            for (k, _) in kept.iter().enumerate().filter(|(_, v)| **v == value) {
+                let to = Place::start(Buffer::Kept(k));
+                if self.pass.kept.contains(&value) && place != Some(to) {
+                    self.copy(value, to);
+                }
+            }
+            for (i, output) in layer.outputs.iter().enumerate() {
+                let to = Place::start(Buffer::Output(i));
+                if output.value == value && homes[value.at()] == p && place != Some(to) {
+                    self.copy(value, to);
+                }
+            }
+        }
+        for s in &self.pass.states {
+            let state = &layer.states[s.at()];
+            let home = Place::start(Buffer::State(s.at()));
+            if state.next != state.value && self.places[state.next.at()] != Some(home) {
+                self.copy(state.next, home);
+            }
+        }
+    }
+
+    fn equation(&self, e: usize) -> Nest {
+        let equation = &self.layer().equations[e];
+        let target = self.places[equation.value.at()].expect("every definition has a place");
+        lanes::nest(self.instance, self.target, equation.value, target, equation.indices.clone(), equation.body.clone())
+    }
+
+    fn copy(&mut self, value: ValueId, to: Place) {
+        if self.instance.axes[value.at()].contains(&0) {
+            return;
+        }
+        let v = self.layer().value(value).clone();
+        let shape = self.instance.axes[value.at()].clone();
+        let mut indices = Vec::new();
+        for (n, extent) in shape.into_iter().enumerate() {
+            indices.push(IndexId(self.instance.layer.indices.len() as u32));
+            let name = format!("i{n}");
+            self.instance.layer.indices.push(Index { name, extent: Extent::Lit(extent as i64), span: Span::default() });
+            self.instance.extents.push(extent);
+        }
+        let at = indices.iter().map(|&i| Expr { kind: ExprKind::Index(i), ty: Scalar::Int, span: v.span }).collect();
+        let body = match v.kind {
+            ValueKind::Delay => {
+                let steps = Box::new(Expr { kind: ExprKind::Int(0), ty: Scalar::Int, span: v.span });
+                ExprKind::Past { delay: value, at, steps }
+            }
+            _ => ExprKind::Read { value, at },
+        };
+        let body = Expr { kind: body, ty: v.ty.scalar(), span: v.span };
+        let nest = lanes::nest(self.instance, self.target, value, to, indices, body);
+        self.body.push(nest);
+    }
+}
+
+/// The bytes of one plane of a value in scratch, rounded up to a cache line.
+pub fn plane_bytes(instance: &Instance, value: ValueId, bits: u32) -> usize {
+    let size: usize = instance.axes[value.at()].iter().product();
+    (size * element_bytes(instance.layer.value(value).ty.scalar(), bits)).next_multiple_of(64)
+}
+
+/// Whether every read of the value in `e` is at just these indices.
+fn reads_only_at(e: &Expr, value: ValueId, indices: &[IndexId]) -> bool {
+    let mut only = true;
+    e.walk(&mut |e| {
+        if let ExprKind::Read { value: v, at } = &e.kind
+            && *v == value
+        {
+            only &= at.iter().map(|e| &e.kind).eq(indices.iter().map(|i| ExprKind::Index(*i)).collect::<Vec<_>>().iter());
+        }
+    });
+    only
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Cone {
+    Outside,
+    /// Computed before the reset only.
+    Inside,
+    /// Computed before the reset, and again after it, which may change it.
+    Twice,
+}
+
+/// What the reset depends on; by equation.
+fn cone(layer: &Layer, pass: &Pass) -> Vec<Cone> {
+    let mut found = vec![Cone::Outside; layer.equations.len()];
+    let mut wanted: Vec<ValueId> = layer.reset.into_iter().collect();
+    while let Some(value) = wanted.pop() {
+        for &e in pass.equations.iter().filter(|&&e| layer.equations[e].value == value) {
+            if found[e] == Cone::Outside {
+                found[e] = Cone::Inside;
+                wanted.extend(layer.equations[e].body.reads());
+            }
+        }
+    }
+    let mut moved: Vec<ValueId> = Vec::new();
+    for &e in &pass.equations {
+        let equation = &layer.equations[e];
+        let mut moves = equation.body.reads().iter().any(|v| moved.contains(v));
+        equation.body.walk(&mut |e| moves |= matches!(e.kind, ExprKind::First | ExprKind::Past { .. }));
+        if moves {
+            moved.push(equation.value);
+            if found[e] == Cone::Inside && Some(equation.value) != layer.reset {
+                found[e] = Cone::Twice;
+            }
+        }
+    }
+    found
+}
+
+/// The addresses that a pass needs, ascending.
+fn slots(layer: &Layer, plan: &PassPlan) -> Vec<Slot> {
+    let mut slots = Vec::new();
+    let mut add = |buffer: Buffer, complex: bool| {
+        slots.push(Slot { buffer, imaginary: false });
+        if complex && buffer != Buffer::Scratch {
+            slots.push(Slot { buffer, imaginary: true });
+        }
+    };
+    let complex = |v: ValueId| layer.value(v).ty == Type::Complex;
+    for nest in plan.cone.iter().chain(&plan.body) {
+        add(nest.target.buffer, nest.body.ty == Scalar::Complex);
+        for value in nest.body.reads() {
+            let place = plan.places[value.at()].expect("what a nest reads has a place");
+            add(place.buffer, complex(value));
+        }
+    }
+    if plan.reset.is_some() {
+        for &s in &plan.states {
+            add(Buffer::State(s), complex(layer.states[s].value));
+            add(Buffer::Initial(s), complex(layer.states[s].value));
+        }
+        for &d in &plan.delays {
+            add(Buffer::Delay(d), complex(layer.delays[d]));
+        }
+    }
+    if let Some(place) = plan.reset.and_then(|reset| plan.places[reset.at()]) {
+        add(place.buffer, false);
+    }
+    slots.sort_unstable();
+    slots.dedup();
+    slots
+}
