@@ -1,2 +1,9 @@
-//! The command line.
-fn main() {}
+//! The `ssmc` command.
+//!
+//! All reading, writing and printing is done in [`cli`]; the library does none of it.
+
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

@@ -91,7 +91,9 @@ pub struct Sequences {
 impl Sequences {
     /// `count` sequences of `length` steps each.
     pub fn batch(count: usize, length: usize) -> Self {
-        Self { offsets: (0..=count).map(|i| i * length).collect() }
+        Self {
+            offsets: (0..=count).map(|i| i * length).collect(),
+        }
     }
 
     /// Sequences between ascending offsets that start at 0; `None` where they do not.

@@ -158,7 +158,10 @@ impl BinaryOp {
 
 /// The built-in functions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs, reason = "each is the function of its name; see `Function::NAMES`")]
+#[allow(
+    missing_docs,
+    reason = "each is the function of its name; see `Function::NAMES`"
+)]
 pub enum Function {
     Exp,
     Expm1,
@@ -225,7 +228,11 @@ impl Function {
 
     /// The name in the language.
     pub fn name(self) -> &'static str {
-        Self::NAMES.iter().find(|(f, ..)| *f == self).expect("every function is in the table").1
+        Self::NAMES
+            .iter()
+            .find(|(f, ..)| *f == self)
+            .expect("every function is in the table")
+            .1
     }
 
     /// The type of the result for operands that all have type `of`; `None` where the function takes no such
@@ -233,10 +240,16 @@ impl Function {
     pub fn result(self, of: Scalar) -> Option<Scalar> {
         use Scalar::*;
         match (self, of) {
-            (Function::Exp | Function::Log | Function::Sqrt | Function::Sin, Real | Complex) => Some(of),
+            (Function::Exp | Function::Log | Function::Sqrt | Function::Sin, Real | Complex) => {
+                Some(of)
+            }
             (Function::Cos | Function::Pow, Real | Complex) => Some(of),
-            (Function::Expm1 | Function::Log1p | Function::Rsqrt | Function::Floor, Real) => Some(Real),
-            (Function::Tanh | Function::Sigmoid | Function::Silu | Function::Softplus, Real) => Some(Real),
+            (Function::Expm1 | Function::Log1p | Function::Rsqrt | Function::Floor, Real) => {
+                Some(Real)
+            }
+            (Function::Tanh | Function::Sigmoid | Function::Silu | Function::Softplus, Real) => {
+                Some(Real)
+            }
             (Function::Gelu | Function::Erf, Real) => Some(Real),
             (Function::Sign | Function::Relu | Function::Clamp, Int | Real) => Some(of),
             (Function::Min | Function::Max, Bool | Int | Real) => Some(of),
@@ -335,9 +348,10 @@ impl Expr {
             ExprKind::Call(_, args) => args.iter_mut().collect(),
             ExprKind::If(parts) => parts.iter_mut().collect(),
             ExprKind::Reduce { body, .. } => vec![body],
-            ExprKind::Normalise { at, body, eps, .. } => {
-                [&mut **at, &mut **body].into_iter().chain(eps.as_deref_mut()).collect()
-            }
+            ExprKind::Normalise { at, body, eps, .. } => [&mut **at, &mut **body]
+                .into_iter()
+                .chain(eps.as_deref_mut())
+                .collect(),
             ExprKind::Random(_, parts) => parts.iter_mut().collect(),
             ExprKind::HippoLegs(parts) => parts.iter_mut().collect(),
             ExprKind::HippoN(parts) => parts.iter_mut().collect(),

@@ -65,7 +65,7 @@ pub(super) use elements::zeros;
 use elements::{convert, copy};
 use eval::Env;
 use lower::Lowering;
-use math::Real;
+pub use math::Real;
 use node::Program;
 use sequence::Run;
 

@@ -1,12 +1,12 @@
 //! The syntax tree: what the user wrote, with the place of everything.
 //!
 //! Invariants: every node has a span into the source; names are not resolved; no expression is deeper than
-//! [`MAX_DEPTH`]; [`Expr::Error`] and [`Statement::Error`] stand where the parser reported a diagnostic.
+//! [`MAX_DEPTH`]; [`ExprKind::Error`] and [`Statement::Error`] stand where the parser reported a diagnostic.
 
 use crate::diag::Span;
 
 /// The deepest nesting of expressions that the parser accepts.
-pub const MAX_DEPTH: u32 = 200;
+pub const MAX_DEPTH: u32 = 256;
 
 /// A name with its place.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,0 +1,367 @@
+//! The arguments of the command line.
+//!
+//! What clap cannot parse is wrong usage and ends with exit code 2. What parses and does not fit the program or
+//! the data is a diagnostic and ends with exit code 1.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Compiles sequence-model recurrences, written as one time step in index notation, and runs them.
+///
+/// Exit codes: 0 done; 1 the program or the data is at fault, and stderr says what and where; 2 wrong usage.
+#[derive(Debug, Parser)]
+#[command(name = "ssmc", version, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Check types and shapes, and print what each layer takes, keeps and gives
+    Check(CheckArgs),
+    /// Print the plan and its predicted cost (not in this version)
+    Explain(LaterArgs),
+    /// Run a layer over sequences from tensor files
+    Run(Box<RunArgs>),
+    /// Run one step for each line of JSON on standard input
+    ///
+    /// Each line is an object of the step's inputs by name: `{"x": [0.5, 1], "tok": 3}`. Complex numbers are
+    /// `[re, im]`; numbers that are not finite are the strings "NaN", "Infinity" and "-Infinity". For each line
+    /// one object of the outputs is written (of the states, where the layer has no outputs). A line that cannot
+    /// be used gives `{"error": {"code", "message", "line"}}` and leaves the state as it was; the exit code is
+    /// then 1 at the end of the input. Blank lines are skipped.
+    Step(StepArgs),
+    /// Measure the plans (not in this version)
+    Bench(LaterArgs),
+    /// Train and measure (not in this version)
+    Eval(LaterArgs),
+    /// Print what a stage of the compiler makes of the program
+    Dump(DumpArgs),
+    /// Put programs into the standard format, in place
+    Fmt(FmtArgs),
+}
+
+/// Which layer, and its dimensions.
+#[derive(Debug, Args)]
+pub struct LayerArgs {
+    /// The program
+    pub file: PathBuf,
+    /// The layer; needed only where the program has several
+    #[arg(long, value_name = "NAME")]
+    pub layer: Option<String>,
+    /// The value of a dimension (repeatable)
+    #[arg(long = "dim", value_name = "N=16", value_parser = parse_dim)]
+    pub dims: Vec<(String, i64)>,
+}
+
+/// `ssmc check`
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Which layer, and its dimensions.
+    #[command(flatten)]
+    pub layer: LayerArgs,
+    /// Print the verdict on every group of states as JSON (not in this version)
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Commands of the contract that this version does not have; everything behind their names is taken, then refused.
+#[derive(Debug, Args)]
+pub struct LaterArgs {
+    /// Refused, whatever it is.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    pub rest: Vec<std::ffi::OsString>,
+}
+
+/// How a sequence is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Plan {
+    /// The plan that is predicted to be the fastest; in this version, always `sequential`
+    Auto,
+    /// The compiled sequence kernel, in order
+    Sequential,
+    /// A parallel scan over time (not in this version)
+    Parallel,
+    /// Blocks of time as matrix products (not in this version)
+    Chunked,
+    /// The compiled step kernel, once per step
+    Step,
+    /// The interpreter, which defines what is right; slow
+    Interp,
+}
+
+impl Plan {
+    /// The name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Plan::Auto => "auto",
+            Plan::Sequential => "sequential",
+            Plan::Parallel => "parallel",
+            Plan::Chunked => "chunked",
+            Plan::Step => "step",
+            Plan::Interp => "interp",
+        }
+    }
+}
+
+/// The type of real numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Dtype {
+    /// 32 bits
+    F32,
+    /// 64 bits
+    F64,
+}
+
+/// Vector instructions to stay within.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Isa {
+    /// 128 bits
+    Sse2,
+    /// 256 bits
+    Avx2,
+    /// 512 bits
+    Avx512,
+}
+
+/// Parameters and states: what `run` and `step` share.
+#[derive(Debug, Args)]
+pub struct DataArgs {
+    /// Parameters: `.safetensors`, `.npz` or `NAME=FILE.npy` (repeatable; of several files with one tensor, the
+    /// last counts). A tensor `A` is looked up as `param.A`, then as `A`
+    #[arg(long, value_name = "F", value_parser = parse_tensor_file)]
+    pub params: Vec<TensorFileArg>,
+    /// States, delays and `step` to start from (repeatable, as --params). A state `h` is looked up as `state0.h`,
+    /// then as `h`; what no file has starts from its initial value
+    #[arg(long, value_name = "F", value_parser = parse_tensor_file)]
+    pub state_in: Vec<TensorFileArg>,
+    /// Where to write the states after the last step: `.safetensors` or `.npz`
+    #[arg(long, value_name = "F", value_parser = parse_output_file)]
+    pub state_out: Option<OutputFileArg>,
+    /// Put before the names of parameters, behind the role: `param.` PREFIX `A`
+    #[arg(long, value_name = "P", default_value = "")]
+    pub prefix: String,
+    /// The type of real numbers
+    #[arg(long, value_enum, default_value = "f32")]
+    pub dtype: Dtype,
+    /// The seed of `normal` and `uniform` in initialisers
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// Stay within these vector instructions (not in this version)
+    #[arg(long, value_enum)]
+    pub isa: Option<Isa>,
+}
+
+/// `ssmc run`
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Which layer, and its dimensions.
+    #[command(flatten)]
+    pub layer: LayerArgs,
+    /// Parameters and states.
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// Inputs, `[seq, ..]` or `[batch, seq, ..]` (repeatable, as --params). An input `x` is looked up as `in.x`,
+    /// then as `x`; with `cu_seqlens`, `[total, ..]` holds packed sequences
+    #[arg(long, value_name = "F", value_parser = parse_tensor_file)]
+    pub input: Vec<TensorFileArg>,
+    /// Where to write the outputs (the final states, where the layer has no outputs): `.safetensors` or `.npz`
+    #[arg(long, value_name = "F", value_parser = parse_output_file)]
+    pub output: Option<OutputFileArg>,
+    /// What must come out (repeatable, as --params): outputs `out.y` or `y`, final states `final.h` or `h`, and
+    /// the time steps `idx.y` at which an output is held. An output without a time axis is that of the last step
+    #[arg(long, value_name = "F", value_parser = parse_tensor_file)]
+    pub expect: Vec<TensorFileArg>,
+    /// An element may be off by R times the largest expected value of its tensor [default: 1e-4, with f64 1e-10]
+    #[arg(long, value_name = "R", value_parser = parse_tolerance, requires = "expect")]
+    pub rtol: Option<f64>,
+    /// .. and by A more
+    #[arg(long, value_name = "A", value_parser = parse_tolerance, default_value = "0", requires = "expect")]
+    pub atol: f64,
+    /// How to run the sequence
+    #[arg(long, value_enum, default_value = "auto")]
+    pub plan: Plan,
+    /// How many threads [default: as many as the processor runs]
+    #[arg(long, value_name = "T")]
+    pub threads: Option<std::num::NonZeroUsize>,
+    /// The number of steps, for a layer without inputs
+    #[arg(long, value_name = "L")]
+    pub seq: Option<usize>,
+}
+
+/// `ssmc step`
+#[derive(Debug, Args)]
+pub struct StepArgs {
+    /// Which layer, and its dimensions.
+    #[command(flatten)]
+    pub layer: LayerArgs,
+    /// Parameters and states.
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// `step` for the compiled step kernel, `interp` for the interpreter
+    #[arg(long, value_enum, default_value = "auto")]
+    pub plan: Plan,
+}
+
+/// A stage of the compiler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Stage {
+    /// The tokens of the text
+    Tokens,
+    /// The syntax tree
+    Ast,
+    /// The typed IR in index notation
+    Ir,
+    /// The verdict on every group of states (not in this version)
+    Verdict,
+    /// The plan (not in this version)
+    Plan,
+    /// Cranelift IR of the kernels
+    Clif,
+    /// Machine code of the kernels
+    Asm,
+}
+
+/// `ssmc dump`
+#[derive(Debug, Args)]
+pub struct DumpArgs {
+    /// Which layer, and its dimensions.
+    #[command(flatten)]
+    pub layer: LayerArgs,
+    /// Which stage
+    #[arg(long, value_enum)]
+    pub stage: Stage,
+    /// The type of real numbers, for clif and asm, which also need all dimensions
+    #[arg(long, value_enum, default_value = "f32")]
+    pub dtype: Dtype,
+    /// Stay within these vector instructions (not in this version)
+    #[arg(long, value_enum)]
+    pub isa: Option<Isa>,
+}
+
+/// `ssmc fmt`
+#[derive(Debug, Args)]
+pub struct FmtArgs {
+    /// The programs
+    #[arg(required = true)]
+    pub files: Vec<PathBuf>,
+    /// Write nothing; fail if a file is not in the standard format
+    #[arg(long)]
+    pub check: bool,
+}
+
+/// A file of tensors to read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TensorFileArg {
+    /// The tensor's name, for a `.npy`, which has none of its own.
+    pub name: Option<String>,
+    /// The file.
+    pub path: PathBuf,
+    /// How its contents are laid out.
+    pub format: Format,
+}
+
+/// How a file of tensors is laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// `.safetensors`
+    Safetensors,
+    /// `.npz`
+    Npz,
+    /// `.npy`
+    Npy,
+}
+
+impl Format {
+    fn of(path: &str) -> Option<Self> {
+        let (_, ending) = path.rsplit_once('.')?;
+        match ending {
+            "safetensors" => Some(Format::Safetensors),
+            "npz" => Some(Format::Npz),
+            "npy" => Some(Format::Npy),
+            _ => None,
+        }
+    }
+}
+
+/// A file of tensors to write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutputFileArg {
+    /// The file.
+    pub path: PathBuf,
+    /// How its contents are laid out: not [`Format::Npy`].
+    pub format: Format,
+}
+
+fn parse_tensor_file(text: &str) -> Result<TensorFileArg, String> {
+    match Format::of(text) {
+        Some(Format::Npy) => match text.split_once('=') {
+            Some((name, path)) if !name.is_empty() => {
+                Ok(TensorFileArg { name: Some(name.into()), path: path.into(), format: Format::Npy })
+            }
+            _ => Err("a .npy file holds one tensor without a name: write NAME=FILE.npy".into()),
+        },
+        Some(format) => Ok(TensorFileArg { name: None, path: text.into(), format }),
+        None => Err("expected a file that ends in .safetensors, .npz or .npy".into()),
+    }
+}
+
+fn parse_output_file(text: &str) -> Result<OutputFileArg, String> {
+    match Format::of(text) {
+        Some(format @ (Format::Safetensors | Format::Npz)) => {
+            Ok(OutputFileArg { path: text.into(), format })
+        }
+        _ => Err("expected a file that ends in .safetensors or .npz".into()),
+    }
+}
+
+fn parse_dim(text: &str) -> Result<(String, i64), String> {
+    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
+    let value: i64 = value.trim().parse().map_err(|_| format!("`{value}` is not an integer"))?;
+    if value < 1 {
+        return Err("a dimension is at least 1".into());
+    }
+    Ok((name.trim().to_owned(), value))
+}
+
+fn parse_tolerance(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if value >= 0.0 && value.is_finite() => Ok(value),
+        _ => Err("expected a number that is not negative".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn files_are_told_apart_by_their_endings() {
+        let npy = parse_tensor_file("in.x=a=b.npy").expect("a named .npy");
+        assert_eq!((npy.name.as_deref(), npy.path.to_str()), (Some("in.x"), Some("a=b.npy")));
+        let plain = parse_tensor_file("a=b.npz").expect("a .npz with an equals sign");
+        assert_eq!((plain.name, plain.format), (None, Format::Npz));
+        for bad in ["x.npy", "=x.npy", "x", "x.bin", "", "x.NPZ", "npz"] {
+            assert!(parse_tensor_file(bad).is_err(), "{bad}");
+        }
+        assert!(parse_output_file("y.npy").is_err());
+        assert_eq!(parse_output_file("y.npz").map(|f| f.format), Ok(Format::Npz));
+    }
+
+    #[test]
+    fn dimensions_are_positive() {
+        assert_eq!(parse_dim("N=16"), Ok(("N".into(), 16)));
+        for bad in ["N", "N=", "N=0", "N=-1", "N=1.5", "N=99999999999999999999"] {
+            assert!(parse_dim(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! `ssmc check`: everything that is wrong with a program, and what each layer takes, keeps and gives.
+
+use ssmc::diag::{Code, Diagnostic};
+use ssmc::ir::{self, Extent, Instance, Type, ValueId, instance, print};
+
+use super::args::CheckArgs;
+use super::program::{Program, check_dims, given_dims, has_errors, listed};
+use super::results::table;
+use super::{Outcome, Verdict, report};
+
+/// Checks all layers, or the one that is named, and prints a table for each.
+pub fn execute(program: &Program, args: &CheckArgs) -> Outcome {
+    if args.json {
+        return Err(vec![report::not_yet("--json", "the verdict on groups of states")]);
+    }
+    let (mut layers, mut diagnostics) = program.layers();
+    if let Some(name) = &args.layer.layer
+        && !has_errors(&diagnostics)
+    {
+        let names = listed(layers.iter().map(|layer| layer.name.as_str()));
+        layers.retain(|layer| layer.name == *name);
+        if layers.is_empty() {
+            let error =
+                Diagnostic::error_at(Code::S410, "--layer", format!("there is no layer `{name}`"));
+            diagnostics.push(if names.is_empty() { error } else { error.help(format!("the program has {names}")) });
+        }
+    }
+    if !has_errors(&diagnostics)
+        && let Err(errors) = check_dims(&args.layer.dims, &layers)
+    {
+        diagnostics.extend(errors);
+    }
+    let mut texts = Vec::new();
+    for layer in &layers {
+        match fixed(layer, &args.layer.dims) {
+            Ok(instance) => texts.push(describe(layer, instance.as_ref())),
+            Err(errors) => diagnostics.extend(errors),
+        }
+    }
+    if has_errors(&diagnostics) {
+        return Err(diagnostics);
+    }
+    program.report(&diagnostics);
+    report::out(&texts.join("\n")).map_err(|error| vec![error])?;
+    Ok(Verdict::Done)
+}
+
+/// The layer with numbers, where options and defaults give all of them.
+fn fixed(layer: &ir::Layer, dims: &[(String, i64)]) -> Result<Option<Instance>, Vec<Diagnostic>> {
+    let given = given_dims(layer, dims);
+    let known = layer.dims.iter().zip(&given).all(|(dim, value)| value.is_some() || dim.default.is_some());
+    if !known {
+        return Ok(None);
+    }
+    let values = instance::solve_dims(layer, &given, &[])?;
+    Instance::new(layer.clone(), values).map(Some)
+}
+
+fn describe(layer: &ir::Layer, instance: Option<&Instance>) -> String {
+    let dims = layer.dims.iter().enumerate().map(|(at, dim)| match (instance, &dim.default) {
+        (Some(instance), _) => format!("{} = {}", dim.name, instance.dims[at]),
+        (None, Some(default)) => format!("{} = {}", dim.name, print::extent(layer, default)),
+        (None, None) => dim.name.clone(),
+    });
+    let dims: Vec<String> = dims.collect();
+    let mut text = format!("layer {}", layer.name);
+    if !dims.is_empty() {
+        text.push_str(&format!("({})", dims.join(", ")));
+    }
+    text.push('\n');
+    let mut rows: Vec<Vec<String>> = Vec::new();
+    for param in &layer.params {
+        let value = layer.value(param.value);
+        let mut note = Vec::new();
+        if param.key != value.name {
+            note.push(format!("from \"{}\"", param.key));
+        }
+        if param.init.is_some() {
+            note.push("has an initialiser".to_owned());
+        }
+        rows.push(row(layer, "param", &value.name, param.value, note.join(", ")));
+    }
+    for &input in &layer.inputs {
+        rows.push(row(layer, "input", &layer.value(input).name, input, String::new()));
+    }
+    for state in &layer.states {
+        let note = if state.reverse { "reverse" } else { "" };
+        rows.push(row(layer, "state", &state.name, state.value, note.to_owned()));
+    }
+    for (at, &delay) in layer.delays.iter().enumerate() {
+        let depth = instance.map(|instance| format!("the last {} steps", instance.depths[at]));
+        rows.push(row(layer, "delay", &format!("delay.{at}"), delay, depth.unwrap_or_default()));
+    }
+    for output in &layer.outputs {
+        rows.push(row(layer, "output", &output.name, output.value, String::new()));
+    }
+    rows.push(vec!["carried".to_owned(), String::new(), String::new(), carried(layer, instance)]);
+    text.push_str(&table(&[], rows));
+    text
+}
+
+fn row(layer: &ir::Layer, role: &str, name: &str, value: ValueId, note: String) -> Vec<String> {
+    let value = layer.value(value);
+    let axes = if value.axes.is_empty() { String::new() } else { print::shape(layer, &value.axes) };
+    let ty = match &value.ty {
+        Type::Real => "real".to_owned(),
+        Type::Complex => "complex".to_owned(),
+        Type::Bool => "bool".to_owned(),
+        Type::Int => "integer".to_owned(),
+        Type::Index(extent) => format!("index({})", print::extent(layer, extent)),
+    };
+    vec![role.to_owned(), format!("{name}{axes}"), ty, note]
+}
+
+/// How much a sequence carries from step to step: bytes where dimensions are known, else elements.
+fn carried(layer: &ir::Layer, instance: Option<&Instance>) -> String {
+    let Some(instance) = instance else {
+        let counts: Vec<String> = layer
+            .states
+            .iter()
+            .map(|state| product(layer, &layer.value(state.value).axes))
+            .collect();
+        let mut text = match counts.len() {
+            0 => "no states".to_owned(),
+            _ => format!("{} elements", counts.join(" + ")),
+        };
+        if !layer.delays.is_empty() {
+            text.push_str(&format!(", and {} delays", layer.delays.len()));
+        }
+        return text;
+    };
+    let states = layer.states.iter().map(|state| (state.value, 1));
+    let delays = layer.delays.iter().copied().zip(instance.depths.iter().copied());
+    let bytes = |bits: usize| -> usize {
+        let size = |value: ValueId| match layer.value(value).ty {
+            Type::Real => bits / 8,
+            Type::Complex => bits / 4,
+            Type::Bool => 1,
+            Type::Int | Type::Index(_) => 4,
+        };
+        let all = states.clone().chain(delays.clone());
+        all.map(|(value, rows)| size(value) * instance.elements(value) * rows).sum()
+    };
+    format!("{} bytes a sequence in f32, {} in f64", bytes(32), bytes(64))
+}
+
+/// The number of elements of these axes.
+fn product(layer: &ir::Layer, axes: &[Extent]) -> String {
+    let factor = |extent: &Extent| match extent {
+        Extent::Lit(_) | Extent::Dim(_) => print::extent(layer, extent),
+        _ => format!("({})", print::extent(layer, extent)),
+    };
+    match axes {
+        [] => "1".to_owned(),
+        axes => axes.iter().map(factor).collect::<Vec<_>>().join(" * "),
+    }
+}

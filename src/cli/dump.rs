@@ -1,0 +1,55 @@
+//! `ssmc dump`: what a stage of the compiler makes of the program.
+
+use ssmc::diag::Diagnostic;
+use ssmc::ir::{Instance, instance, print};
+use ssmc::jit::{self, Form};
+
+use super::args::{Dtype, DumpArgs, Stage};
+use super::program::{Program, given_dims, has_errors};
+use super::{Outcome, Verdict, report};
+
+/// Prints the stage. Tokens and tree are printed as far as they go, also where the program is at fault.
+pub fn execute(program: &Program, args: &DumpArgs) -> Outcome {
+    if args.isa.is_some() {
+        return Err(vec![report::not_yet("--isa", "narrowing the vector instructions")]);
+    }
+    let (text, diagnostics) = match args.stage {
+        Stage::Tokens => ssmc::syntax::tokens(&program.text),
+        Stage::Ast => {
+            let (file, diagnostics) = ssmc::syntax::parse(&program.text);
+            (ssmc::syntax::dump_ast(&file), diagnostics)
+        }
+        Stage::Ir => (print::print(&program.layer(&args.layer)?), Vec::new()),
+        Stage::Verdict => return later("verdict", "the verdict"),
+        Stage::Plan => return later("plan", "the plan"),
+        Stage::Clif => (kernels(program, args, jit::clif)?, Vec::new()),
+        Stage::Asm => (kernels(program, args, jit::asm)?, Vec::new()),
+    };
+    report::out(&text).map_err(|error| vec![error])?;
+    program.report(&diagnostics);
+    Ok(if has_errors(&diagnostics) { Verdict::Failed } else { Verdict::Done })
+}
+
+fn later(stage: &str, what: &str) -> Result<Verdict, Vec<Diagnostic>> {
+    Err(vec![report::not_yet(&format!("--stage {stage}"), what)])
+}
+
+/// The text of the sequence kernel and, where the layer has one, of the step kernel.
+fn kernels(
+    program: &Program,
+    args: &DumpArgs,
+    text: impl Fn(&Instance, Form, u32) -> Result<String, Vec<Diagnostic>>,
+) -> Result<String, Vec<Diagnostic>> {
+    let layer = program.layer(&args.layer)?;
+    let dims = instance::solve_dims(&layer, &given_dims(&layer, &args.layer.dims), &[])?;
+    let instance = Instance::new(layer, dims)?;
+    let bits = match args.dtype {
+        Dtype::F32 => 32,
+        Dtype::F64 => 64,
+    };
+    let mut all = format!("; sequence kernel\n{}", text(&instance, Form::Sequence, bits)?);
+    if instance.layer.states.iter().all(|state| !state.reverse) {
+        all.push_str(&format!("\n; step kernel\n{}", text(&instance, Form::Step, bits)?));
+    }
+    Ok(all)
+}

@@ -1,0 +1,166 @@
+//! The plans behind one call: interpreter, sequence kernel, step kernel.
+
+use std::ops::{Add, Div, Mul, Neg, Sub};
+
+use ssmc::diag::{Code, Diagnostic};
+use ssmc::ir::{self, Instance, interp};
+use ssmc::jit::{Form, Kernel, compile};
+use ssmc_runtime::{Bound, Carry, Float, RunError, Sequences, Tensor};
+
+use super::args::{Isa, Plan};
+use super::{report, slices};
+
+/// The real numbers that every plan computes with: `f32` and `f64`.
+pub trait Number:
+    Float
+    + Add<Output = Self>
+    + Sub<Output = Self>
+    + Mul<Output = Self>
+    + Div<Output = Self>
+    + Neg<Output = Self>
+{
+}
+
+impl Number for f32 {}
+impl Number for f64 {}
+
+/// A way to run a layer.
+pub enum Engine<F: Number> {
+    /// The interpreter.
+    Interp,
+    /// The sequence kernel.
+    Sequence(Kernel<F>),
+    /// The step kernel, once per step.
+    Step(Kernel<F>),
+}
+
+/// What every call of an engine gets.
+pub struct Task<'a, F> {
+    /// The layer.
+    pub instance: &'a Instance,
+    /// Its parameters and initial states.
+    pub bound: &'a Bound<F>,
+    /// How the time axis is cut.
+    pub sequences: &'a Sequences,
+    /// The inputs, `[total, ..]`.
+    pub inputs: &'a [Tensor<F>],
+    /// How many threads; 0 for all of the machine.
+    pub threads: usize,
+    /// Is told how many steps are done.
+    pub progress: &'a (dyn Fn(u64) + Sync),
+}
+
+impl<F: Number> Engine<F> {
+    /// Compiles what the plan needs. The plan is one that [`check_plan`] lets pass.
+    ///
+    /// # Errors
+    /// What stands in the way of a kernel.
+    pub fn prepare(instance: &Instance, plan: Plan) -> Result<Self, Vec<Diagnostic>> {
+        Ok(match plan {
+            Plan::Interp => Engine::Interp,
+            Plan::Step => Engine::Step(compile(instance, Form::Step)?),
+            Plan::Auto | Plan::Sequential | Plan::Parallel | Plan::Chunked => {
+                Engine::Sequence(compile(instance, Form::Sequence)?)
+            }
+        })
+    }
+
+    /// The name of the plan that it runs.
+    pub fn plan(&self) -> &'static str {
+        match self {
+            Engine::Interp => "interp",
+            Engine::Sequence(_) => "sequential",
+            Engine::Step(_) => "step",
+        }
+    }
+
+    /// Runs all sequences; the carry goes in and comes out.
+    ///
+    /// # Errors
+    /// A tensor that does not fit; nothing was computed then.
+    pub fn run(&self, task: &Task<'_, F>, carry: &mut Carry<F>) -> Result<Vec<Tensor<F>>, RunError> {
+        let Task { instance, bound, sequences, inputs, threads, progress } = *task;
+        match self {
+            Engine::Interp => Ok(interp::run(instance, bound, sequences, inputs, carry)),
+            Engine::Sequence(kernel) => kernel.run(bound, sequences, inputs, carry, threads, progress),
+            Engine::Step(kernel) => run_steps(kernel, task, carry),
+        }
+    }
+}
+
+/// Runs the step kernel once for every step of every sequence.
+fn run_steps<F: Number>(
+    kernel: &Kernel<F>,
+    task: &Task<'_, F>,
+    carry: &mut Carry<F>,
+) -> Result<Vec<Tensor<F>>, RunError> {
+    let single = Sequences::batch(1, 1);
+    // No step of no sequence: the shapes of what there is nothing of.
+    let nothing: Vec<Tensor<F>> = task.inputs.iter().map(|input| slices::rows(input, 0..0)).collect();
+    let mut after = slices::no_carry(carry);
+    let mut outputs = kernel.run(
+        task.bound,
+        &Sequences::batch(0, 0),
+        &nothing,
+        &mut after,
+        1,
+        &|_| {},
+    )?;
+    let mut done = 0;
+    for sequence in 0..task.sequences.count() {
+        let mut own = slices::carry_of(carry, sequence);
+        for step in task.sequences.range(sequence) {
+            let inputs: Vec<Tensor<F>> =
+                task.inputs.iter().map(|input| slices::rows(input, step..step + 1)).collect();
+            let row = kernel.run(task.bound, &single, &inputs, &mut own, 1, &|_| {})?;
+            for (output, row) in outputs.iter_mut().zip(&row) {
+                slices::append(output, row);
+            }
+            done += 1;
+            (task.progress)(done);
+        }
+        slices::append_carry(&mut after, &own);
+    }
+    *carry = after;
+    Ok(outputs)
+}
+
+/// Refuses plans that this version does not have, and those that the layer does not allow.
+///
+/// # Errors
+/// S301, S302
+pub fn check_plan(layer: &ir::Layer, plan: Plan, isa: Option<Isa>) -> Result<(), Diagnostic> {
+    let place = format!("--plan {}", plan.name());
+    match plan {
+        Plan::Parallel => Err(report::not_yet(&place, "the parallel scan over time")),
+        Plan::Chunked => Err(report::not_yet(&place, "running over blocks of time")),
+        Plan::Step => check_step(layer, &place),
+        Plan::Auto | Plan::Sequential | Plan::Interp => Ok(()),
+    }?;
+    match isa {
+        Some(_) => Err(report::not_yet("--isa", "narrowing the vector instructions")),
+        None => Ok(()),
+    }
+}
+
+/// Refuses layers without a step kernel.
+///
+/// # Errors
+/// S301
+pub fn check_step(layer: &ir::Layer, place: &str) -> Result<(), Diagnostic> {
+    match layer.states.iter().find(|state| state.reverse) {
+        None => Ok(()),
+        Some(state) => {
+            let mut error = Diagnostic::error(
+                Code::S301,
+                layer.value(state.value).span,
+                format!(
+                    "`{}` is carried from the last step to the first, so `{}` cannot run step by step",
+                    state.name, layer.name
+                ),
+            );
+            error.place = Some(place.to_owned());
+            Err(error)
+        }
+    }
+}

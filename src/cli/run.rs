@@ -1,0 +1,180 @@
+//! `ssmc run`: a layer over sequences from tensor files.
+
+use std::time::{Duration, Instant};
+
+use ssmc::diag::{Code, Diagnostic};
+use ssmc::ir::{self, Instance, interp};
+use ssmc_runtime::{Elements, Tensor};
+
+use super::args::{Dtype, RunArgs};
+use super::data::Inputs;
+use super::engine::{Engine, Number, Task, check_plan};
+use super::expect::{self, Tolerance};
+use super::files::Files;
+use super::layout::Layout;
+use super::program::Program;
+use super::results::{Results, dtype_name, number, range_text, table};
+use super::setup::{Setup, both, output_file};
+use super::tensors::shape_text;
+use super::{Outcome, Verdict, progress, report};
+
+/// Runs the layer, writes what is asked for, and prints a table.
+pub fn execute(program: &Program, args: &RunArgs) -> Outcome {
+    let layer = program.layer(&args.layer)?;
+    check_plan(&layer, args.plan, args.data.isa).map_err(|error| vec![error])?;
+    if args.output.is_some()
+        && args.output.as_ref().map(|o| &o.path) == args.data.state_out.as_ref().map(|o| &o.path)
+    {
+        let message = "--output and --state-out name the same file";
+        return Err(vec![Diagnostic::error_at(Code::S401, "--state-out", message)]);
+    }
+    match args.data.dtype {
+        Dtype::F32 => run::<f32>(program, args, &layer, 1e-4),
+        Dtype::F64 => run::<f64>(program, args, &layer, 1e-10),
+    }
+}
+
+fn run<F: Number>(program: &Program, args: &RunArgs, layer: &ir::Layer, rtol: f64) -> Outcome {
+    let (mut input_files, mut expected) =
+        both(Files::open("--input", &args.input), Files::open("--expect", &args.expect))?;
+    let (output, state_out) =
+        both(output_file(args.output.as_ref()), output_file(args.data.state_out.as_ref()))?;
+    let mut setup = Setup::locate(program, layer, &args.data, &[&input_files, &expected])?;
+    // The parameters' files may hold the inputs too; each option only looks in its own.
+    let param_files = Files::open("--params", &args.data.params)?;
+    let (inputs, layout) = Inputs::locate(
+        layer,
+        &mut input_files,
+        &[&param_files, &expected],
+        args.seq,
+        setup.states.batch,
+        &mut setup.shapes,
+    )?;
+    drop(param_files);
+    let (instance, bound) = setup.bind::<F>(layer, &args.layer, args.data.seed)?;
+    check_memory::<F>(&instance, &layout)?;
+    let inputs = inputs.read::<F>(&instance, &layout, &mut input_files)?;
+    let sequences = layout.sequences();
+    let mut carry = interp::initial_carry(&instance, &bound, sequences.count());
+    setup.states.read(&instance, &mut carry, &mut setup.state_files)?;
+
+    let engine = Engine::<F>::prepare(&instance, args.plan)?;
+    let started = Instant::now();
+    let outputs = progress::with_bar(sequences.total(), |progress| {
+        let threads = args.threads.map_or(0, std::num::NonZeroUsize::get);
+        let task = Task {
+            instance: &instance,
+            bound: &bound,
+            sequences: &sequences,
+            inputs: &inputs,
+            threads,
+            progress,
+        };
+        engine.run(&task, &mut carry)
+    })
+    .map_err(|error| vec![Diagnostic::error_at(Code::S408, "the run", error.to_string())])?;
+    let time = started.elapsed();
+
+    let results = Results { instance: &instance, layout: &layout, outputs, carry };
+    if let Some(file) = output {
+        results.write_output(file).map_err(|error| vec![error])?;
+    }
+    if let Some(file) = state_out {
+        results.write_state(file).map_err(|error| vec![error])?;
+    }
+    let mut text = summary(&results, engine.plan(), &inputs, time);
+    let mut failures = Vec::new();
+    let mut wrong = None;
+    if !expected.is_empty() {
+        let tolerance = Tolerance { relative: args.rtol.unwrap_or(rtol), absolute: args.atol };
+        match expect::compare(&results, &mut expected, tolerance) {
+            Ok((table, failed)) => {
+                text.push('\n');
+                text.push_str(&table);
+                failures = failed;
+            }
+            Err(errors) => wrong = Some(errors),
+        }
+    }
+    report::out(&text).map_err(|error| vec![error])?;
+    if let Some(errors) = wrong {
+        return Err(errors);
+    }
+    program.report(&failures);
+    Ok(if failures.is_empty() { Verdict::Done } else { Verdict::Failed })
+}
+
+/// Makes sure that there is memory for what the run gives.
+fn check_memory<F: Number>(instance: &Instance, layout: &Layout) -> Result<(), Vec<Diagnostic>> {
+    let layer = &instance.layer;
+    // The most that an element takes: a complex number.
+    let element = 2 * F::BITS as usize / 8;
+    let rows = |value: ir::ValueId, rows: usize| instance.elements(value).checked_mul(rows);
+    let outputs = layer.outputs.iter().map(|output| rows(output.value, layout.total()));
+    let states = layer.states.iter().map(|state| rows(state.value, layout.count()));
+    let delays = layer.delays.iter().zip(&instance.depths).map(|(&delay, depth)| {
+        depth.checked_mul(layout.count()).and_then(|n| rows(delay, n))
+    });
+    let bytes = outputs
+        .chain(states)
+        .chain(delays)
+        .try_fold(0usize, |sum, n| sum.checked_add(n?))
+        .and_then(|n| n.checked_mul(element));
+    // Asking for it once tells before anything runs; not all systems do tell.
+    let fits = bytes.is_some_and(|bytes| Vec::<u8>::new().try_reserve_exact(bytes).is_ok());
+    if fits {
+        return Ok(());
+    }
+    let message = format!("there is no memory for the results of {} steps", layout.total());
+    Err(vec![Diagnostic::error_at(Code::S408, "the run", message)])
+}
+
+/// What ran, how fast, and what came out.
+///
+/// The rate counts the elements of inputs and outputs.
+fn summary<F: Number>(
+    results: &Results<'_, F>,
+    plan: &str,
+    inputs: &[Tensor<F>],
+    time: Duration,
+) -> String {
+    let layer = &results.instance.layer;
+    let moved: usize =
+        inputs.iter().chain(&results.outputs).map(|tensor| tensor.elements.len()).sum();
+    let seconds = time.as_secs_f64();
+    let mut rows = vec![vec!["layer".to_owned(), layer.name.clone()]];
+    if !layer.dims.is_empty() {
+        rows.push(vec!["dimensions".to_owned(), dims_text(results.instance)]);
+    }
+    rows.push(vec!["plan".to_owned(), format!("{plan}, f{}", F::BITS)]);
+    rows.push(vec!["sequences x steps".to_owned(), results.layout.text()]);
+    rows.push(vec!["time".to_owned(), format!("{:.3} ms", seconds * 1e3)]);
+    if seconds > 0.0 {
+        let rate = format!("{} elements of inputs and outputs per second", number(moved as f64 / seconds));
+        rows.push(vec!["rate".to_owned(), rate]);
+    }
+    let mut text = table(&[], rows);
+    text.push('\n');
+    let what = if results.outputs.is_empty() { "final state" } else { "output" };
+    let rows = results.returned().into_iter().map(|named| {
+        let shape = shape_text(&named.shape);
+        vec![
+            named.name.to_owned(),
+            dtype_name(named.elements),
+            shape.trim_matches('`').to_owned(),
+            range_of(named.elements),
+        ]
+    });
+    text.push_str(&table(&[what, "type", "shape", "range"], rows));
+    text
+}
+
+fn range_of<F: Number>(elements: &Elements<F>) -> String {
+    range_text(elements)
+}
+
+/// `D = 16, N = 4`
+pub fn dims_text(instance: &Instance) -> String {
+    let dims = instance.layer.dims.iter().zip(&instance.dims);
+    dims.map(|(dim, value)| format!("{} = {value}", dim.name)).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,194 @@
+//! `ssmc step`: JSON lines in, JSON lines out, one step each.
+
+use std::io::{BufRead, ErrorKind, Read, Write};
+
+use serde_json::{Map, Value};
+use ssmc::diag::{Code, Diagnostic};
+use ssmc::ir::{self, Instance, interp};
+use ssmc_runtime::{Bound, Carry, Sequences, Tensor};
+
+use super::args::{Dtype, Plan, StepArgs};
+use super::engine::{Engine, Number, Task, check_plan, check_step};
+use super::layout::Layout;
+use super::program::Program;
+use super::results::write_state;
+use super::setup::{Setup, output_file};
+use super::tensors::Kind;
+use super::{Outcome, Verdict, json, report};
+
+/// The longest line, whatever the inputs are.
+const MAX_LINE: usize = 256 << 20;
+
+/// Runs one step for each line, until the input ends.
+pub fn execute(program: &Program, args: &StepArgs) -> Outcome {
+    let layer = program.layer(&args.layer)?;
+    check_step(&layer, "ssmc step").map_err(|error| vec![error])?;
+    if args.plan == Plan::Sequential {
+        let message = "a sequence kernel does not run single steps";
+        return Err(vec![Diagnostic::error_at(Code::S301, "--plan sequential", message)]);
+    }
+    check_plan(&layer, args.plan, args.data.isa).map_err(|error| vec![error])?;
+    match args.data.dtype {
+        Dtype::F32 => step::<f32>(program, args, &layer),
+        Dtype::F64 => step::<f64>(program, args, &layer),
+    }
+}
+
+fn step<F: Number>(program: &Program, args: &StepArgs, layer: &ir::Layer) -> Outcome {
+    let state_out = output_file(args.data.state_out.as_ref())?;
+    let mut setup = Setup::locate(program, layer, &args.data, &[])?;
+    if let Some(batch) = setup.states.batch.filter(|&batch| batch != 1) {
+        let place = format!("--state-in {}", setup.state_files.paths());
+        let message = format!("the states have a batch axis of {batch}; `step` runs one sequence");
+        return Err(vec![Diagnostic::error_at(Code::S404, place, message)]);
+    }
+    let (instance, bound) = setup.bind::<F>(layer, &args.layer, args.data.seed)?;
+    let mut carry = interp::initial_carry(&instance, &bound, 1);
+    setup.states.read(&instance, &mut carry, &mut setup.state_files)?;
+    let plan = if args.plan == Plan::Interp { Plan::Interp } else { Plan::Step };
+    let engine = Engine::<F>::prepare(&instance, plan)?;
+    let mut stepper = Stepper { instance: &instance, bound: &bound, engine, carry };
+    let verdict = stepper.lines(std::io::stdin().lock(), std::io::stdout().lock());
+    if let Some(file) = state_out {
+        write_state(&instance, &Layout::Single { seq: 0 }, &stepper.carry, file)
+            .map_err(|error| vec![error])?;
+    }
+    verdict.map_err(|error| vec![error])
+}
+
+struct Stepper<'a, F: Number> {
+    instance: &'a Instance,
+    bound: &'a Bound<F>,
+    engine: Engine<F>,
+    carry: Carry<F>,
+}
+
+impl<F: Number> Stepper<'_, F> {
+    /// Answers every line. Lines are counted from 1, blank ones too.
+    fn lines(&mut self, mut input: impl BufRead, mut output: impl Write) -> Result<Verdict, Diagnostic> {
+        let limit = self.line_limit();
+        let mut verdict = Verdict::Done;
+        let mut line = Vec::new();
+        for number in 1u64.. {
+            line.clear();
+            let whole = read_line(&mut input, limit, &mut line).map_err(|error| {
+                Diagnostic::error_at(Code::S401, "standard input", format!("cannot read: {error}"))
+            })?;
+            if line.is_empty() {
+                break;
+            }
+            if whole && line.iter().all(u8::is_ascii_whitespace) {
+                continue;
+            }
+            let answer =
+                if whole { self.answer(&line) } else { Err(format!("the line is longer than {limit} bytes")) };
+            let text = answer.unwrap_or_else(|message| {
+                verdict = Verdict::Failed;
+                error_object(number, &message)
+            });
+            let written = writeln!(output, "{text}").and_then(|()| output.flush());
+            match written {
+                Ok(()) => {}
+                // Nobody reads on: no need to run on.
+                Err(error) if error.kind() == ErrorKind::BrokenPipe => break,
+                Err(error) => return Err(report::stdout_fault(&error)),
+            }
+        }
+        Ok(verdict)
+    }
+
+    /// More than any sensible text of the inputs has.
+    fn line_limit(&self) -> usize {
+        let inputs = &self.instance.layer.inputs;
+        let elements: usize = inputs.iter().map(|&input| self.instance.elements(input)).sum();
+        elements.saturating_mul(128).saturating_add(1 << 20).min(MAX_LINE)
+    }
+
+    /// Runs one step. The state changes only if it can be run.
+    fn answer(&mut self, line: &[u8]) -> Result<String, String> {
+        let value: Value = serde_json::from_slice(line).map_err(|error| {
+            // Where in the line, without the number of the line that serde counts.
+            let text = error.to_string();
+            let what = text.split(" at line ").next().unwrap_or_default();
+            format!("not JSON: {what} at column {}", error.column())
+        })?;
+        let Value::Object(object) = value else {
+            return Err("expected an object of the inputs by name".to_owned());
+        };
+        let inputs = self.inputs(&object)?;
+        let task = Task {
+            instance: self.instance,
+            bound: self.bound,
+            sequences: &Sequences::batch(1, 1),
+            inputs: &inputs,
+            threads: 1,
+            progress: &|_| {},
+        };
+        let outputs = self.engine.run(&task, &mut self.carry).map_err(|error| error.to_string())?;
+        Ok(self.object(&outputs))
+    }
+
+    fn inputs(&self, object: &Map<String, Value>) -> Result<Vec<Tensor<F>>, String> {
+        let layer = &self.instance.layer;
+        let names = || layer.inputs.iter().map(|&input| layer.value(input).name.as_str());
+        if let Some(unknown) = object.keys().find(|key| !names().any(|name| name == *key)) {
+            return Err(format!("there is no input `{unknown}`"));
+        }
+        let dims: Vec<Option<i64>> = self.instance.dims.iter().copied().map(Some).collect();
+        let read = |&input: &ir::ValueId| {
+            let declared = layer.value(input);
+            let name = &declared.name;
+            let value = object.get(name).ok_or_else(|| format!("the input `{name}` is missing"))?;
+            let shape = &self.instance.axes[input.at()];
+            json::read(value, shape, Kind::of(&declared.ty, &dims)).map_err(|error| {
+                let between = if error.starts_with('[') { "" } else { ": " };
+                format!("`{name}`{between}{error}")
+            })
+        };
+        layer.inputs.iter().map(read).collect()
+    }
+
+    /// The outputs, or the states of a layer without outputs.
+    fn object(&self, outputs: &[Tensor<F>]) -> String {
+        let layer = &self.instance.layer;
+        let names = layer.outputs.iter().map(|output| &output.name);
+        let mut named: Vec<(&String, &Tensor<F>)> = names.zip(outputs).collect();
+        if named.is_empty() {
+            named = layer.states.iter().map(|state| &state.name).zip(&self.carry.states).collect();
+        }
+        let mut text = String::from("{");
+        for (at, (name, tensor)) in named.into_iter().enumerate() {
+            if at > 0 {
+                text.push_str(", ");
+            }
+            text.push_str(&Value::from(name.as_str()).to_string());
+            text.push_str(": ");
+            json::write(&tensor.shape[1..], &tensor.elements, &mut text);
+        }
+        text.push('}');
+        text
+    }
+}
+
+fn error_object(line: u64, message: &str) -> String {
+    serde_json::json!({"error": {"code": Code::S411.name(), "message": message, "line": line}}).to_string()
+}
+
+/// Reads a line with its end. Of one that is longer than the limit, the rest is skipped and the result is false.
+fn read_line(input: &mut impl BufRead, limit: usize, line: &mut Vec<u8>) -> std::io::Result<bool> {
+    input.by_ref().take(limit as u64 + 1).read_until(b'\n', line)?;
+    if line.len() <= limit || line.ends_with(b"\n") {
+        return Ok(true);
+    }
+    loop {
+        let piece = input.fill_buf()?;
+        let (used, end) = match piece.iter().position(|&byte| byte == b'\n') {
+            Some(at) => (at + 1, true),
+            None => (piece.len(), piece.is_empty()),
+        };
+        input.consume(used);
+        if end {
+            return Ok(false);
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! The front end on whole programs.
+
+use std::fs;
+
+use ssmc::diag::{Diagnostic, render::render};
+use ssmc::{ir, sema, syntax};
+
+fn front_end(source: &str) -> (Vec<ir::Layer>, Vec<Diagnostic>) {
+    let (file, diagnostics) = syntax::parse(source);
+    if !diagnostics.is_empty() {
+        return (Vec::new(), diagnostics);
+    }
+    sema::lower(&file)
+}
+
+/// What this version refuses: programs that need it are left out here and stand in `tests/ui`.
+const REFUSED: &[&str] = &["longhorn.ssm", "kalman.ssm", "mesa.ssm"];
+
+#[test]
+fn every_example_is_sound() {
+    let mut failed = String::new();
+    let mut layers = 0;
+    let mut files: Vec<_> = fs::read_dir("examples")
+        .unwrap()
+        .map(|f| f.unwrap().path())
+        .collect();
+    files.sort();
+    for path in files {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if !name.ends_with(".ssm") || REFUSED.contains(&name.as_str()) {
+            continue;
+        }
+        let source = fs::read_to_string(&path).unwrap();
+        let (found, diagnostics) = front_end(&source);
+        layers += found.len();
+        for diagnostic in &diagnostics {
+            failed += &render(diagnostic, &name, &source);
+        }
+    }
+    assert!(failed.is_empty(), "{failed}");
+    assert!(layers > 50, "only {layers} layers were found");
+}
