@@ -4,7 +4,9 @@
 //! Each sequence is one task and writes only its own rows, so the result does not depend on the number of threads.
 //! Long sequences are run in pieces, so that progress can be reported.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::prelude::*;
 
@@ -68,12 +70,19 @@ pub unsafe fn run<F: Float>(
     Ok(outputs)
 }
 
-/// A pool of that many threads; `None` stands for the global one, which has one thread per core.
-fn pool(threads: usize) -> Option<rayon::ThreadPool> {
+/// A pool of that many threads, made once; `None` stands for the global one, which has one thread per core.
+fn pool(threads: usize) -> Option<Arc<rayon::ThreadPool>> {
+    static POOLS: Mutex<BTreeMap<usize, Arc<rayon::ThreadPool>>> = Mutex::new(BTreeMap::new());
     if threads == 0 {
         return None;
     }
-    rayon::ThreadPoolBuilder::new().num_threads(threads).build().ok()
+    let mut pools = POOLS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(pool) = pools.get(&threads) {
+        return Some(pool.clone());
+    }
+    let pool = Arc::new(rayon::ThreadPoolBuilder::new().num_threads(threads).build().ok()?);
+    pools.insert(threads, pool.clone());
+    Some(pool)
 }
 
 fn zeros<F: Float>(slice: &Tensors, leading: &[usize]) -> Tensor<F> {

@@ -70,7 +70,8 @@ impl Emitter<'_, '_> {
         match parts {
             Parts::Each(values) => values.clone(),
             Parts::One(value) => {
-                let value = self.b.ins().splat(self.vector, *value);
+                let known = self.splats.get(value).copied();
+                let value = known.unwrap_or_else(|| self.b.ins().splat(self.vector, *value));
                 vec![value; self.parts()]
             }
         }

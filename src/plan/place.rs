@@ -9,7 +9,7 @@ use ssmc_runtime::kernel::{Buffer, DelayLine, Kind, PassSignature, Signature, Sl
 use super::{Form, Nest, PassPlan, Place, Plan, Target, element_bytes, lanes};
 use crate::analysis::passes::Pass;
 use crate::diag::Span;
-use crate::ir::{Expr, ExprKind, Extent, Index, IndexId, Instance, Layer, Scalar, Type, ValueId, ValueKind};
+use crate::ir::{Equation, Expr, ExprKind, Extent, Index, IndexId, Instance, Layer, Scalar, Type, ValueId, ValueKind};
 
 /// Gives every value of every pass its place, and makes the nests.
 pub fn place(mut instance: Instance, passes: &[Pass], form: Form, target: Target) -> Plan {
@@ -191,7 +191,7 @@ impl Placing<'_> {
         for &e in &self.pass.equations {
             if in_cone[e] != Cone::Outside {
                 let nest = self.equation(e);
-                self.cone.push(nest);
+                self.cone.extend(nest);
             }
         }
         // States before the step, before anything is written over them.
@@ -210,7 +210,7 @@ impl Placing<'_> {
             let value = layer.equations[e].value;
             if in_cone[e] != Cone::Inside {
                 let nest = self.equation(e);
-                self.body.push(nest);
+                self.body.extend(nest);
             }
             let place = self.places[value.at()];
             for (k, _) in kept.iter().enumerate().filter(|(_, v)| **v == value) {
@@ -235,10 +235,16 @@ impl Placing<'_> {
         }
     }
 
-    fn equation(&self, e: usize) -> Nest {
-        let equation = &self.layer().equations[e];
-        let target = self.places[equation.value.at()].expect("every definition has a place");
-        lanes::nest(self.instance, self.target, equation.value, target, equation.indices.clone(), equation.body.clone())
+    /// The loops of an equation; none where it has no elements.
+    fn equation(&self, e: usize) -> Option<Nest> {
+        let Equation { value, indices, body, .. } = &self.layer().equations[e];
+        if self.instance.axes[value.at()].contains(&0) {
+            return None;
+        }
+        let target = self.places[value.at()].expect("every definition has a place");
+        let mut body = body.clone();
+        forget_spans(&mut body);
+        Some(lanes::nest(self.instance, self.target, *value, target, indices.clone(), body))
     }
 
     fn copy(&mut self, value: ValueId, to: Place) {
@@ -265,6 +271,14 @@ impl Placing<'_> {
         let body = Expr { kind: body, ty: v.ty.scalar(), span: v.span };
         let nest = lanes::nest(self.instance, self.target, value, to, indices, body);
         self.body.push(nest);
+    }
+}
+
+/// Makes expressions equal that differ in where they stand only.
+fn forget_spans(e: &mut Expr) {
+    e.span = Span::default();
+    for operand in e.operands_mut() {
+        forget_spans(operand);
     }
 }
 

@@ -35,8 +35,14 @@ impl<'a, 'f> Lanes<'a, 'f> {
         environment: &'a mut dyn Environment,
         float: Type,
     ) -> Lanes<'a, 'f> {
-        assert!(float.is_vector() && float.lane_type().is_float(), "math on {float}");
-        Lanes { state: RefCell::new((builder, environment)), float }
+        assert!(
+            float.is_vector() && float.lane_type().is_float(),
+            "math on {float}"
+        );
+        Lanes {
+            state: RefCell::new((builder, environment)),
+            float,
+        }
     }
 
     /// A value of this type.
@@ -104,8 +110,13 @@ impl<'e> Float<'e> {
     }
 
     fn compare(self, condition: FloatCC, other: Float<'e>) -> Mask<'e> {
-        let value = self.lanes.build(&mut |b| b.ins().fcmp(condition, self.value, other.value));
-        Mask { lanes: self.lanes, value }
+        let value = self
+            .lanes
+            .build(&mut |b| b.ins().fcmp(condition, self.value, other.value));
+        Mask {
+            lanes: self.lanes,
+            value,
+        }
     }
 
     /// Whether lanes have 64 bits.
@@ -142,7 +153,10 @@ impl<'e> Float<'e> {
 
     /// One entry of a table, times a factor that must keep it exact.
     pub(super) fn scaled(self, table: &Table, index: usize, factor: f64) -> Float<'e> {
-        let entry = self.either(f64::from(table.f32[index.min(table.f32.len() - 1)]), table.f64[index.min(table.f64.len() - 1)]);
+        let entry = self.either(
+            f64::from(table.f32[index.min(table.f32.len() - 1)]),
+            table.f64[index.min(table.f64.len() - 1)],
+        );
         self.number(entry * factor)
     }
 
@@ -155,7 +169,9 @@ impl<'e> Float<'e> {
     pub(super) fn polynomial(self, table: &Table, first: usize) -> Float<'e> {
         let count = self.either(table.f32.len(), table.f64.len());
         let highest = self.entry(table, count - 1);
-        (first..count - 1).rev().fold(highest, |sum, i| sum.fma(self, self.entry(table, i)))
+        (first..count - 1)
+            .rev()
+            .fold(highest, |sum, i| sum.fma(self, self.entry(table, i)))
     }
 
     /// `self · factor + term`, rounded once.
@@ -222,7 +238,12 @@ impl<'e> Float<'e> {
     /// The bit pattern.
     pub(super) fn bits(self) -> Int<'e> {
         let ty = self.lanes.float().as_int();
-        Int { lanes: self.lanes, value: self.lanes.build(&mut |b| b.ins().bitcast(ty, MemFlagsData::new(), self.value)) }
+        Int {
+            lanes: self.lanes,
+            value: self
+                .lanes
+                .build(&mut |b| b.ins().bitcast(ty, MemFlagsData::new(), self.value)),
+        }
     }
 
     /// The sign bit alone.
@@ -293,7 +314,12 @@ impl<'e> Int<'e> {
     /// The float with these bits.
     pub(super) fn float(self) -> Float<'e> {
         let ty = self.lanes.float();
-        Float { lanes: self.lanes, value: self.lanes.build(&mut |b| b.ins().bitcast(ty, MemFlagsData::new(), self.value)) }
+        Float {
+            lanes: self.lanes,
+            value: self
+                .lanes
+                .build(&mut |b| b.ins().bitcast(ty, MemFlagsData::new(), self.value)),
+        }
     }
 
     /// Every lane shifted to the left.
@@ -315,8 +341,13 @@ impl<'e> Int<'e> {
     /// Where all bits are zero.
     pub(super) fn is_zero(self) -> Mask<'e> {
         let zero = self.number(0);
-        let value = self.lanes.build(&mut |b| b.ins().icmp(IntCC::Equal, self.value, zero.value));
-        Mask { lanes: self.lanes, value }
+        let value = self
+            .lanes
+            .build(&mut |b| b.ins().icmp(IntCC::Equal, self.value, zero.value));
+        Mask {
+            lanes: self.lanes,
+            value,
+        }
     }
 }
 
@@ -333,21 +364,30 @@ impl<'e> Mask<'e> {
             let mask = b.ins().bitcast(ty, MemFlagsData::new(), self.value);
             b.ins().bitselect(mask, yes.value, no.value)
         });
-        Float { lanes: self.lanes, value }
+        Float {
+            lanes: self.lanes,
+            value,
+        }
     }
 }
 
 impl BitAnd for Mask<'_> {
     type Output = Self;
     fn bitand(self, other: Self) -> Self {
-        self.with(self.lanes.build(&mut |b| b.ins().band(self.value, other.value)))
+        self.with(
+            self.lanes
+                .build(&mut |b| b.ins().band(self.value, other.value)),
+        )
     }
 }
 
 impl BitOr for Mask<'_> {
     type Output = Self;
     fn bitor(self, other: Self) -> Self {
-        self.with(self.lanes.build(&mut |b| b.ins().bor(self.value, other.value)))
+        self.with(
+            self.lanes
+                .build(&mut |b| b.ins().bor(self.value, other.value)),
+        )
     }
 }
 

@@ -11,6 +11,12 @@
 //! - Functions with a slow path ([`Elementary::has_branch`]) leave the builder in a new block, sealed like those before it; all
 //!   others emit one straight line.
 //!
+//! # Instructions
+//! `vconst fadd fsub fmul fdiv fma fneg fabs sqrt floor trunc fcmp` (`eq ne lt uno`) `icmp` (`eq`) `iadd isub ishl ushr
+//! band bor bxor bnot bitselect bitcast`; a blend is `bitselect` on a cast comparison, the form that Cranelift turns into
+//! minima, maxima and blends. Slow paths also use `vany_true brif jump call extractlane insertlane`; scalars `splat`,
+//! `scalar_to_vector` and `extractlane`.
+//!
 //! Left to others: where constants live ([`Environment::constant`]) and how scalar routines are found
 //! ([`Environment::routine`]).
 
@@ -73,8 +79,8 @@ impl Elementary {
     pub const ALL: [Elementary; 17] = {
         use Elementary::*;
         [
-            Exp, Expm1, Log, Log1p, Sin, Cos, Tanh, Sigmoid, Silu, Softplus, Gelu, Erf, Sqrt, Rsqrt, Pow, Atan2,
-            Remainder,
+            Exp, Expm1, Log, Log1p, Sin, Cos, Tanh, Sigmoid, Silu, Softplus, Gelu, Erf, Sqrt,
+            Rsqrt, Pow, Atan2, Remainder,
         ]
     };
 
@@ -111,7 +117,10 @@ impl Elementary {
 
     /// Whether the function branches to a slow path, which may call a [`Routine`].
     pub fn has_branch(self) -> bool {
-        matches!(self, Elementary::Sin | Elementary::Cos | Elementary::Remainder)
+        matches!(
+            self,
+            Elementary::Sin | Elementary::Cos | Elementary::Remainder
+        )
     }
 }
 
@@ -155,14 +164,20 @@ impl Routine {
 /// What the surroundings of the emitted code provide.
 pub trait Environment {
     /// A reference to a routine of signature `fn(lane, ..) -> lane`, in the system's calling convention.
-    fn routine(&mut self, builder: &mut FunctionBuilder<'_>, routine: Routine, lane: Type) -> FuncRef;
+    fn routine(
+        &mut self,
+        builder: &mut FunctionBuilder<'_>,
+        routine: Routine,
+        lane: Type,
+    ) -> FuncRef;
 
     /// A vector with `bits` in every lane.
     ///
     /// Made where it is used; an implementation may keep constants at the entry instead.
     fn constant(&mut self, builder: &mut FunctionBuilder<'_>, ty: Type, bits: u64) -> Value {
         let lane = usize::try_from(ty.lane_bits() / 8).expect("few bytes");
-        let bytes = bits.to_le_bytes()[..lane].repeat(usize::try_from(ty.lane_count()).expect("few lanes"));
+        let bytes =
+            bits.to_le_bytes()[..lane].repeat(usize::try_from(ty.lane_count()).expect("few lanes"));
         let pool = builder.func.dfg.constants.insert(ConstantData::from(bytes));
         builder.ins().vconst(ty, pool)
     }
@@ -181,8 +196,15 @@ pub fn emit(
     function: Elementary,
     arguments: &[Value],
 ) -> Value {
-    assert_eq!(arguments.len(), function.arity(), "arguments of {}", function.name());
-    on_vectors(builder, environment, arguments, |x| vec![apply(function, x)])[0]
+    assert_eq!(
+        arguments.len(),
+        function.arity(),
+        "arguments of {}",
+        function.name()
+    );
+    on_vectors(builder, environment, arguments, |x| {
+        vec![apply(function, x)]
+    })[0]
 }
 
 fn apply<'e>(function: Elementary, x: &[Float<'e>]) -> Float<'e> {
@@ -216,7 +238,11 @@ fn on_vectors(
 ) -> Vec<Value> {
     let ty = builder.func.dfg.value_type(arguments[0]);
     let scalar = !ty.is_vector();
-    let vector = if scalar { ty.by(128 / ty.bits()).expect("a vector of 128 bits") } else { ty };
+    let vector = if scalar {
+        ty.by(128 / ty.bits()).expect("a vector of 128 bits")
+    } else {
+        ty
+    };
     let arguments: Vec<Value> = arguments
         .iter()
         .map(|&argument| match scalar {
@@ -228,11 +254,23 @@ fn on_vectors(
         .collect();
     let results: Vec<Value> = {
         let lanes = Lanes::new(builder, environment, vector);
-        let arguments: Vec<Float<'_>> = arguments.iter().map(|&argument| lanes.value(argument)).collect();
-        formula(&arguments).iter().map(|result| result.value).collect()
+        let arguments: Vec<Float<'_>> = arguments
+            .iter()
+            .map(|&argument| lanes.value(argument))
+            .collect();
+        formula(&arguments)
+            .iter()
+            .map(|result| result.value)
+            .collect()
     };
     results
         .into_iter()
-        .map(|result| if scalar { builder.ins().extractlane(result, 0) } else { result })
+        .map(|result| {
+            if scalar {
+                builder.ins().extractlane(result, 0)
+            } else {
+                result
+            }
+        })
         .collect()
 }

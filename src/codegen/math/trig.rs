@@ -3,10 +3,12 @@
 //! Arguments up to 2^17 are reduced by π/2 in three parts (Cody and Waite 1980, with fused multiply-adds); the few
 //! beyond go to a scalar routine, lane by lane, in a cold block.
 
+use std::f64::consts::FRAC_2_PI;
+
 use super::Routine;
-use super::coefficients::{ATAN, COS, HALF_PI, QUARTER_PI, SIN, TWO_OVER_PI};
+use super::coefficients::{ATAN, COS, HALF_PI, QUARTER_PI, SIN};
 use super::exp::rounder;
-use super::lanes::{Float, Int};
+use super::lanes::{Float, Int, Mask};
 use super::pair::Pair;
 
 /// `|x| = quadrant·π/2 + rest`.
@@ -20,7 +22,7 @@ struct Quadrant<'e> {
 fn quadrant(magnitude: Float<'_>) -> Quadrant<'_> {
     let x = magnitude;
     let rounder = rounder(x, 0);
-    let shifted = x.fma(x.entry(&TWO_OVER_PI, 0), rounder);
+    let shifted = x.fma(x.number(FRAC_2_PI), rounder);
     let turns = rounder - shifted;
     let near = turns.fma(x.entry(&HALF_PI, 0), x);
     let middle = Pair::product(turns, x.entry(&HALF_PI, 1));
@@ -33,7 +35,11 @@ fn quadrant(magnitude: Float<'_>) -> Quadrant<'_> {
     let half = z * x.number(0.5);
     let flat = Pair::fast_sum(x.number(1.0), -half);
     let cosine = flat.high + (z * z).fma(z.polynomial(&COS, 0), r.negated_fma(low, flat.low));
-    Quadrant { quadrant: shifted.bits(), sine, cosine }
+    Quadrant {
+        quadrant: shifted.bits(),
+        sine,
+        cosine,
+    }
 }
 
 impl<'e> Quadrant<'e> {
@@ -46,7 +52,7 @@ impl<'e> Quadrant<'e> {
     }
 }
 
-fn large(x: Float<'_>) -> super::lanes::Mask<'_> {
+fn large(x: Float<'_>) -> Mask<'_> {
     x.abs().gt(x.power(17))
 }
 
@@ -65,7 +71,10 @@ pub(super) fn sin_cos(x: Float<'_>) -> (Float<'_>, Float<'_>) {
     let parts = quadrant(x.abs());
     let (sine, cosine) = (parts.sine_at(0).flip(x.sign()), parts.sine_at(1));
     let sine = sine.unless(large(x), || x.by_lane(Routine::Sin, None));
-    (sine, cosine.unless(large(x), || x.by_lane(Routine::Cos, None)))
+    (
+        sine,
+        cosine.unless(large(x), || x.by_lane(Routine::Cos, None)),
+    )
 }
 
 /// The angle of the point `(x, y)`, as C's `atan2(y, x)`.
@@ -78,7 +87,12 @@ pub(super) fn atan2<'e>(y: Float<'e>, x: Float<'e>) -> Float<'e> {
     let steep = along.lt(up);
     let (small, large) = (steep.select(along, up), steep.select(up, along));
     // Keep the sum of both finite and the remainder of the division above underflow.
-    let scale = large.gt(x.power(100)).select(x.power(-2), large.lt(x.power(-100)).select(x.power(x.either(24, 53)), one));
+    let scale = large.gt(x.power(100)).select(
+        x.power(-2),
+        large
+            .lt(x.power(-100))
+            .select(x.power(x.either(24, 53)), one),
+    );
     let infinity = x.number(f64::INFINITY);
     let beyond = large.eq(infinity);
     let small = beyond.select(small.eq(infinity).select(one, zero), small * scale);
@@ -86,7 +100,11 @@ pub(super) fn atan2<'e>(y: Float<'e>, x: Float<'e>) -> Float<'e> {
 
     let diagonal = (large * x.number(0.414_213_56)).lt(small);
     let above = Pair::select(diagonal, Pair::sum(small, -large), Pair::new(small, zero));
-    let below = Pair::select(diagonal, Pair::fast_sum(large, small), Pair::new(large, zero));
+    let below = Pair::select(
+        diagonal,
+        Pair::fast_sum(large, small),
+        Pair::new(large, zero),
+    );
     let q = above.high / below.high;
     let rest = q.negated_fma(below.high, above.high) + (above.low - q * below.low);
     let z = q * q;
