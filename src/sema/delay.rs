@@ -235,11 +235,11 @@ fn contains_binder(e: &Expr) -> bool {
 fn conditions(condition: &Rc<Expr>, holds: bool, found: &mut Vec<(Rc<Expr>, bool)>) {
     match &condition.kind {
         ExprKind::Unary(UnaryOp::Not, e) => conditions(&Rc::new((**e).clone()), !holds, found),
-        ExprKind::Binary(op @ (BinaryOp::And | BinaryOp::Or), a, b) => {
-            if (*op == BinaryOp::And) == holds {
-                conditions(&Rc::new((**a).clone()), holds, found);
-                conditions(&Rc::new((**b).clone()), holds, found);
-            }
+        ExprKind::Binary(op @ (BinaryOp::And | BinaryOp::Or), a, b)
+            if (*op == BinaryOp::And) == holds =>
+        {
+            conditions(&Rc::new((**a).clone()), holds, found);
+            conditions(&Rc::new((**b).clone()), holds, found);
         }
         ExprKind::Binary(op, a, _) if op.is_comparison() && a.ty == Scalar::Int => {
             found.push((condition.clone(), holds));

@@ -65,10 +65,8 @@ pub(super) fn free_indices(e: &Expr) -> Vec<IndexId> {
     fn visit(e: &Expr, bound: &mut Vec<IndexId>, free: &mut Vec<IndexId>) {
         let before = bound.len();
         match &e.kind {
-            ExprKind::Index(i) => {
-                if !bound.contains(i) && !free.contains(i) {
-                    free.push(*i);
-                }
+            ExprKind::Index(i) if !bound.contains(i) && !free.contains(i) => {
+                free.push(*i);
             }
             ExprKind::Reduce { indices, .. } => bound.extend(indices),
             ExprKind::Normalise { index, .. } => bound.push(*index),
