@@ -29,6 +29,7 @@ const PIECE: usize = 4096;
 /// There is one entry for each pass; it keeps to the contract of [`crate::kernel`] for this signature: it reads and
 /// writes the buffers of its slots only, inside of their extents, wherever integers lie in the ranges that the
 /// signature gives.
+#[allow(clippy::too_many_arguments, reason = "what a run takes")]
 pub unsafe fn run<F: Float>(
     signature: &Signature,
     entries: &[Entry],

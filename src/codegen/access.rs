@@ -1,7 +1,7 @@
 //! Loads and stores.
 //!
 //! The address of an element is that of its buffer, plus the part of each index, outermost first, plus what is not
-//! linear. Before a loop, [`Emitter::prepare`] computes the part that the loop does not change.
+//! linear. Before a loop, `Emitter::prepare` computes the part that the loop does not change.
 
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, Value, types};

@@ -1,9 +1,9 @@
 //! Cranelift IR for plans.
 //!
 //! In: a [`Plan`](crate::plan::Plan). Out: one CLIF function for each pass, of the form that
-//! [`ssmc_runtime::kernel`] describes. [`step`] makes the loop over time and the reset, [`nest`] the loops of one
-//! equation, [`expr`] the element, [`access`] loads and stores, [`reduce`] sums and the like, [`call`] functions;
-//! [`value`] holds what an expression becomes: one scalar, or vectors along the lanes.
+//! [`ssmc_runtime::kernel`] describes. `step` makes the loop over time and the reset, `nest` the loops of one
+//! equation, `expr` the element, `access` loads and stores, `reduce` sums and the like, `call` functions;
+//! `value` holds what an expression becomes: one scalar, or vectors along the lanes.
 //!
 //! The lane count comes from the plan's target and stands in no other place. Loop-invariant sub-expressions and
 //! addresses are computed in front of their loops, so that no pass over the CLIF has to find them.

@@ -17,12 +17,12 @@ pub fn place(mut instance: Instance, passes: &[Pass], form: Form, target: Target
     let kept: Vec<ValueId> = passes.iter().flat_map(|pass| pass.kept.iter().copied()).collect();
     let homes = homes(&instance.layer, passes);
     let mut plans = Vec::new();
-    for p in 0..passes.len() {
+    for (p, pass) in passes.iter().enumerate() {
         let mut placing = Placing {
             places: vec![None; instance.layer.values.len()],
             scratch: 0,
             instance: &mut instance,
-            pass: &passes[p],
+            pass,
             first: p == 0,
             target,
             cone: Vec::new(),
@@ -36,8 +36,8 @@ pub fn place(mut instance: Instance, passes: &[Pass], form: Form, target: Target
         let scratch = placing.scratch;
         let (places, cone, body) = (placing.places, placing.cone, placing.body);
         let delays = if p == 0 { (0..instance.layer.delays.len()).collect() } else { Vec::new() };
-        let states = passes[p].states.iter().map(|s| s.at()).collect();
-        let reverse = passes[p].reverse;
+        let states = pass.states.iter().map(|s| s.at()).collect();
+        let reverse = pass.reverse;
         let plan = PassPlan { reverse, states, delays, places, cone, reset: instance.layer.reset, body };
         let slots = slots(&instance.layer, &plan);
         signature.passes.push(PassSignature { reverse, slots, scratch });
