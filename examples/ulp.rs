@@ -48,16 +48,8 @@ fn mirrored(function: Elementary) -> Option<u32> {
 fn measure(function: Elementary, stride: u64) -> Worst {
     let kernel = kernel::real::<f32>(function, types::F32X4);
     let mirror = mirrored(function);
-    let range = if mirror.is_some() {
-        1u64 << 31
-    } else {
-        1 << 32
-    };
-    let chunks = if function.arity() == 2 {
-        1 << 14
-    } else {
-        range.div_ceil(CHUNK * stride)
-    };
+    let range = if mirror.is_some() { 1u64 << 31 } else { 1 << 32 };
+    let chunks = if function.arity() == 2 { 1 << 14 } else { range.div_ceil(CHUNK * stride) };
     let start = || (vec![0f32; SIZE], vec![0f32; SIZE], [vec![0f32; SIZE]]);
     (0..chunks)
         .into_par_iter()
@@ -86,8 +78,7 @@ fn measure(function: Elementary, stride: u64) -> Worst {
                 x.iter_mut().for_each(|x| *x = -*x);
                 kernel.run(&[x], out);
                 for ((&got, &other), &x) in out[0].iter().zip(y.iter()).zip(x.iter()) {
-                    if got.to_bits() != other.to_bits() ^ sign && !(got.is_nan() && other.is_nan())
-                    {
+                    if got.to_bits() != other.to_bits() ^ sign && !(got.is_nan() && other.is_nan()) {
                         worst = worse(worst, (f64::INFINITY, x, 0.0, got));
                     }
                 }
@@ -113,11 +104,7 @@ fn reference(path: &str, wanted: &[String]) -> std::io::Result<()> {
         }
         let kernel = kernel::real::<f64>(function, types::F64X2);
         let (ulp, worst, got) = samples::worst(&kernel, function, samples);
-        println!(
-            "{:<10} {ulp:>8.3} {:>10}  {worst:?} -> {got:e}",
-            function.name(),
-            samples.len()
-        );
+        println!("{:<10} {ulp:>8.3} {:>10}  {worst:?} -> {got:e}", function.name(), samples.len());
     }
     Ok(())
 }
@@ -127,32 +114,19 @@ fn speed<T: kernel::Lane>(function: Elementary, ty: Type, from: impl Fn(f64) -> 
     let kernel = kernel::real::<T>(function, ty);
     let positive = matches!(
         function,
-        Elementary::Log
-            | Elementary::Log1p
-            | Elementary::Sqrt
-            | Elementary::Rsqrt
-            | Elementary::Pow
+        Elementary::Log | Elementary::Log1p | Elementary::Sqrt | Elementary::Rsqrt | Elementary::Pow
     );
     let low = if positive { 0.0 } else { -4.0 };
-    let number =
-        |i: u64| from(low + (4.0 - low) * (samples::scramble(i) >> 11) as f64 / 2f64.powi(53));
-    let (x, y): (Vec<T>, Vec<T>) = (0..4096)
-        .map(|i| (number(2 * i), number(2 * i + 1)))
-        .unzip();
-    let inputs: &[&[T]] = if function.arity() == 1 {
-        &[&x]
-    } else {
-        &[&x, &y]
-    };
+    let number = |i: u64| from(low + (4.0 - low) * (samples::scramble(i) >> 11) as f64 / 2f64.powi(53));
+    let (x, y): (Vec<T>, Vec<T>) = (0..4096).map(|i| (number(2 * i), number(2 * i + 1))).unzip();
+    let inputs: &[&[T]] = if function.arity() == 1 { &[&x] } else { &[&x, &y] };
     let mut out = [Vec::new()];
     let round = || {
         let start = Instant::now();
         kernel.run(inputs, &mut out);
         start.elapsed().as_secs_f64() * 1e9 / x.len() as f64
     };
-    std::iter::repeat_with(round)
-        .take(300)
-        .fold(f64::INFINITY, f64::min)
+    std::iter::repeat_with(round).take(300).fold(f64::INFINITY, f64::min)
 }
 
 fn main() -> std::io::Result<()> {
@@ -160,12 +134,7 @@ fn main() -> std::io::Result<()> {
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
-            "--stride" => {
-                stride = arguments
-                    .next()
-                    .and_then(|n| n.parse().ok())
-                    .expect("a number after --stride")
-            }
+            "--stride" => stride = arguments.next().and_then(|n| n.parse().ok()).expect("a number after --stride"),
             "--reference" => path = Some(arguments.next().expect("a file after --reference")),
             "--speed" => timed = true,
             _ => wanted.push(argument),
@@ -184,19 +153,13 @@ fn main() -> std::io::Result<()> {
     if let Some(path) = path {
         return reference(&path, &wanted);
     }
-    println!(
-        "{:<10} {:>8} {:>15} {:>15} {:>15} {:>8}",
-        "f32", "ulp", "x", "y", "result", "s"
-    );
+    println!("{:<10} {:>8} {:>15} {:>15} {:>15} {:>8}", "f32", "ulp", "x", "y", "result", "s");
     for function in Elementary::ALL.into_iter().filter(|&f| is_wanted(f)) {
         let start = Instant::now();
         let (ulp, x, y, got) = measure(function, stride);
         let y = if function.arity() == 2 { format!("{y:e}") } else { String::new() };
         let seconds = start.elapsed().as_secs_f64();
-        println!(
-            "{:<10} {ulp:>8.3} {x:>15e} {y:>15} {got:>15e} {seconds:>8.1}",
-            function.name()
-        );
+        println!("{:<10} {ulp:>8.3} {x:>15e} {y:>15} {got:>15e} {seconds:>8.1}", function.name());
     }
     Ok(())
 }

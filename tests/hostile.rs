@@ -26,46 +26,22 @@ fn large_programs_take_bounded_time() {
         format!("fn f0(x) = x\n{functions}layer l {{ output y = f{count}(1) }}")
     };
     let statements = |count: usize, piece: &dyn Fn(usize) -> String| {
-        format!(
-            "layer l(N) {{ input x[N]\n{} output y = x[0] }}",
-            each(count, piece)
-        )
+        format!("layer l(N) {{ input x[N]\n{} output y = x[0] }}", each(count, piece))
     };
     let programs: Vec<(&str, bool, String)> = vec![
         ("parentheses", false, {
             let (open, close) = ("(".repeat(10_000), ")".repeat(10_000));
             format!("layer l {{ output y = {open}1{close} }}")
         }),
-        (
-            "terms",
-            false,
-            format!("layer l {{ output y = 1{} }}", " + 1".repeat(100_000)),
-        ),
-        (
-            "a line",
-            false,
-            format!("layer l {{ output y = {} }}", "x".repeat(10_000_000)),
-        ),
-        (
-            "dims",
-            true,
-            format!(
-                "layer l({}) {{ output y = 1 }}",
-                each(10_000, |i| format!("N{i},"))
-            ),
-        ),
-        (
-            "lets",
-            true,
-            statements(10_000, &|i| format!("let a{i} = x[0] * {i}\n")),
-        ),
+        ("terms", false, format!("layer l {{ output y = 1{} }}", " + 1".repeat(100_000))),
+        ("a line", false, format!("layer l {{ output y = {} }}", "x".repeat(10_000_000))),
+        ("dims", true, format!("layer l({}) {{ output y = 1 }}", each(10_000, |i| format!("N{i},")))),
+        ("lets", true, statements(10_000, &|i| format!("let a{i} = x[0] * {i}\n"))),
         (
             "lets of lets",
             true,
             statements(5_000, &|i| {
-                let before = i
-                    .checked_sub(1)
-                    .map_or("x[0]".to_owned(), |b| format!("a{b}"));
+                let before = i.checked_sub(1).map_or("x[0]".to_owned(), |b| format!("a{b}"));
                 format!("let a{i} = {before} + 1\n")
             }),
         ),
@@ -77,32 +53,15 @@ fn large_programs_take_bounded_time() {
             format!("layer l(N) {{ input x[N]\n{lets} output y = x[a4999] + x[a40] }}")
         }),
         ("states", true, {
-            let states = each(5_000, |i| {
-                format!("state h{i}[N] = 0 h{i}[n] <- h{i}[n] * x[n]\n")
-            });
+            let states = each(5_000, |i| format!("state h{i}[N] = 0 h{i}[n] <- h{i}[n] * x[n]\n"));
             format!("layer l(N) {{ input x[N]\n{states} }}")
         }),
-        (
-            "outputs",
-            true,
-            statements(5_000, &|i| format!("output a{i} = x[0] * {i}\n")),
-        ),
-        (
-            "unknown names",
-            false,
-            statements(5_000, &|i| format!("let a{i} = x{i}\n")),
-        ),
-        (
-            "failing accesses",
-            false,
-            statements(2_000, &|i| format!("let a{i}[n in N] = x[n + {i} + 1]\n")),
-        ),
+        ("outputs", true, statements(5_000, &|i| format!("output a{i} = x[0] * {i}\n"))),
+        ("unknown names", false, statements(5_000, &|i| format!("let a{i} = x{i}\n"))),
+        ("failing accesses", false, statements(2_000, &|i| format!("let a{i}[n in N] = x[n + {i} + 1]\n"))),
         ("functions", false, chain(10_000)),
         ("guards", true, {
-            let (open, close) = (
-                each(80, |i| format!("if i != {i} then ")),
-                " else 0".repeat(80),
-            );
+            let (open, close) = (each(80, |i| format!("if i != {i} then ")), " else 0".repeat(80));
             format!("layer l(N) {{ input x[N] output y[i in N] = {open}x[i]{close} }}")
         }),
     ];
@@ -160,16 +119,11 @@ fn mutated_programs_do_not_panic() {
         .collect();
     files.sort();
     for path in files {
-        texts.push(pieces(
-            &fs::read_to_string(path).expect("an example can be read"),
-        ));
+        texts.push(pieces(&fs::read_to_string(path).expect("an example can be read")));
     }
     for table in ["tests/right/programs.txt", "tests/wrong/programs.txt"] {
         let table = fs::read_to_string(table).expect("the table can be read");
-        let programs = table
-            .split("--- ")
-            .skip(1)
-            .filter_map(|case| case.split_once('\n'));
+        let programs = table.split("--- ").skip(1).filter_map(|case| case.split_once('\n'));
         texts.extend(programs.map(|(_, program)| pieces(&program.replace('@', ""))));
     }
     let words: Vec<String> = texts.concat();

@@ -79,7 +79,10 @@ const BROKEN: &[(&str, &str)] = &[
     ("ids", "layer t(D = N, N)"),
     ("ids", "layer t(D, D)"),
     ("kinds", "layer t\n %0 unused delay d: real"),
-    ("definitions", "layer t\n %0 input x: real\n %1 delay 0 d: real\n = x%0\n %2 let y: real\n = 1.0\n %1 let z: real\n = 1.0"),
+    (
+        "definitions",
+        "layer t\n %0 input x: real\n %1 delay 0 d: real\n = x%0\n %2 let y: real\n = 1.0\n %1 let z: real\n = 1.0",
+    ),
     ("versions", "layer t\n %0 state s: real next %1\n %1 next of %0 s: real\n = 1.0\n %2 next of %0 s: real\n = 2.0"),
     ("versions", "layer t\n %0 state s: real next %1\n %1 next of %0 s: int\n = 1"),
     ("results", "layer t\n %0 unused let y: real\n return y = %0"),

@@ -193,7 +193,8 @@ fn threads_do_not_change_a_bit() {
         let mut runs = Vec::new();
         for threads in [1, 2, 0] {
             let mut carry = rounded_carry(&data.carry);
-            let outputs = kernel.run(&bound, &sequences, &inputs, &mut carry, threads, &quiet).expect("the tensors fit");
+            let outputs =
+                kernel.run(&bound, &sequences, &inputs, &mut carry, threads, &quiet).expect("the tensors fit");
             runs.push((outputs, carry));
         }
         assert_eq!(runs[0], runs[1], "{}", instance.layer.name);

@@ -32,9 +32,9 @@ fn bounds(function: Elementary) -> (f64, f64) {
 /// Bit patterns at a stride, and those around special values.
 fn singles() -> Vec<f32> {
     let strided = (0..=u32::MAX).step_by(4001).map(f32::from_bits);
-    let around = samples::SPECIAL.iter().flat_map(|x| {
-        (0..128).map(move |i| f32::from_bits(x.to_bits().wrapping_add(i).wrapping_sub(64)))
-    });
+    let around = samples::SPECIAL
+        .iter()
+        .flat_map(|x| (0..128).map(move |i| f32::from_bits(x.to_bits().wrapping_add(i).wrapping_sub(64))));
     let mut all: Vec<f32> = strided.chain(around).collect();
     all.resize(all.len().next_multiple_of(4), 0.0);
     all
@@ -49,11 +49,7 @@ fn one_argument_in_f32() {
         for (&x, &got) in x.iter().zip(&out[0]) {
             let exact = exact::value(function, f64::from(x), 0.0);
             let ulp = exact::ulp_f32(got, exact);
-            assert!(
-                ulp <= bounds(function).0,
-                "{}({x:e}) = {exact:e}, not {got:e}: {ulp} ulp",
-                function.name()
-            );
+            assert!(ulp <= bounds(function).0, "{}({x:e}) = {exact:e}, not {got:e}: {ulp} ulp", function.name());
         }
     }
 }
@@ -67,11 +63,7 @@ fn two_arguments_in_f32() {
         for ((&x, &y), &got) in x.iter().zip(&y).zip(&out[0]) {
             let exact = exact::value(function, f64::from(x), f64::from(y));
             let ulp = exact::ulp_f32(got, exact);
-            assert!(
-                ulp <= bounds(function).0,
-                "{}({x:e}, {y:e}) = {exact:e}, not {got:e}: {ulp} ulp",
-                function.name()
-            );
+            assert!(ulp <= bounds(function).0, "{}({x:e}, {y:e}) = {exact:e}, not {got:e}: {ulp} ulp", function.name());
         }
     }
 }
@@ -80,10 +72,7 @@ fn two_arguments_in_f32() {
 #[test]
 fn reference_values_in_f64() {
     let text = include_str!("math/reference.txt");
-    for function in Elementary::ALL
-        .into_iter()
-        .filter(|&f| f != Elementary::Remainder)
-    {
+    for function in Elementary::ALL.into_iter().filter(|&f| f != Elementary::Remainder) {
         let samples: Vec<samples::Sample> = text
             .lines()
             .filter_map(samples::parse)
@@ -93,11 +82,7 @@ fn reference_values_in_f64() {
         assert!(samples.len() >= 100, "samples of {}", function.name());
         let kernel = kernel::real::<f64>(function, types::F64X2);
         let (ulp, sample, got) = samples::worst(&kernel, function, &samples);
-        assert!(
-            ulp <= bounds(function).1,
-            "{}: {sample:?}, not {got:e}: {ulp} ulp",
-            function.name()
-        );
+        assert!(ulp <= bounds(function).1, "{}: {sample:?}, not {got:e}: {ulp} ulp", function.name());
     }
 }
 
@@ -126,39 +111,22 @@ fn remainders_in_f64_are_exact() {
 fn scalars_and_vectors_agree_to_the_bit() {
     for function in Elementary::ALL {
         let (x, y): (Vec<f32>, Vec<f32>) = (0..1 << 14).map(|i| samples::pair(function, i)).unzip();
-        let inputs: &[&[f32]] = if function.arity() == 1 {
-            &[&x]
-        } else {
-            &[&x, &y]
-        };
+        let inputs: &[&[f32]] = if function.arity() == 1 { &[&x] } else { &[&x, &y] };
         let (mut vector, mut scalar) = ([Vec::new()], [Vec::new()]);
         kernel::real(function, types::F32X4).run(inputs, &mut vector);
         kernel::real(function, types::F32).run(inputs, &mut scalar);
         for ((&a, &b), &x) in vector[0].iter().zip(&scalar[0]).zip(&x) {
-            assert!(
-                a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan(),
-                "{}({x:e}): {a:e}, {b:e}",
-                function.name()
-            );
+            assert!(a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan(), "{}({x:e}): {a:e}, {b:e}", function.name());
         }
 
-        let wide =
-            |x: &[f32]| -> Vec<f64> { x.iter().map(|&x| f64::from(x) * 1.000_000_1).collect() };
+        let wide = |x: &[f32]| -> Vec<f64> { x.iter().map(|&x| f64::from(x) * 1.000_000_1).collect() };
         let (x, y) = (wide(&x), wide(&y));
-        let inputs: &[&[f64]] = if function.arity() == 1 {
-            &[&x]
-        } else {
-            &[&x, &y]
-        };
+        let inputs: &[&[f64]] = if function.arity() == 1 { &[&x] } else { &[&x, &y] };
         let (mut vector, mut scalar) = ([Vec::new()], [Vec::new()]);
         kernel::real(function, types::F64X2).run(inputs, &mut vector);
         kernel::real(function, types::F64).run(inputs, &mut scalar);
         for ((&a, &b), &x) in vector[0].iter().zip(&scalar[0]).zip(&x) {
-            assert!(
-                a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan(),
-                "{}({x:e}): {a:e}, {b:e}",
-                function.name()
-            );
+            assert!(a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan(), "{}({x:e}): {a:e}, {b:e}", function.name());
         }
     }
 }

@@ -41,10 +41,7 @@ fn front_end(source: &str) -> (Vec<ir::Layer>, Vec<Diagnostic>) {
 /// The program without its marks, and where these stood.
 fn unmarked(text: &str) -> (String, Vec<usize>) {
     let places = text.match_indices('@').enumerate();
-    (
-        text.replace('@', ""),
-        places.map(|(before, (at, _))| at - before).collect(),
-    )
+    (text.replace('@', ""), places.map(|(before, (at, _))| at - before).collect())
 }
 
 #[test]

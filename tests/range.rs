@@ -58,9 +58,7 @@ struct Writer {
 
 impl Writer {
     fn integer(&mut self, depth: usize) -> String {
-        let leaves = [
-            "0", "1", "2", "N", "M", "i", "i", "j", "j", "t", "s", "k", "N - 1",
-        ];
+        let leaves = ["0", "1", "2", "N", "M", "i", "i", "j", "j", "t", "s", "k", "N - 1"];
         if depth == 0 || self.rng.below(5) == 0 {
             return self.rng.pick(&leaves).to_owned();
         }
@@ -90,18 +88,7 @@ impl Writer {
 
     fn condition(&mut self, depth: usize) -> String {
         if depth == 0 || self.rng.below(3) > 0 {
-            let plain = [
-                "p",
-                "q",
-                "i > 0",
-                "i < N - 1",
-                "j != 0",
-                "i >= j",
-                "t == 0",
-                "k < N",
-                "z > 0.5",
-                "N > 1",
-            ];
+            let plain = ["p", "q", "i > 0", "i < N - 1", "j != 0", "i >= j", "t == 0", "k < N", "z > 0.5", "N > 1"];
             if self.rng.below(2) == 0 {
                 return self.rng.pick(&plain).to_owned();
             }
@@ -135,17 +122,8 @@ impl Writer {
         }
         let [a, b, c, d] = self.extents;
         let mut text = "layer l(N, M) {\n".to_owned();
-        let _ = writeln!(
-            text,
-            "input x[{a}], t: index({b}), s: index({c}), p: bool, q: bool, z"
-        );
-        let position = self.rng.pick(&[
-            "u",
-            "N - u",
-            "(u + 1) % N",
-            "if u > 0 then u - 1 else 0",
-            "2 * u",
-        ]);
+        let _ = writeln!(text, "input x[{a}], t: index({b}), s: index({c}), p: bool, q: bool, z");
+        let position = self.rng.pick(&["u", "N - u", "(u + 1) % N", "if u > 0 then u - 1 else 0", "2 * u"]);
         let _ = writeln!(text, "let m[u in {d}] = {position}");
         let k = ["i", "j", "k", "m["];
         let mut scalar = "t".to_owned();
@@ -283,9 +261,9 @@ impl Machine<'_> {
                         self.eval(&equation.body, &mut inner)?
                     }
                     _ => {
-                        let seed = at.iter().fold(u64::from(value.0), |seed, at| {
-                            mix(seed.wrapping_mul(31).wrapping_add(*at as u64))
-                        });
+                        let seed = at
+                            .iter()
+                            .fold(u64::from(value.0), |seed, at| mix(seed.wrapping_mul(31).wrapping_add(*at as u64)));
                         self.given(&declared.ty, seed)?
                     }
                 }
@@ -299,21 +277,13 @@ impl Machine<'_> {
                 let seed = at
                     .iter()
                     .chain([&steps])
-                    .fold(u64::from(delay.0), |seed, at| {
-                        mix(seed.wrapping_mul(31).wrapping_add(*at as u64))
-                    });
+                    .fold(u64::from(delay.0), |seed, at| mix(seed.wrapping_mul(31).wrapping_add(*at as u64)));
                 self.given(&self.layer.value(*delay).ty, seed)?
             }
             ExprKind::Unary(UnaryOp::Not, a) => Value::Bool(!self.holds(a, env)?),
-            ExprKind::Unary(UnaryOp::Neg, a) if e.ty == Scalar::Int => {
-                Value::Int(-self.int(a, env)?)
-            }
-            ExprKind::Binary(BinaryOp::And, a, b) => {
-                Value::Bool(self.holds(a, env)? && self.holds(b, env)?)
-            }
-            ExprKind::Binary(BinaryOp::Or, a, b) => {
-                Value::Bool(self.holds(a, env)? || self.holds(b, env)?)
-            }
+            ExprKind::Unary(UnaryOp::Neg, a) if e.ty == Scalar::Int => Value::Int(-self.int(a, env)?),
+            ExprKind::Binary(BinaryOp::And, a, b) => Value::Bool(self.holds(a, env)? && self.holds(b, env)?),
+            ExprKind::Binary(BinaryOp::Or, a, b) => Value::Bool(self.holds(a, env)? || self.holds(b, env)?),
             ExprKind::Binary(op, a, b) if a.ty == Scalar::Int => {
                 let (a, b) = (self.int(a, env)?, self.int(b, env)?);
                 binary(*op, a, b).ok_or_else(|| {
@@ -339,11 +309,7 @@ impl Machine<'_> {
             }
             ExprKind::If(parts) => {
                 let [condition, then, other] = &**parts;
-                let chosen = if self.holds(condition, env)? {
-                    then
-                } else {
-                    other
-                };
+                let chosen = if self.holds(condition, env)? { then } else { other };
                 self.eval(chosen, env)?
             }
             ExprKind::Reduce { op, indices, body } => {
@@ -417,11 +383,7 @@ fn binary(op: BinaryOp, a: i64, b: i64) -> Option<Value> {
 
 fn floor(a: i64, b: i64) -> Option<i64> {
     let quotient = a.checked_div_euclid(b)?;
-    Some(if b < 0 && a.rem_euclid(b) != 0 {
-        quotient - 1
-    } else {
-        quotient
-    })
+    Some(if b < 0 && a.rem_euclid(b) != 0 { quotient - 1 } else { quotient })
 }
 
 /// Visits all positions below the sizes.
@@ -453,12 +415,8 @@ fn violation(layer: &Layer) -> Option<String> {
                 continue;
             }
             for salt in 0..6 {
-                let machine = Machine {
-                    layer,
-                    dims: dims.clone(),
-                    salt: salt + 100 * n as u64,
-                    wrong: RefCell::new(None),
-                };
+                let machine =
+                    Machine { layer, dims: dims.clone(), salt: salt + 100 * n as u64, wrong: RefCell::new(None) };
                 machine.run();
                 if let Some(what) = machine.wrong.into_inner() {
                     return Some(format!("N = {n}, M = {m}: {what}"));
@@ -472,10 +430,7 @@ fn violation(layer: &Layer) -> Option<String> {
 #[test]
 fn accepted_accesses_stay_inside() {
     let programs = std::env::var("PROGRAMS").map_or(600, |n| n.parse().expect("a number"));
-    let mut writer = Writer {
-        rng: Rng(1),
-        extents: ["N"; 4],
-    };
+    let mut writer = Writer { rng: Rng(1), extents: ["N"; 4] };
     let mut accepted = 0;
     let mut failed = Vec::new();
     for _ in 0..programs {
@@ -491,12 +446,7 @@ fn accepted_accesses_stay_inside() {
     }
     failed.sort_by_key(String::len);
     let shown = failed.iter().take(5).cloned().collect::<Vec<_>>();
-    assert!(
-        failed.is_empty(),
-        "{} of {accepted}:\n{}",
-        failed.len(),
-        shown.join("\n")
-    );
+    assert!(failed.is_empty(), "{} of {accepted}:\n{}", failed.len(), shown.join("\n"));
     println!("{accepted} of {programs} programs are accepted");
     assert!(accepted > programs / 20, "only {accepted} are accepted");
 }

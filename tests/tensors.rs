@@ -47,11 +47,14 @@ impl Directory {
         let x: Vec<u8> = rows.clone().flat_map(|t| f32s(&[t as f32, 0.25 * t as f32])).collect();
         let tok = rows.clone().map(|t| (t % 3) as u8).collect();
         let go = rows.map(|t| u8::from(t == 5)).collect();
-        self.write(name, &[
-            ("in.x", Dtype::F32, &[lead, &[2]].concat(), x),
-            ("in.tok", Dtype::U8, lead, tok),
-            ("go", Dtype::BOOL, lead, go),
-        ]);
+        self.write(
+            name,
+            &[
+                ("in.x", Dtype::F32, &[lead, &[2]].concat(), x),
+                ("in.tok", Dtype::U8, lead, tok),
+                ("go", Dtype::BOOL, lead, go),
+            ],
+        );
     }
 
     /// Runs the program; `@` in the arguments stands for the directory.
@@ -86,9 +89,12 @@ fn two_pieces_give_what_one_run_gives() {
         for dtype in ["f32", "f64"] {
             for state in ["@s.safetensors", "@s.npz"] {
                 let common = format!("--plan {plan} --dtype {dtype}");
-                here.run(&format!("{common} --input @all.safetensors --output @y.safetensors --state-out @all_s.safetensors"))
+                here.run(&format!(
+                    "{common} --input @all.safetensors --output @y.safetensors --state-out @all_s.safetensors"
+                ))
+                .done();
+                here.run(&format!("{common} --input @one.safetensors --output @y1.safetensors --state-out {state}"))
                     .done();
-                here.run(&format!("{common} --input @one.safetensors --output @y1.safetensors --state-out {state}")).done();
                 here.run(&format!(
                     "{common} --input @two.safetensors --state-in {state} --output @y2.safetensors --state-out @end.safetensors"
                 ))
@@ -118,7 +124,8 @@ fn batches_and_packed_sequences_are_sequences() {
     here.inputs("total.safetensors", &[8], 0..8);
     here.write("cuts.safetensors", &[("cu_seqlens", Dtype::I64, &[4], i64s(&[0, 4, 4, 8]))]);
     for one in ["one", "two", "batch"] {
-        let files = format!("--input @{one}.safetensors --output @{one}_y.safetensors --state-out @{one}_s.safetensors");
+        let files =
+            format!("--input @{one}.safetensors --output @{one}_y.safetensors --state-out @{one}_s.safetensors");
         here.run(&files).done();
     }
     let packed = "--input @total.safetensors --input @cuts.safetensors --output @packed_y.safetensors --state-out @packed_s.safetensors";
@@ -153,7 +160,10 @@ fn batches_and_packed_sequences_are_sequences() {
 fn states_without_a_batch_axis_serve_every_sequence() {
     let here = Directory::new();
     here.inputs("batch.safetensors", &[2, 4], 0..8);
-    here.write("h.safetensors", &[("state0.h", Dtype::F32, &[2], f32s(&[3.0, 4.0])), ("step", Dtype::U8, &[], vec![7])]);
+    here.write(
+        "h.safetensors",
+        &[("state0.h", Dtype::F32, &[2], f32s(&[3.0, 4.0])), ("step", Dtype::U8, &[], vec![7])],
+    );
     here.run("--input @batch.safetensors --state-in @h.safetensors --state-out @s.safetensors").done();
     assert_eq!(here.tensor("s.safetensors", "step"), (vec![2], i64s(&[11, 11])));
     here.write("h.safetensors", &[("h", Dtype::F32, &[3, 2], f32s(&[0.0; 6]))]);
@@ -221,7 +231,8 @@ fn expectations_are_compared() {
     let (_, y) = here.tensor("y.safetensors", "y");
     let (_, s) = here.tensor("y.safetensors", "s");
     with(&[("out.y", Dtype::F32, &[2], y[16..].to_vec())]).done();
-    with(&[("idx.y", Dtype::I64, &[2], i64s(&[2, 0])), ("y", Dtype::F32, &[2, 2], [&y[16..], &y[..8]].concat())]).done();
+    with(&[("idx.y", Dtype::I64, &[2], i64s(&[2, 0])), ("y", Dtype::F32, &[2, 2], [&y[16..], &y[..8]].concat())])
+        .done();
     with(&[("idx.y", Dtype::I64, &[1], i64s(&[3])), ("y", Dtype::F32, &[1, 2], y[..8].to_vec())]).failed("S406");
     with(&[("y", Dtype::F32, &[2, 2], y[..16].to_vec())]).failed("S404");
     with(&[("y", Dtype::F32, &[3, 2], f32s(&[f32::NAN; 6]))]).failed("S409");

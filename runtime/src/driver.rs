@@ -221,8 +221,7 @@ impl Task<'_> {
         for i in 0..pieces {
             let i = if pass.reverse { pieces - 1 - i } else { i };
             let (begin, end) = (i * piece, ((i + 1) * piece).min(rows));
-            let arguments =
-                Arguments { pointers: pointers.as_ptr(), begin: begin as u64, end: end as u64, number };
+            let arguments = Arguments { pointers: pointers.as_ptr(), begin: begin as u64, end: end as u64, number };
             // SAFETY: the caller vouches for the addresses; the steps lie inside of the sequence.
             unsafe { entry(&arguments) };
             let ran = (end - begin) as u64;

@@ -69,9 +69,8 @@ fn run(
     let inputs = [reals(&[x.len()], x)];
     let entries: [Entry; 1] = [forward];
     // SAFETY: `forward` is a kernel for this signature.
-    let outputs = unsafe {
-        driver::run(&signature(step), &entries, &bound, sequences, &inputs, carry, threads, &|_| {})
-    }?;
+    let outputs =
+        unsafe { driver::run(&signature(step), &entries, &bound, sequences, &inputs, carry, threads, &|_| {}) }?;
     match &outputs[0].elements {
         Elements::Real(v) => Ok(v.clone()),
         _ => panic!("the output is real"),

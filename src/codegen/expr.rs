@@ -7,8 +7,8 @@ use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::{BlockArg, InstBuilder, Value, types};
 
 use super::Emitter;
-use super::math::complex::Complex;
 use super::math::Elementary;
+use super::math::complex::Complex;
 use super::value::{Parts, Val};
 use crate::ir::{BinaryOp, Expr, ExprKind, Scalar, UnaryOp};
 use crate::plan::shape::{is_guard, is_natural, mentions, weight};

@@ -162,12 +162,7 @@ impl Emitter<'_, '_> {
     }
 
     /// A float operation on two planes.
-    pub(super) fn zip(
-        &mut self,
-        a: &Parts,
-        b: &Parts,
-        mut op: impl FnMut(&mut Self, Value, Value) -> Value,
-    ) -> Parts {
+    pub(super) fn zip(&mut self, a: &Parts, b: &Parts, mut op: impl FnMut(&mut Self, Value, Value) -> Value) -> Parts {
         if let (Parts::One(a), Parts::One(b)) = (a, b) {
             return Parts::One(op(self, *a, *b));
         }

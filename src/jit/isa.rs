@@ -19,7 +19,9 @@ pub fn host() -> Result<OwnedTargetIsa, Vec<Diagnostic>> {
     let verify = if cfg!(debug_assertions) { "true" } else { "false" };
     // Known names and values, as the tests show.
     // The emitter has hoisted what is worth it; the optimiser would hoist constants too, and spill them.
-    for (name, value) in [("opt_level", "none"), ("enable_verifier", verify), ("is_pic", "false"), ("enable_probestack", "false")] {
+    for (name, value) in
+        [("opt_level", "none"), ("enable_verifier", verify), ("is_pic", "false"), ("enable_probestack", "false")]
+    {
         flags.set(name, value).map_err(|error| unsupported(error.to_string()))?;
     }
     let builder = cranelift_native::builder().map_err(|error| unsupported(error.to_owned()))?;

@@ -19,8 +19,8 @@ use std::collections::HashMap;
 use super::shape::{free_indices, is_costly, is_guard, substitute};
 use crate::diag::Span;
 use crate::ir::{
-    BinaryOp, Equation, Expr, ExprKind, Function, Index, IndexId, Instance, NormaliseOp, ReduceOp, Scalar,
-    Type, Value, ValueId, ValueKind,
+    BinaryOp, Equation, Expr, ExprKind, Function, Index, IndexId, Instance, NormaliseOp, ReduceOp, Scalar, Type, Value,
+    ValueId, ValueKind,
 };
 
 /// Lowers all equations of an instance.
@@ -275,7 +275,8 @@ impl Lowering {
 
     /// The same, in a form that is cheap to evaluate several times.
     fn once(&mut self, body: Expr, outer: &[IndexId], bound: &[IndexId], scope: &Scope) -> Expr {
-        let cheap = matches!(&body.kind, ExprKind::Read { at, .. } if at.iter().all(|e| matches!(e.kind, ExprKind::Index(_))));
+        let cheap =
+            matches!(&body.kind, ExprKind::Read { at, .. } if at.iter().all(|e| matches!(e.kind, ExprKind::Index(_))));
         if cheap {
             return body;
         }

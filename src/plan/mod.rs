@@ -116,7 +116,9 @@ pub fn plan(instance: &Instance, form: Form, target: Target) -> Result<Plan, Vec
     {
         let span = layer.value(state.value).span;
         let message = format!("`{}` runs in reverse: this layer has no step kernel", state.name);
-        return Err(vec![Diagnostic::error(Code::S301, span, message).label("carried from the last step to the first")]);
+        return Err(vec![
+            Diagnostic::error(Code::S301, span, message).label("carried from the last step to the first"),
+        ]);
     }
     let lowered = lower::lower(instance);
     if cfg!(debug_assertions)

@@ -160,7 +160,8 @@ impl Placing<'_> {
             let equation = &layer.equations[e];
             let ValueKind::Next(s) = layer.value(equation.value).kind else { continue };
             let Some(occupant) = occupants.iter_mut().find(|(state, _)| *state == s.at()) else { continue };
-            let later = self.pass.equations[n + 1..].iter().any(|&l| layer.equations[l].body.reads().contains(&occupant.1));
+            let later =
+                self.pass.equations[n + 1..].iter().any(|&l| layer.equations[l].body.reads().contains(&occupant.1));
             if !later && reads_only_at(&equation.body, occupant.1, &equation.indices) {
                 found.push((equation.value, s.at()));
                 occupant.1 = equation.value;
@@ -201,7 +202,8 @@ impl Placing<'_> {
             }
         }
         for (i, output) in layer.outputs.iter().enumerate() {
-            let early = matches!(layer.value(output.value).kind, ValueKind::State(_) | ValueKind::Param | ValueKind::Input);
+            let early =
+                matches!(layer.value(output.value).kind, ValueKind::State(_) | ValueKind::Param | ValueKind::Input);
             if early && homes[output.value.at()] == p {
                 self.copy(output.value, Place::start(Buffer::Output(i)));
             }
@@ -295,7 +297,8 @@ fn reads_only_at(e: &Expr, value: ValueId, indices: &[IndexId]) -> bool {
         if let ExprKind::Read { value: v, at } = &e.kind
             && *v == value
         {
-            only &= at.iter().map(|e| &e.kind).eq(indices.iter().map(|i| ExprKind::Index(*i)).collect::<Vec<_>>().iter());
+            only &=
+                at.iter().map(|e| &e.kind).eq(indices.iter().map(|i| ExprKind::Index(*i)).collect::<Vec<_>>().iter());
         }
     });
     only

@@ -4,8 +4,7 @@ use super::functions::declared_twice;
 use super::scope::{Context, Frame, IndexFrame, Lowering, Named};
 use crate::diag::{Code, Diagnostic, Span, nearest};
 use crate::ir::{
-    BinaryOp, Dim, DimId, Expr, ExprKind, Extent, Init, Param, Scalar, State, StateId, Type,
-    ValueId, ValueKind,
+    BinaryOp, Dim, DimId, Expr, ExprKind, Extent, Init, Param, Scalar, State, StateId, Type, ValueId, ValueKind,
 };
 use crate::syntax::ast;
 
@@ -19,8 +18,7 @@ impl Lowering<'_> {
             let id = DimId(self.layer.dims.len() as u32);
             let known = self.diagnostics.len();
             let default = dim.default.as_ref().and_then(|e| self.lower_extent(e));
-            if let (Some(Extent::Lit(n)), Some(e), true) =
-                (&default, &dim.default, known == self.diagnostics.len())
+            if let (Some(Extent::Lit(n)), Some(e), true) = (&default, &dim.default, known == self.diagnostics.len())
                 && *n < 1
             {
                 let message = format!("a dimension is at least 1, found {n}");
@@ -28,11 +26,7 @@ impl Lowering<'_> {
             }
             if self.declare(&dim.name, Named::Dim(id)) {
                 let name = dim.name.text.clone();
-                self.layer.dims.push(Dim {
-                    name,
-                    default,
-                    span: dim.name.span,
-                });
+                self.layer.dims.push(Dim { name, default, span: dim.name.span });
             }
         }
     }
@@ -44,15 +38,8 @@ impl Lowering<'_> {
                 ast::Statement::Param(decls) => {
                     for decl in decls {
                         let value = self.declare_value(decl, ValueKind::Param);
-                        let key = decl
-                            .from
-                            .as_ref()
-                            .map_or(&decl.name.text, |from| &from.text);
-                        self.layer.params.push(Param {
-                            value,
-                            key: key.clone(),
-                            init: None,
-                        });
+                        let key = decl.from.as_ref().map_or(&decl.name.text, |from| &from.text);
+                        self.layer.params.push(Param { value, key: key.clone(), init: None });
                     }
                 }
                 ast::Statement::Input(decls) => {
@@ -70,13 +57,7 @@ impl Lowering<'_> {
                         let reverse = decl.reverse.is_some();
                         self.has_reverse |= reverse;
                         let name = decl.name.text.clone();
-                        self.layer.states.push(State {
-                            name,
-                            value,
-                            next: value,
-                            init: None,
-                            reverse,
-                        });
+                        self.layer.states.push(State { name, value, next: value, init: None, reverse });
                     }
                 }
                 ast::Statement::Let(equation) => {
@@ -89,9 +70,7 @@ impl Lowering<'_> {
                         }
                     }
                 }
-                ast::Statement::Update(_)
-                | ast::Statement::Reset { .. }
-                | ast::Statement::Error(_) => {}
+                ast::Statement::Update(_) | ast::Statement::Reset { .. } | ast::Statement::Error(_) => {}
             }
         }
     }
@@ -180,18 +159,11 @@ impl Lowering<'_> {
             indices.push(id);
             if let Some(name) = name {
                 let name = name.text.clone();
-                self.frames.push(Frame::Index(IndexFrame {
-                    name,
-                    id,
-                    fixed: true,
-                    alone: Vec::new(),
-                }));
+                self.frames.push(Frame::Index(IndexFrame { name, id, fixed: true, alone: Vec::new() }));
             }
         }
         let body = decl.init.as_ref().and_then(|init| {
-            self.context = Context::Init {
-                complex: ty == Type::Complex,
-            };
+            self.context = Context::Init { complex: ty == Type::Complex };
             let body = self.lower_expr(init);
             let body = body.and_then(|body| self.coerce_to(body, &ty, decl.name.span));
             self.context = Context::Step;
@@ -212,10 +184,7 @@ impl Lowering<'_> {
                 _ => {}
             }
         }
-        Some(Init {
-            indices,
-            body: body?,
-        })
+        Some(Init { indices, body: body? })
     }
 
     /// Lowers an extent: an integer expression over dimensions.
@@ -244,9 +213,7 @@ impl Lowering<'_> {
                 Some((Named::Poisoned, _)) => None,
                 Some((_, span)) => {
                     let message = format!("`{name}` is no dimension");
-                    self.report(
-                        Diagnostic::error(Code::S216, e.span, message).also(span, "declared here"),
-                    );
+                    self.report(Diagnostic::error(Code::S216, e.span, message).also(span, "declared here"));
                     None
                 }
                 None => {
@@ -304,10 +271,7 @@ impl Lowering<'_> {
             None => format!(
                 "declare it: `layer {}({})`",
                 self.layer.name,
-                dims.into_iter()
-                    .chain([name])
-                    .collect::<Vec<_>>()
-                    .join(", ")
+                dims.into_iter().chain([name]).collect::<Vec<_>>().join(", ")
             ),
         };
         self.report(error.help(help));

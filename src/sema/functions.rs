@@ -23,16 +23,8 @@ pub(super) const BINDERS: &[&str] = &[
 ];
 
 /// Functions that are no [`Function`]: delays, initialisers, and what derives a step.
-pub(super) const SPECIAL: &[&str] = &[
-    "past",
-    "normal",
-    "uniform",
-    "hippo_legs",
-    "hippo_n",
-    "diagonal",
-    "argmin",
-    "solve",
-];
+pub(super) const SPECIAL: &[&str] =
+    &["past", "normal", "uniform", "hippo_legs", "hippo_n", "diagonal", "argmin", "solve"];
 
 /// The functions of a file by name.
 pub(super) struct Functions<'a> {
@@ -43,10 +35,7 @@ pub(super) struct Functions<'a> {
 
 impl<'a> Functions<'a> {
     pub(super) fn of(file: &'a ast::File, diagnostics: &mut Vec<Diagnostic>) -> Self {
-        let mut functions = Self {
-            by_name: HashMap::new(),
-            unsound: HashSet::new(),
-        };
+        let mut functions = Self { by_name: HashMap::new(), unsound: HashSet::new() };
         let mut in_order = Vec::new();
         for item in &file.items {
             let ast::Item::Function(function) = item else {
@@ -87,10 +76,7 @@ impl<'a> Functions<'a> {
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         let built_in = Function::NAMES.iter().map(|(_, name, _)| *name);
         let own = self.by_name.keys().copied();
-        built_in
-            .chain(own)
-            .chain(BINDERS.iter().copied())
-            .chain(SPECIAL.iter().copied())
+        built_in.chain(own).chain(BINDERS.iter().copied()).chain(SPECIAL.iter().copied())
     }
 
     /// Says that no function has this name, and which one may be meant.
@@ -156,8 +142,7 @@ impl<'a> Functions<'a> {
                         diagnostics.push(error.also(target.name.span, why));
                         let from = path.iter().position(|(f, _)| f.name.text == call.text);
                         let round = path[from.unwrap_or(0)..].iter();
-                        self.unsound
-                            .extend(round.map(|(f, _)| f.name.text.as_str()));
+                        self.unsound.extend(round.map(|(f, _)| f.name.text.as_str()));
                     }
                     Some(call) => next = self.get(&call.text),
                 }
@@ -176,12 +161,8 @@ impl<'a> Functions<'a> {
                 out.push(d);
             }
             ast::ExprKind::Access { name, .. } => out.push(
-                Diagnostic::error(
-                    Code::S207,
-                    name.span,
-                    format!("`{}` is no tensor here", name.text),
-                )
-                .label("a function takes and gives scalars"),
+                Diagnostic::error(Code::S207, name.span, format!("`{}` is no tensor here", name.text))
+                    .label("a function takes and gives scalars"),
             ),
             ast::ExprKind::Call { name, args } => {
                 match self.arity(&name.text) {
@@ -245,12 +226,8 @@ pub(super) fn wrong_arity(name: &ast::Name, wanted: usize, found: usize) -> Diag
 }
 
 pub(super) fn declared_twice(name: &ast::Name, first: Span) -> Diagnostic {
-    Diagnostic::error(
-        Code::S202,
-        name.span,
-        format!("`{}` is declared twice", name.text),
-    )
-    .also(first, "first declared here")
+    Diagnostic::error(Code::S202, name.span, format!("`{}` is declared twice", name.text))
+        .also(first, "first declared here")
 }
 
 /// The direct operands of a syntax node.
@@ -265,11 +242,9 @@ pub(super) fn operands(e: &ast::Expr) -> Vec<&ast::Expr> {
         | ast::ExprKind::Error => Vec::new(),
         ast::ExprKind::Access { at, .. } => at.iter().collect(),
         ast::ExprKind::Call { args, .. } => args.iter().collect(),
-        ast::ExprKind::Binder { bindings, args, .. } => bindings
-            .iter()
-            .filter_map(|b| b.extent.as_ref())
-            .chain(args)
-            .collect(),
+        ast::ExprKind::Binder { bindings, args, .. } => {
+            bindings.iter().filter_map(|b| b.extent.as_ref()).chain(args).collect()
+        }
         ast::ExprKind::CallAccess { args, at, .. } => args.iter().chain(at).collect(),
         ast::ExprKind::Unary(_, e) | ast::ExprKind::Paren(e) => vec![e],
         ast::ExprKind::Binary(_, a, b) => vec![a, b],

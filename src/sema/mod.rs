@@ -46,11 +46,7 @@ pub fn lower(file: &ast::File) -> (Vec<ir::Layer>, Vec<Diagnostic>) {
         if let Some(other) = seen.insert(&layer.name.text, layer.name.span) {
             diagnostics.push(functions::declared_twice(&layer.name, other));
         }
-        if layer
-            .statements
-            .iter()
-            .any(|s| matches!(s, ast::Statement::Error(_)))
-        {
+        if layer.statements.iter().any(|s| matches!(s, ast::Statement::Error(_))) {
             continue;
         }
         let (lowered, found) = layer::lower(layer, &functions);
@@ -68,8 +64,7 @@ pub fn lower(file: &ast::File) -> (Vec<ir::Layer>, Vec<Diagnostic>) {
         let last = diagnostics.swap_remove(MAX_DIAGNOSTICS);
         diagnostics.truncate(MAX_DIAGNOSTICS);
         let place = last.primary.map(|label| label.span).unwrap_or_default();
-        let message =
-            format!("more than {MAX_DIAGNOSTICS} errors; those from here on are not shown");
+        let message = format!("more than {MAX_DIAGNOSTICS} errors; those from here on are not shown");
         diagnostics.push(Diagnostic::error(last.code, place, message).into_note());
     }
     (layers, diagnostics)

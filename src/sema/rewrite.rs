@@ -26,13 +26,7 @@ impl Lowering<'_> {
                     *index = self.rebind(*index, renamed);
                 }
             }
-            ExprKind::Normalise {
-                index,
-                at,
-                eps,
-                body,
-                ..
-            } => {
+            ExprKind::Normalise { index, at, eps, body, .. } => {
                 // Only the body is in the scope of the index.
                 **at = self.copy_with(at, renamed);
                 if let Some(eps) = eps {

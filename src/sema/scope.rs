@@ -7,9 +7,7 @@ use super::Functions;
 use super::range::same_extent;
 use super::settle::Pending;
 use crate::diag::{Code, Diagnostic, Span, nearest};
-use crate::ir::{
-    self, DimId, Expr, Extent, Index, IndexId, StateId, Type, Value, ValueId, ValueKind,
-};
+use crate::ir::{self, DimId, Expr, Extent, Index, IndexId, StateId, Type, Value, ValueId, ValueKind};
 use crate::syntax::{MAX_DIAGNOSTICS, ast};
 
 /// What a name of the layer stands for.
@@ -95,10 +93,7 @@ impl<'a> Lowering<'a> {
     pub(super) fn new(name: &str, functions: &'a Functions<'a>) -> Self {
         Self {
             functions,
-            layer: ir::Layer {
-                name: name.to_owned(),
-                ..ir::Layer::default()
-            },
+            layer: ir::Layer { name: name.to_owned(), ..ir::Layer::default() },
             diagnostics: Vec::new(),
             names: HashMap::new(),
             versions: Vec::new(),
@@ -164,26 +159,15 @@ impl<'a> Lowering<'a> {
         span: Span,
     ) -> ValueId {
         let id = ValueId(self.layer.values.len() as u32);
-        self.layer.values.push(Value {
-            name: name.to_owned(),
-            kind,
-            axes,
-            ty,
-            span,
-        });
-        self.stateful
-            .push(matches!(kind, ValueKind::State(_) | ValueKind::Next(_)));
+        self.layer.values.push(Value { name: name.to_owned(), kind, axes, ty, span });
+        self.stateful.push(matches!(kind, ValueKind::State(_) | ValueKind::Next(_)));
         self.from_index.push(false);
         id
     }
 
     pub(super) fn add_index(&mut self, name: &str, extent: Extent, span: Span) -> IndexId {
         let id = IndexId(self.layer.indices.len() as u32);
-        self.layer.indices.push(Index {
-            name: name.to_owned(),
-            extent,
-            span,
-        });
+        self.layer.indices.push(Index { name: name.to_owned(), extent, span });
         id
     }
 
@@ -212,10 +196,7 @@ impl<'a> Lowering<'a> {
     pub(super) fn find_argument(&self, name: &str) -> Result<Option<Option<Expr>>, ()> {
         for frame in self.frames.iter().rev() {
             if let Frame::Arguments(args) = frame {
-                return Ok(args
-                    .iter()
-                    .find(|(n, _)| n == name)
-                    .map(|(_, value)| value.clone()));
+                return Ok(args.iter().find(|(n, _)| n == name).map(|(_, value)| value.clone()));
             }
         }
         Err(())
@@ -241,8 +222,7 @@ impl<'a> Lowering<'a> {
         }
         if !name.starts_with(|c: char| c.is_lowercase() || c == '_') {
             let message = format!("`{name}` cannot serve as an index");
-            let error = Diagnostic::error(Code::S203, span, message)
-                .label("an index starts with a lower-case letter");
+            let error = Diagnostic::error(Code::S203, span, message).label("an index starts with a lower-case letter");
             self.report(error);
             return false;
         }
@@ -252,25 +232,19 @@ impl<'a> Lowering<'a> {
     /// Brings indices into scope; returns their ids, or `None` where one is in error.
     ///
     /// `extents` gives the extent of each where it is known beforehand (a state's axis).
-    pub(super) fn bind(
-        &mut self,
-        bindings: &[ast::Binding],
-        extents: Option<&[Extent]>,
-    ) -> Option<Vec<IndexId>> {
+    pub(super) fn bind(&mut self, bindings: &[ast::Binding], extents: Option<&[Extent]>) -> Option<Vec<IndexId>> {
         let mut entered = Vec::new();
         let mut sound = true;
         for (place, binding) in bindings.iter().enumerate() {
             let ast::ExprKind::Name(name) = &binding.index.kind else {
-                let error =
-                    Diagnostic::error(Code::S223, binding.index.span, "expected an index name");
+                let error = Diagnostic::error(Code::S223, binding.index.span, "expected an index name");
                 self.report(error.label("only a plain name can be bound here"));
                 sound = false;
                 continue;
             };
             sound &= self.check_index_name(name, binding.index.span);
-            let again = bindings[..place]
-                .iter()
-                .find(|b| matches!(&b.index.kind, ast::ExprKind::Name(other) if other == name));
+            let again =
+                bindings[..place].iter().find(|b| matches!(&b.index.kind, ast::ExprKind::Name(other) if other == name));
             if let Some(first) = again {
                 let message = format!("index `{name}` is bound twice");
                 let error = Diagnostic::error(Code::S223, binding.index.span, message)
@@ -290,15 +264,10 @@ impl<'a> Lowering<'a> {
             if let (Some((written, span)), Some(axis)) = (&written, &axis)
                 && !same_extent(&self.layer, written, axis)
             {
-                let message = format!(
-                    "index `{name}` has two extents: `{}` and `{}`",
-                    self.show(written),
-                    self.show(axis)
-                );
-                let error = Diagnostic::error(Code::S205, *span, message).also(
-                    binding.index.span,
-                    format!("the axis has `{}`", self.show(axis)),
-                );
+                let message =
+                    format!("index `{name}` has two extents: `{}` and `{}`", self.show(written), self.show(axis));
+                let error = Diagnostic::error(Code::S205, *span, message)
+                    .also(binding.index.span, format!("the axis has `{}`", self.show(axis)));
                 self.report(error);
                 sound = false;
             }
@@ -306,12 +275,7 @@ impl<'a> Lowering<'a> {
             let fixed = extent.is_some();
             let span = binding.index.span;
             let id = self.add_index(name, extent.unwrap_or(Extent::Lit(1)), span);
-            entered.push(IndexFrame {
-                name: name.clone(),
-                id,
-                fixed,
-                alone: Vec::new(),
-            });
+            entered.push(IndexFrame { name: name.clone(), id, fixed, alone: Vec::new() });
         }
         if !sound {
             return None;
@@ -341,10 +305,9 @@ impl<'a> Lowering<'a> {
         let Some((extent, first)) = index.alone.first().cloned() else {
             let span = self.layer.index(index.id).span;
             let size = self.layer.dims.first().map_or("4", |dim| &dim.name);
-            let error =
-                Diagnostic::error(Code::S206, span, format!("index `{name}` has no extent"))
-                    .label("it stands alone in no axis")
-                    .help(format!("say how far it runs: `{name} in {size}`"));
+            let error = Diagnostic::error(Code::S206, span, format!("index `{name}` has no extent"))
+                .label("it stands alone in no axis")
+                .help(format!("say how far it runs: `{name} in {size}`"));
             self.report(error);
             return false;
         };
@@ -397,9 +360,9 @@ impl<'a> Lowering<'a> {
             let mut error = Diagnostic::error(Code::S204, span, message);
             error = match near.filter(|n| self.may_be_position(n)) {
                 Some(near) => error.help(format!("did you mean `{near}`?")),
-                None if self.context != Context::Step => error.help(format!(
-                    "name the index in the declaration: `[{name} in N]`"
-                )),
+                None if self.context != Context::Step => {
+                    error.help(format!("name the index in the declaration: `[{name} in N]`"))
+                }
                 None => error.help(format!("reduce over it: `sum[{name}](..)`")),
             };
             self.report(error);

@@ -18,11 +18,7 @@ pub(super) struct Pending {
 /// What is to be shown of an integer.
 pub(super) enum Goal {
     /// It lies in `[0, extent)`: a position in an axis of this tensor.
-    Inside {
-        extent: Extent,
-        tensor: String,
-        declared: Option<Span>,
-    },
+    Inside { extent: Extent, tensor: String, declared: Option<Span> },
     /// It is not negative: a number of steps.
     Steps,
     /// It is not zero: a divisor.
@@ -32,11 +28,7 @@ pub(super) enum Goal {
 impl Lowering<'_> {
     pub(super) fn expect(&mut self, goal: Goal, expr: &Expr) {
         let guards = self.guards.clone();
-        self.pending.push(Pending {
-            goal,
-            expr: expr.clone(),
-            guards,
-        });
+        self.pending.push(Pending { goal, expr: expr.clone(), guards });
     }
 
     /// Gives lifted values their axes, and shows what is to be shown.
@@ -54,9 +46,7 @@ impl Lowering<'_> {
         let mut failed: Vec<Span> = Vec::new();
         for pending in std::mem::take(&mut self.pending) {
             let whole = pending.expr.span;
-            let said = failed
-                .iter()
-                .any(|part| whole.start <= part.start && part.end <= whole.end);
+            let said = failed.iter().any(|part| whole.start <= part.start && part.end <= whole.end);
             if !said && !self.full() && !self.show_pending(pending) {
                 failed.push(whole);
             }
@@ -73,11 +63,7 @@ impl Lowering<'_> {
         let value = prover.integer(&expr);
         let one = Poly::constant(1);
         let (found, error) = match &goal {
-            Goal::Inside {
-                extent,
-                tensor,
-                declared,
-            } => {
+            Goal::Inside { extent, tensor, declared } => {
                 let size = prover.extent(extent);
                 let low = prover.shows(&value);
                 let high = prover.shows(&size.minus(&one).minus(&value));
@@ -89,8 +75,7 @@ impl Lowering<'_> {
                     (false, false) => format!("not shown to lie between 0 and `{size}`"),
                 };
                 let mut error =
-                    Diagnostic::error(Code::S208, expr.span, format!("this may leave `{tensor}`"))
-                        .label(what);
+                    Diagnostic::error(Code::S208, expr.span, format!("this may leave `{tensor}`")).label(what);
                 if let Some(declared) = declared {
                     error = error.also(*declared, format!("`{size}` elements along this axis"));
                 }
@@ -112,8 +97,7 @@ impl Lowering<'_> {
                     Ok(_) => above,
                     Err(_) => prover.shows(&Poly::constant(-1).minus(&value)),
                 };
-                let mut error =
-                    Diagnostic::error(Code::S219, expr.span, "an integer divisor may be zero");
+                let mut error = Diagnostic::error(Code::S219, expr.span, "an integer divisor may be zero");
                 if expr.kind == ExprKind::Int(0) {
                     error = error.label("this is zero");
                 } else {
@@ -138,42 +122,26 @@ impl Lowering<'_> {
         };
         for Divides { divisor, dividend } in [first, second].into_iter().flatten() {
             let known = &self.layer.requirements;
-            if !known
-                .iter()
-                .any(|r| r.divisor == divisor && r.dividend == dividend)
-            {
-                self.layer.requirements.push(Requirement {
-                    divisor,
-                    dividend,
-                    span,
-                });
+            if !known.iter().any(|r| r.divisor == divisor && r.dividend == dividend) {
+                self.layer.requirements.push(Requirement { divisor, dividend, span });
             }
         }
         true
     }
 
     /// Shows that an integer that becomes a value of an index type is in its range.
-    pub(super) fn check_range(
-        &mut self,
-        body: &Expr,
-        extent: &Extent,
-        at: Span,
-        declared: Span,
-    ) -> bool {
+    pub(super) fn check_range(&mut self, body: &Expr, extent: &Extent, at: Span, declared: Span) -> bool {
         let mut prover = Prover::new(&self.layer);
         prover.assume_inhabited(body);
         let value = prover.integer(body);
-        let above = prover
-            .extent(extent)
-            .minus(&Poly::constant(1))
-            .minus(&value);
+        let above = prover.extent(extent).minus(&Poly::constant(1)).minus(&value);
         let shown = [prover.shows(&value), prover.shows(&above)];
         let shown = self.rests_on(shown, at);
         if !shown {
             let size = extent.text(&self.layer.dims);
             let message = format!("this may leave the range of `index({size})`");
-            let mut error = Diagnostic::error(Code::S221, at, message)
-                .label(format!("not shown to lie in `[0, {size})`"));
+            let mut error =
+                Diagnostic::error(Code::S221, at, message).label(format!("not shown to lie in `[0, {size})`"));
             if at != declared {
                 error = error
                     .also(declared, "declared here")
@@ -187,9 +155,5 @@ impl Lowering<'_> {
 
 /// An extent as an operand: in parentheses where it is more than a name or a number.
 fn grouped(extent: &str) -> String {
-    if extent.contains(' ') {
-        format!("({extent})")
-    } else {
-        extent.to_owned()
-    }
+    if extent.contains(' ') { format!("({extent})") } else { extent.to_owned() }
 }

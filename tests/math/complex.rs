@@ -11,16 +11,11 @@ use super::samples::scramble;
 
 /// A complex function as a kernel on real and imaginary parts.
 fn compile(function: Complex) -> Kernel<f32> {
-    Kernel::new(
-        types::F32X4,
-        2 * function.arity(),
-        2,
-        |b, environment, x| {
-            let arguments: Vec<complex::Parts> = x.chunks(2).map(|z| (z[0], z[1])).collect();
-            let (re, im) = complex::emit(b, environment, function, &arguments);
-            vec![re, im]
-        },
-    )
+    Kernel::new(types::F32X4, 2 * function.arity(), 2, |b, environment, x| {
+        let arguments: Vec<complex::Parts> = x.chunks(2).map(|z| (z[0], z[1])).collect();
+        let (re, im) = complex::emit(b, environment, function, &arguments);
+        vec![re, im]
+    })
 }
 
 fn exact(function: Complex, z: Number<f64>, w: Number<f64>) -> Number<f64> {
@@ -52,22 +47,14 @@ fn numbers(count: u64, width: f64, seed: u64) -> Vec<f32> {
 
 /// The largest distance from the exact value over its modulus, in units of 2^-24.
 fn worst(function: Complex, width: f64) -> f64 {
-    let inputs: Vec<Vec<f32>> = (0..4)
-        .map(|part| numbers(1 << 16, width, part << 32))
-        .collect();
-    let used: Vec<&[f32]> = inputs[..2 * function.arity()]
-        .iter()
-        .map(Vec::as_slice)
-        .collect();
+    let inputs: Vec<Vec<f32>> = (0..4).map(|part| numbers(1 << 16, width, part << 32)).collect();
+    let used: Vec<&[f32]> = inputs[..2 * function.arity()].iter().map(Vec::as_slice).collect();
     let mut out = [Vec::new(), Vec::new()];
     compile(function).run(&used, &mut out);
     let at = |part: usize, i: usize| f64::from(inputs[part][i]);
     let mut worst = 0f64;
     for (i, (&re, &im)) in out[0].iter().zip(&out[1]).enumerate() {
-        let (z, w) = (
-            Number::new(at(0, i), at(1, i)),
-            Number::new(at(2, i), at(3, i)),
-        );
+        let (z, w) = (Number::new(at(0, i), at(1, i)), Number::new(at(2, i), at(3, i)));
         let singular = match function {
             Complex::Divide => w == Number::ZERO,
             Complex::Log | Complex::Pow => z == Number::ZERO,
@@ -78,12 +65,8 @@ fn worst(function: Complex, width: f64) -> f64 {
         }
         let got = Number::new(f64::from(re), f64::from(im));
         let exact = exact(function, z, w);
-        let error =
-            (got - exact).norm() / exact.norm().max(f64::from(f32::MIN_POSITIVE)) * 2f64.powi(24);
-        assert!(
-            !error.is_nan(),
-            "{function:?}({z}, {w}) = {exact}, not {got}"
-        );
+        let error = (got - exact).norm() / exact.norm().max(f64::from(f32::MIN_POSITIVE)) * 2f64.powi(24);
+        assert!(!error.is_nan(), "{function:?}({z}, {w}) = {exact}, not {got}");
         worst = worst.max(error);
     }
     worst
@@ -112,10 +95,7 @@ fn moderate_arguments() {
 
 fn one(function: Complex, z: (f32, f32), w: (f32, f32)) -> (f32, f32) {
     let inputs = [[z.0; 4], [z.1; 4], [w.0; 4], [w.1; 4]];
-    let used: Vec<&[f32]> = inputs[..2 * function.arity()]
-        .iter()
-        .map(<[f32; 4]>::as_slice)
-        .collect();
+    let used: Vec<&[f32]> = inputs[..2 * function.arity()].iter().map(<[f32; 4]>::as_slice).collect();
     let mut out = [Vec::new(), Vec::new()];
     compile(function).run(&used, &mut out);
     (out[0][0], out[1][0])
@@ -148,9 +128,7 @@ fn the_ends_of_the_range() {
         (Complex::Cos, (0.0, 0.0), none, (1.0, -0.0)),
     ] {
         let got = one(function, z, w);
-        let close = |got: f32, expected: f32| {
-            got == expected || (got - expected).abs() <= expected.abs() * 1e-3
-        };
+        let close = |got: f32, expected: f32| got == expected || (got - expected).abs() <= expected.abs() * 1e-3;
         assert!(
             close(got.0, expected.0) && close(got.1, expected.1),
             "{function:?}({z:?}, {w:?}) = {expected:?}, not {got:?}"
@@ -163,10 +141,7 @@ fn modulus_and_cis() {
     let modulus = Kernel::<f32>::new(types::F32X4, 2, 1, |b, environment, x| {
         vec![complex::emit_abs(b, environment, (x[0], x[1]))]
     });
-    let (re, im) = (
-        [3.0, 3e38, 1e-45, f32::INFINITY],
-        [-4.0, 0.0, 0.0, f32::NAN],
-    );
+    let (re, im) = ([3.0, 3e38, 1e-45, f32::INFINITY], [-4.0, 0.0, 0.0, f32::NAN]);
     let mut out = [Vec::new()];
     modulus.run(&[&re, &im], &mut out);
     assert_eq!(out[0], [5.0, 3e38, 1e-45, f32::INFINITY]);

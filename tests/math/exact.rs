@@ -95,11 +95,7 @@ fn library(function: Elementary, x: f64, y: f64) -> f64 {
 }
 
 fn sigmoid(x: f64) -> f64 {
-    if x < 0.0 {
-        x.exp() / (1.0 + x.exp())
-    } else {
-        1.0 / (1.0 + (-x).exp())
-    }
+    if x < 0.0 { x.exp() / (1.0 + x.exp()) } else { 1.0 / (1.0 + (-x).exp()) }
 }
 
 /// The remainder with the sign of the divisor.
@@ -117,11 +113,7 @@ pub fn remainder(x: f64, y: f64) -> f64 {
 /// The distance of an f32 from the exact value, in ulp of that value; infinite where one is NaN and the other not.
 pub fn ulp_f32(got: f32, exact: f64) -> f64 {
     if got.is_nan() || exact.is_nan() {
-        return if got.is_nan() && exact.is_nan() {
-            0.0
-        } else {
-            f64::INFINITY
-        };
+        return if got.is_nan() && exact.is_nan() { 0.0 } else { f64::INFINITY };
     }
     #[allow(clippy::cast_possible_truncation)]
     let rounded = exact as f32;
@@ -143,25 +135,16 @@ pub fn ulp_f32(got: f32, exact: f64) -> f64 {
 /// The distance of an f64 from `exact + fraction ulp`, in ulp.
 pub fn ulp_f64(got: f64, exact: f64, fraction: f64) -> f64 {
     if got.is_nan() || exact.is_nan() {
-        return if got.is_nan() && exact.is_nan() {
-            0.0
-        } else {
-            f64::INFINITY
-        };
+        return if got.is_nan() && exact.is_nan() { 0.0 } else { f64::INFINITY };
     }
     if got == exact && (got != 0.0 || got.is_sign_negative() == exact.is_sign_negative()) {
-        return if got.is_infinite() {
-            0.0
-        } else {
-            fraction.abs()
-        };
+        return if got.is_infinite() { 0.0 } else { fraction.abs() };
     }
     if got.is_infinite() || exact.is_infinite() || got == exact {
         return f64::INFINITY;
     }
     let exponent = (((exact.to_bits() >> 52) & 2047) as i32 - 1023).max(-1022);
     // The scale in two steps: its inverse may overflow.
-    let distance =
-        (got - exact) * 2f64.powi(-(exponent / 2)) * 2f64.powi(52 - (exponent - exponent / 2));
+    let distance = (got - exact) * 2f64.powi(-(exponent / 2)) * 2f64.powi(52 - (exponent - exponent / 2));
     (distance - fraction).abs()
 }

@@ -26,19 +26,11 @@ impl Lane for f64 {
 struct Imports<'m>(&'m mut JITModule);
 
 impl Environment for Imports<'_> {
-    fn routine(
-        &mut self,
-        builder: &mut FunctionBuilder<'_>,
-        routine: Routine,
-        lane: Type,
-    ) -> FuncRef {
+    fn routine(&mut self, builder: &mut FunctionBuilder<'_>, routine: Routine, lane: Type) -> FuncRef {
         let mut signature = self.0.make_signature();
         signature.params = vec![AbiParam::new(lane); routine.arity()];
         signature.returns.push(AbiParam::new(lane));
-        let id = self
-            .0
-            .declare_function(routine.symbol(lane), Linkage::Import, &signature)
-            .expect("a declaration");
+        let id = self.0.declare_function(routine.symbol(lane), Linkage::Import, &signature).expect("a declaration");
         self.0.declare_func_in_func(id, builder.func)
     }
 }
@@ -73,10 +65,7 @@ impl<T: Lane> Kernel<T> {
     ) -> Kernel<T> {
         let mut flags = settings::builder();
         flags.set("opt_level", "speed").expect("a known setting");
-        let isa = cranelift_native::builder()
-            .expect("a host")
-            .finish(settings::Flags::new(flags))
-            .expect("an ISA");
+        let isa = cranelift_native::builder().expect("a host").finish(settings::Flags::new(flags)).expect("an ISA");
         let mut jit = JITBuilder::with_isa(isa, default_libcall_names());
         jit.symbols(ssmc_runtime::scalar::routines());
         let mut module = JITModule::new(jit);
@@ -90,22 +79,12 @@ impl<T: Lane> Kernel<T> {
         b.append_block_params_for_function_params(entry);
         let offset = b.append_block_param(head, pointer);
         b.switch_to_block(entry);
-        let (sources, targets, length) = (
-            b.block_params(entry)[0],
-            b.block_params(entry)[1],
-            b.block_params(entry)[2],
-        );
+        let (sources, targets, length) = (b.block_params(entry)[0], b.block_params(entry)[1], b.block_params(entry)[2]);
         let end = b.ins().imul_imm_s(length, i64::from(T::TYPE.bytes()));
         let flags = MemFlagsData::trusted();
-        let load_pointers =
-            |b: &mut FunctionBuilder<'_>, from: Value, count: usize| -> Vec<Value> {
-                (0..count)
-                    .map(|i| {
-                        b.ins()
-                            .load(pointer, flags, from, i32::try_from(i * 8).expect("few"))
-                    })
-                    .collect()
-            };
+        let load_pointers = |b: &mut FunctionBuilder<'_>, from: Value, count: usize| -> Vec<Value> {
+            (0..count).map(|i| b.ins().load(pointer, flags, from, i32::try_from(i * 8).expect("few"))).collect()
+        };
         let sources = load_pointers(&mut b, sources, inputs);
         let targets = load_pointers(&mut b, targets, outputs);
         let zero = b.ins().iconst(pointer, 0);
@@ -124,47 +103,28 @@ impl<T: Lane> Kernel<T> {
             b.ins().store(MemFlagsData::new(), result, at, 0);
         }
         let next = b.ins().iadd_imm_s(offset, i64::from(ty.bytes()));
-        let more = b.ins().icmp(
-            cranelift_codegen::ir::condcodes::IntCC::UnsignedLessThan,
-            next,
-            end,
-        );
+        let more = b.ins().icmp(cranelift_codegen::ir::condcodes::IntCC::UnsignedLessThan, next, end);
         b.ins().brif(more, head, &[next.into()], done, &[]);
         b.switch_to_block(done);
         b.ins().return_(&[]);
         b.seal_all_blocks();
         b.finalize(module.target_config());
 
-        let id = module
-            .declare_anonymous_function(&context.func.signature)
-            .expect("a declaration");
-        module
-            .define_function(id, &mut context)
-            .expect("valid code");
+        let id = module.declare_anonymous_function(&context.func.signature).expect("a declaration");
+        module.define_function(id, &mut context).expect("valid code");
         module.finalize_definitions().expect("executable memory");
         let code = module.get_finalized_function(id);
         // SAFETY: the function was defined just now with this signature, in the host's calling convention.
-        let entry = unsafe {
-            std::mem::transmute::<*const u8, extern "C" fn(*const *const T, *const *mut T, usize)>(
-                code,
-            )
-        };
-        Kernel {
-            module: Some(module),
-            entry,
-            inputs,
-            outputs,
-        }
+        let entry =
+            unsafe { std::mem::transmute::<*const u8, extern "C" fn(*const *const T, *const *mut T, usize)>(code) };
+        Kernel { module: Some(module), entry, inputs, outputs }
     }
 
     /// Runs the kernel on whole arrays.
     pub fn run(&self, inputs: &[&[T]], outputs: &mut [Vec<T>]) {
         assert_eq!((inputs.len(), outputs.len()), (self.inputs, self.outputs));
         let length = inputs[0].len();
-        assert!(
-            length > 0 && length.is_multiple_of(4),
-            "a multiple of the lanes"
-        );
+        assert!(length > 0 && length.is_multiple_of(4), "a multiple of the lanes");
         let sources: Vec<*const T> = inputs
             .iter()
             .map(|input| {

@@ -64,10 +64,7 @@ pub fn pair(function: Elementary, index: u64) -> (f32, f32) {
     let unit = |bits: u64| (bits >> 11) as f64 / 2f64.powi(53);
     let anywhere = (f32::from_bits(a as u32), f32::from_bits(b as u32));
     match index % 8 {
-        0 => (
-            SPECIAL[a as usize % SPECIAL.len()],
-            SPECIAL[b as usize % SPECIAL.len()],
-        ),
+        0 => (SPECIAL[a as usize % SPECIAL.len()], SPECIAL[b as usize % SPECIAL.len()]),
         1 => (SPECIAL[a as usize % SPECIAL.len()], anywhere.1),
         2 => (anywhere.0, SPECIAL[b as usize % SPECIAL.len()]),
         3 => anywhere,
@@ -81,10 +78,7 @@ pub fn pair(function: Elementary, index: u64) -> (f32, f32) {
             let exponent = (unit(b) * 240.0 - 151.0) / f64::from(x).log2();
             (x, exponent as f32)
         }
-        4 | 5 => (
-            (unit(a) * 200.0 - 100.0) as f32,
-            (unit(b) * 20.0 - 10.0) as f32,
-        ),
+        4 | 5 => ((unit(a) * 200.0 - 100.0) as f32, (unit(b) * 20.0 - 10.0) as f32),
         _ => {
             let y = anywhere.0;
             (y, y * ((unit(b) - 0.5) * 2f64.powi((b % 12) as i32)) as f32)
@@ -108,15 +102,7 @@ pub fn parse(line: &str) -> Option<(&str, Sample)> {
     let mut bits = || Some(f64::from_bits(u64::from_str_radix(words.next()?, 16).ok()?));
     let (x, y, exact) = (bits()?, bits()?, bits()?);
     let fraction = words.next()?.parse().ok()?;
-    Some((
-        name,
-        Sample {
-            x,
-            y,
-            exact,
-            fraction,
-        },
-    ))
+    Some((name, Sample { x, y, exact, fraction }))
 }
 
 /// The largest error over samples, where, and what came out.
@@ -126,15 +112,9 @@ pub fn worst(kernel: &Kernel<f64>, function: Elementary, samples: &[Sample]) -> 
     let x: Vec<f64> = (0..padded).map(|i| sample(i).x).collect();
     let y: Vec<f64> = (0..padded).map(|i| sample(i).y).collect();
     let mut out = [Vec::new()];
-    let inputs: &[&[f64]] = if function.arity() == 1 {
-        &[&x]
-    } else {
-        &[&x, &y]
-    };
+    let inputs: &[&[f64]] = if function.arity() == 1 { &[&x] } else { &[&x, &y] };
     kernel.run(inputs, &mut out);
     let error = |i: &usize| exact::ulp_f64(out[0][*i], sample(*i).exact, sample(*i).fraction);
-    let at = (0..samples.len())
-        .max_by(|a, b| error(a).total_cmp(&error(b)))
-        .expect("samples");
+    let at = (0..samples.len()).max_by(|a, b| error(a).total_cmp(&error(b))).expect("samples");
     (error(&at), samples[at], out[0][at])
 }

@@ -12,12 +12,7 @@ use ssmc::codegen::math::{Elementary, Environment, Routine};
 fn verify(ty: Type, function: Elementary) {
     struct Declared;
     impl Environment for Declared {
-        fn routine(
-            &mut self,
-            builder: &mut FunctionBuilder<'_>,
-            routine: Routine,
-            lane: Type,
-        ) -> FuncRef {
+        fn routine(&mut self, builder: &mut FunctionBuilder<'_>, routine: Routine, lane: Type) -> FuncRef {
             let mut signature = Signature::new(CallConv::SystemV);
             signature.params = vec![AbiParam::new(lane); routine.arity()];
             signature.returns.push(AbiParam::new(lane));
@@ -43,10 +38,8 @@ fn verify(ty: Type, function: Elementary) {
     let arguments = b.block_params(entry).to_vec();
     let result = ssmc::codegen::math::emit(&mut b, &mut Declared, function, &arguments);
     b.ins().return_(&[result]);
-    let isa = cranelift_native::builder()
-        .expect("a host")
-        .finish(settings::Flags::new(settings::builder()))
-        .expect("an ISA");
+    let isa =
+        cranelift_native::builder().expect("a host").finish(settings::Flags::new(settings::builder())).expect("an ISA");
     b.finalize(isa.frontend_config());
     if let Err(errors) = cranelift_codegen::verify_function(&code, isa.as_ref()) {
         panic!("{} on {ty}: {errors}\n{code}", function.name());
@@ -55,14 +48,7 @@ fn verify(ty: Type, function: Elementary) {
 
 #[test]
 fn every_lane_count_verifies() {
-    let types = [
-        types::F32X4,
-        types::F32X8,
-        types::F32X16,
-        types::F64X2,
-        types::F64X4,
-        types::F64X8,
-    ];
+    let types = [types::F32X4, types::F32X8, types::F32X16, types::F64X2, types::F64X4, types::F64X8];
     for function in Elementary::ALL {
         for ty in types {
             verify(ty, function);

@@ -48,10 +48,7 @@ impl Complex {
 
     /// Whether the function branches to a slow path (see the module above).
     pub fn has_branch(self) -> bool {
-        matches!(
-            self,
-            Complex::Exp | Complex::Sin | Complex::Cos | Complex::Pow
-        )
+        matches!(self, Complex::Exp | Complex::Sin | Complex::Cos | Complex::Pow)
     }
 }
 
@@ -65,11 +62,7 @@ pub fn emit(
     function: Complex,
     arguments: &[Parts],
 ) -> Parts {
-    assert_eq!(
-        arguments.len(),
-        function.arity(),
-        "arguments of {function:?}"
-    );
+    assert_eq!(arguments.len(), function.arity(), "arguments of {function:?}");
     let flat: Vec<Value> = arguments.iter().flat_map(|&(re, im)| [re, im]).collect();
     let parts = on_vectors(builder, environment, &flat, |x| {
         let z = Number { re: x[0], im: x[1] };
@@ -88,22 +81,12 @@ pub fn emit(
 }
 
 /// `|z|`, without overflow on the way.
-pub fn emit_abs(
-    builder: &mut FunctionBuilder<'_>,
-    environment: &mut dyn Environment,
-    z: Parts,
-) -> Value {
-    on_vectors(builder, environment, &[z.0, z.1], |x| {
-        vec![abs(Number { re: x[0], im: x[1] })]
-    })[0]
+pub fn emit_abs(builder: &mut FunctionBuilder<'_>, environment: &mut dyn Environment, z: Parts) -> Value {
+    on_vectors(builder, environment, &[z.0, z.1], |x| vec![abs(Number { re: x[0], im: x[1] })])[0]
 }
 
 /// `e^(i·angle)`. Branches as the sine does.
-pub fn emit_cis(
-    builder: &mut FunctionBuilder<'_>,
-    environment: &mut dyn Environment,
-    angle: Value,
-) -> Parts {
+pub fn emit_cis(builder: &mut FunctionBuilder<'_>, environment: &mut dyn Environment, angle: Value) -> Parts {
     let parts = on_vectors(builder, environment, &[angle], |x| {
         let (sine, cosine) = sin_cos(x[0]);
         vec![cosine, sine]
@@ -132,16 +115,9 @@ fn scaled(z: Number<'_>) -> Scaled<'_> {
     let swap = re.lt(im);
     let (larger, smaller) = (swap.select(im, re), swap.select(re, im));
     let (limit, down, up) = z.re.either((60, 80, 90), (500, 600, 700));
-    let (huge, tiny) = (
-        larger.gt(larger.power(limit)),
-        larger.lt(larger.power(-limit)),
-    );
-    let pick = |high, low, middle| {
-        huge.select(
-            larger.number(high),
-            tiny.select(larger.number(low), larger.number(middle)),
-        )
-    };
+    let (huge, tiny) = (larger.gt(larger.power(limit)), larger.lt(larger.power(-limit)));
+    let pick =
+        |high, low, middle| huge.select(larger.number(high), tiny.select(larger.number(low), larger.number(middle)));
     let scale = pick(2f64.powi(-down), 2f64.powi(up), 1.0);
     Scaled {
         larger: larger * scale,
@@ -153,10 +129,7 @@ fn scaled(z: Number<'_>) -> Scaled<'_> {
 
 /// `larger² + smaller²` in two parts.
 fn square<'e>(z: &Scaled<'e>) -> Pair<'e> {
-    let (a, b) = (
-        Pair::product(z.larger, z.larger),
-        Pair::product(z.smaller, z.smaller),
-    );
+    let (a, b) = (Pair::product(z.larger, z.larger), Pair::product(z.smaller, z.smaller));
     Pair::fast_sum(a.high, b.high).nudge(a.low + b.low)
 }
 
@@ -168,10 +141,7 @@ fn or_infinite<'e>(z: Number<'e>, value: Float<'e>) -> Float<'e> {
 
 fn abs(z: Number<'_>) -> Float<'_> {
     let scaled = scaled(z);
-    or_infinite(
-        z,
-        square(&scaled).round().sqrt() * scaled.half_scale * scaled.half_scale,
-    )
+    or_infinite(z, square(&scaled).round().sqrt() * scaled.half_scale * scaled.half_scale)
 }
 
 /// `e^high·(1 + low)`, as the product of a number with the cosine and sine of an angle: both parts go through the range.
@@ -185,10 +155,7 @@ fn polar<'e>(high: Float<'e>, low: Float<'e>, angle: Float<'e>) -> Number<'e> {
     let value = e.value.times(e.value).round();
     let (sine, cosine) = sin_cos(angle);
     let part = |factor: Float<'e>| e.apply(e.apply(factor * value));
-    Number {
-        re: part(cosine),
-        im: part(sine),
-    }
+    Number { re: part(cosine), im: part(sine) }
 }
 
 fn exp(z: Number<'_>) -> Number<'_> {
@@ -201,15 +168,9 @@ fn log(z: Number<'_>) -> Number<'_> {
     let sum = square(&scaled);
     // ln|z| = ln(|z|²)/2, whose exponent counts twice.
     let value = log_of_sum(sum, scaled.exponent + scaled.exponent) * z.re.number(0.5);
-    let value = scaled
-        .larger
-        .eq(zero)
-        .select(z.re.number(f64::NEG_INFINITY), value);
+    let value = scaled.larger.eq(zero).select(z.re.number(f64::NEG_INFINITY), value);
     let value = z.re.unordered(z.im).select(z.re + z.im, value);
-    Number {
-        re: or_infinite(z, value),
-        im: atan2(z.im, z.re),
-    }
+    Number { re: or_infinite(z, value), im: atan2(z.im, z.re) }
 }
 
 fn sqrt(z: Number<'_>) -> Number<'_> {
@@ -222,17 +183,12 @@ fn sqrt(z: Number<'_>) -> Number<'_> {
     let root = ((modulus + along) * half).sqrt();
     let other = (z.im.abs() / down * half) / root;
     let none = root.eq(zero);
-    let (root, other) = (
-        root * scaled.half_scale,
-        none.select(zero, other * scaled.half_scale),
-    );
+    let (root, other) = (root * scaled.half_scale, none.select(zero, other * scaled.half_scale));
     let behind = z.re.lt(zero);
     let infinity = z.re.number(f64::INFINITY);
     let endless = z.im.abs().eq(infinity);
     let re = endless.select(infinity, behind.select(other, root));
-    let im = endless
-        .select(infinity, behind.select(root, other))
-        .flip(z.im.sign());
+    let im = endless.select(infinity, behind.select(root, other)).flip(z.im.sign());
     Number { re, im }
 }
 
@@ -254,19 +210,13 @@ fn hyperbolic(x: Float<'_>) -> (Float<'_>, Float<'_>, Float<'_>) {
 fn sin(z: Number<'_>) -> Number<'_> {
     let (sinh, cosh, scale) = hyperbolic(z.im);
     let (sine, cosine) = sin_cos(z.re);
-    Number {
-        re: sine * cosh * scale * scale,
-        im: cosine * sinh * scale * scale,
-    }
+    Number { re: sine * cosh * scale * scale, im: cosine * sinh * scale * scale }
 }
 
 fn cos(z: Number<'_>) -> Number<'_> {
     let (sinh, cosh, scale) = hyperbolic(z.im);
     let (sine, cosine) = sin_cos(z.re);
-    Number {
-        re: cosine * cosh * scale * scale,
-        im: -(sine * sinh) * scale * scale,
-    }
+    Number { re: cosine * cosh * scale * scale, im: -(sine * sinh) * scale * scale }
 }
 
 /// `a·b + c·d` to about one rounding.
@@ -283,19 +233,14 @@ fn pow<'e>(z: Number<'e>, w: Number<'e>) -> Number<'e> {
     let value = polar(magnitude, zero, angle);
     let nothing = z.re.eq(zero) & z.im.eq(zero) & w.re.gt(zero);
     let unit = w.re.eq(zero) & w.im.eq(zero);
-    Number {
-        re: unit.select(one, nothing.select(zero, value.re)),
-        im: (unit | nothing).select(zero, value.im),
-    }
+    Number { re: unit.select(one, nothing.select(zero, value.re)), im: (unit | nothing).select(zero, value.im) }
 }
 
 /// `2^-e` for a number around `2^e`, within the normal range.
 fn inverse_power(x: Float<'_>) -> Float<'_> {
     let infinity = x.number(f64::INFINITY).bits();
     let field = x.bits() & infinity;
-    let twice_bias = x
-        .bits()
-        .number((2 * u64::from(x.bias())) << x.fraction_bits());
+    let twice_bias = x.bits().number((2 * u64::from(x.bias())) << x.fraction_bits());
     (twice_bias - field).float()
 }
 
@@ -304,11 +249,7 @@ fn divide<'e>(z: Number<'e>, w: Number<'e>) -> Number<'e> {
     let larger = re.lt(im).select(im, re);
     // Within the normal range, and so that the inverse power is, too.
     let (least, most) = z.re.either((-126, 126), (-1022, 1022));
-    let scale = inverse_power(
-        larger
-            .at_least(larger.power(least))
-            .at_most(larger.power(most)),
-    );
+    let scale = inverse_power(larger.at_least(larger.power(least)).at_most(larger.power(most)));
     let (c, d) = (w.re * scale, w.im * scale);
     let below = c.fma(c, d * d);
     let re = sum_of_products(z.re, c, z.im, d) / below * scale;
@@ -316,8 +257,5 @@ fn divide<'e>(z: Number<'e>, w: Number<'e>) -> Number<'e> {
     // An infinite divisor gives zero, a zero one NaN.
     let zero = larger.number(0.0);
     let endless = larger.eq(larger.number(f64::INFINITY));
-    Number {
-        re: endless.select(z.re * zero, re),
-        im: endless.select(z.im * zero, im),
-    }
+    Number { re: endless.select(z.re * zero, re), im: endless.select(z.im * zero, im) }
 }

@@ -38,10 +38,7 @@ fn reduce(x: Float<'_>, step: f64, offset: i32) -> Reduced<'_> {
     let tail = x.scaled(&LN_2, 1, -step);
     let high = multiple.fma(tail, near);
     let low = multiple.fma(tail, near - high);
-    Reduced {
-        rest: Pair::new(high, low),
-        scale,
-    }
+    Reduced { rest: Pair::new(high, low), scale }
 }
 
 /// `exp(x) = value·scale·scale`, `value` between 1/2 and 2.
@@ -66,15 +63,10 @@ impl<'e> Exponential<'e> {
 pub(super) fn exp_pair(x: Pair<'_>) -> Exponential<'_> {
     let Reduced { rest, scale } = reduce(x.high, 2.0, 0);
     let r = rest.high;
-    let value = Pair::fast_sum(r.number(1.0), r)
-        .nudge(r * r * r.polynomial(&EXP, 0))
-        .normal();
+    let value = Pair::fast_sum(r.number(1.0), r).nudge(r * r * r.polynomial(&EXP, 0)).normal();
     // exp(r + low) = exp(r) + exp(r)·low
     let low = value.high.fma(rest.low + x.low, value.low);
-    Exponential {
-        value: Pair::new(value.high, low),
-        scale,
-    }
+    Exponential { value: Pair::new(value.high, low), scale }
 }
 
 /// `exp(-|x|)`.
@@ -84,10 +76,7 @@ fn exp_negative(x: Float<'_>) -> Exponential<'_> {
 
 /// Where to clamp the argument of `exp`: below, where the scale is zero, and above, where the result is infinite.
 pub(super) fn exp_range(x: Float<'_>) -> (Float<'_>, Float<'_>) {
-    (
-        x.number(x.either(-176.1, -1418.5)),
-        x.number(x.either(89.0, 710.0)),
-    )
+    (x.number(x.either(-176.1, -1418.5)), x.number(x.either(89.0, 710.0)))
 }
 
 pub(super) fn exp(x: Float<'_>) -> Float<'_> {
@@ -98,10 +87,7 @@ pub(super) fn exp(x: Float<'_>) -> Float<'_> {
     let shifted = x.fma(x.number(LOG2_E / 2.0), rounder);
     let half = shifted - rounder;
     let scale = shifted.bits().shift_left(x.fraction_bits()).float();
-    let r = half.fma(
-        x.scaled(&LN_2, 1, -2.0),
-        half.fma(x.scaled(&LN_2, 0, -2.0), x),
-    );
+    let r = half.fma(x.scaled(&LN_2, 1, -2.0), half.fma(x.scaled(&LN_2, 0, -2.0), x));
     r.fma(r.fma(r.polynomial(&EXP, 0), one), one) * scale * scale
 }
 
@@ -140,10 +126,7 @@ fn logistic(x: Float<'_>) -> Exponential<'_> {
     let below = Pair::fast_sum(one, small.high).nudge(small.low);
     let negative = x.lt(x.number(0.0));
     let above = Pair::select(negative, e.value, Pair::new(one, x.number(0.0)));
-    Exponential {
-        value: above.over(below),
-        scale: negative.select(e.scale, one),
-    }
+    Exponential { value: above.over(below), scale: negative.select(e.scale, one) }
 }
 
 pub(super) fn sigmoid(x: Float<'_>) -> Float<'_> {

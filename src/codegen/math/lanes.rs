@@ -35,14 +35,8 @@ impl<'a, 'f> Lanes<'a, 'f> {
         environment: &'a mut dyn Environment,
         float: Type,
     ) -> Lanes<'a, 'f> {
-        assert!(
-            float.is_vector() && float.lane_type().is_float(),
-            "math on {float}"
-        );
-        Lanes {
-            state: RefCell::new((builder, environment)),
-            float,
-        }
+        assert!(float.is_vector() && float.lane_type().is_float(), "math on {float}");
+        Lanes { state: RefCell::new((builder, environment)), float }
     }
 
     /// A value of this type.
@@ -110,13 +104,8 @@ impl<'e> Float<'e> {
     }
 
     fn compare(self, condition: FloatCC, other: Float<'e>) -> Mask<'e> {
-        let value = self
-            .lanes
-            .build(&mut |b| b.ins().fcmp(condition, self.value, other.value));
-        Mask {
-            lanes: self.lanes,
-            value,
-        }
+        let value = self.lanes.build(&mut |b| b.ins().fcmp(condition, self.value, other.value));
+        Mask { lanes: self.lanes, value }
     }
 
     /// Whether lanes have 64 bits.
@@ -153,10 +142,8 @@ impl<'e> Float<'e> {
 
     /// One entry of a table, times a factor that must keep it exact.
     pub(super) fn scaled(self, table: &Table, index: usize, factor: f64) -> Float<'e> {
-        let entry = self.either(
-            f64::from(table.f32[index.min(table.f32.len() - 1)]),
-            table.f64[index.min(table.f64.len() - 1)],
-        );
+        let entry = self
+            .either(f64::from(table.f32[index.min(table.f32.len() - 1)]), table.f64[index.min(table.f64.len() - 1)]);
         self.number(entry * factor)
     }
 
@@ -169,9 +156,7 @@ impl<'e> Float<'e> {
     pub(super) fn polynomial(self, table: &Table, first: usize) -> Float<'e> {
         let count = self.either(table.f32.len(), table.f64.len());
         let highest = self.entry(table, count - 1);
-        (first..count - 1)
-            .rev()
-            .fold(highest, |sum, i| sum.fma(self, self.entry(table, i)))
+        (first..count - 1).rev().fold(highest, |sum, i| sum.fma(self, self.entry(table, i)))
     }
 
     /// `self · factor + term`, rounded once.
@@ -240,9 +225,7 @@ impl<'e> Float<'e> {
         let ty = self.lanes.float().as_int();
         Int {
             lanes: self.lanes,
-            value: self
-                .lanes
-                .build(&mut |b| b.ins().bitcast(ty, MemFlagsData::new(), self.value)),
+            value: self.lanes.build(&mut |b| b.ins().bitcast(ty, MemFlagsData::new(), self.value)),
         }
     }
 
@@ -316,9 +299,7 @@ impl<'e> Int<'e> {
         let ty = self.lanes.float();
         Float {
             lanes: self.lanes,
-            value: self
-                .lanes
-                .build(&mut |b| b.ins().bitcast(ty, MemFlagsData::new(), self.value)),
+            value: self.lanes.build(&mut |b| b.ins().bitcast(ty, MemFlagsData::new(), self.value)),
         }
     }
 
@@ -341,13 +322,8 @@ impl<'e> Int<'e> {
     /// Where all bits are zero.
     pub(super) fn is_zero(self) -> Mask<'e> {
         let zero = self.number(0);
-        let value = self
-            .lanes
-            .build(&mut |b| b.ins().icmp(IntCC::Equal, self.value, zero.value));
-        Mask {
-            lanes: self.lanes,
-            value,
-        }
+        let value = self.lanes.build(&mut |b| b.ins().icmp(IntCC::Equal, self.value, zero.value));
+        Mask { lanes: self.lanes, value }
     }
 }
 
@@ -364,30 +340,21 @@ impl<'e> Mask<'e> {
             let mask = b.ins().bitcast(ty, MemFlagsData::new(), self.value);
             b.ins().bitselect(mask, yes.value, no.value)
         });
-        Float {
-            lanes: self.lanes,
-            value,
-        }
+        Float { lanes: self.lanes, value }
     }
 }
 
 impl BitAnd for Mask<'_> {
     type Output = Self;
     fn bitand(self, other: Self) -> Self {
-        self.with(
-            self.lanes
-                .build(&mut |b| b.ins().band(self.value, other.value)),
-        )
+        self.with(self.lanes.build(&mut |b| b.ins().band(self.value, other.value)))
     }
 }
 
 impl BitOr for Mask<'_> {
     type Output = Self;
     fn bitor(self, other: Self) -> Self {
-        self.with(
-            self.lanes
-                .build(&mut |b| b.ins().bor(self.value, other.value)),
-        )
+        self.with(self.lanes.build(&mut |b| b.ins().bor(self.value, other.value)))
     }
 }
 

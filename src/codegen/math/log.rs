@@ -32,20 +32,14 @@ fn split(x: Float<'_>) -> Split<'_> {
 fn normalise(x: Float<'_>) -> (Float<'_>, Float<'_>) {
     let (shift, lowest) = x.either((24, -126), (54, -1022));
     let tiny = x.lt(x.power(lowest));
-    (
-        tiny.select(x * x.power(shift), x),
-        tiny.select(x.number(-f64::from(shift)), x.number(0.0)),
-    )
+    (tiny.select(x * x.power(shift), x), tiny.select(x.number(-f64::from(shift)), x.number(0.0)))
 }
 
 /// `ln(x)·(1 + δ) + correction + exponent·ln 2` as a pair, for positive normal `x`.
 ///
 /// `correction` stands for what `x` lacks, relative to it; `exponent` is added to that of `x`.
 pub(super) fn log_pair<'e>(x: Float<'e>, correction: Float<'e>, exponent: Float<'e>) -> Pair<'e> {
-    let Split {
-        exponent: k,
-        fraction: f,
-    } = split(x);
+    let Split { exponent: k, fraction: f } = split(x);
     let k = k + exponent;
     let s = f / (f + x.number(2.0));
     let z = s * s;
@@ -58,9 +52,7 @@ pub(super) fn log_pair<'e>(x: Float<'e>, correction: Float<'e>, exponent: Float<
 /// `value`, but what a logarithm with the given pole has at and beyond the pole, at infinity and for NaN.
 fn at_the_ends<'e>(x: Float<'e>, pole: Float<'e>, value: Float<'e>) -> Float<'e> {
     let inside = x.lt(x.number(f64::INFINITY)).select(value, x);
-    let outside = x
-        .eq(pole)
-        .select(x.number(f64::NEG_INFINITY), x.number(f64::NAN));
+    let outside = x.eq(pole).select(x.number(f64::NEG_INFINITY), x.number(f64::NAN));
     x.gt(pole).select(inside, outside)
 }
 
@@ -81,18 +73,13 @@ pub(super) fn log1p(x: Float<'_>) -> Float<'_> {
 /// `ln(x)` for positive finite `x`, to about twice the precision of a lane, for `pow`.
 pub(super) fn log_precise(x: Float<'_>) -> Pair<'_> {
     let (normal, exponent) = normalise(x);
-    let Split {
-        exponent: k,
-        fraction: f,
-    } = split(normal);
+    let Split { exponent: k, fraction: f } = split(normal);
     let k = k + exponent;
     let two = x.number(2.0);
     let s = Pair::new(f, x.number(0.0)).over(Pair::fast_sum(two, f));
     let z = s.times(s);
     // ln((1 + s)/(1 - s)) = s (2 + z (2/3 + z·B(z)))
-    let inner = z
-        .high
-        .fma(z.high.polynomial(&LOG, 0), x.entry(&TWO_THIRDS, 1));
+    let inner = z.high.fma(z.high.polynomial(&LOG, 0), x.entry(&TWO_THIRDS, 1));
     let outer = z.times(Pair::fast_sum(x.entry(&TWO_THIRDS, 0), inner));
     let log = s.times(Pair::fast_sum(two, outer.high).nudge(outer.low));
     let sum = Pair::fast_sum(k * x.entry(&LN_2, 0), log.high);

@@ -78,10 +78,7 @@ impl Elementary {
     /// All of them.
     pub const ALL: [Elementary; 17] = {
         use Elementary::*;
-        [
-            Exp, Expm1, Log, Log1p, Sin, Cos, Tanh, Sigmoid, Silu, Softplus, Gelu, Erf, Sqrt,
-            Rsqrt, Pow, Atan2, Remainder,
-        ]
+        [Exp, Expm1, Log, Log1p, Sin, Cos, Tanh, Sigmoid, Silu, Softplus, Gelu, Erf, Sqrt, Rsqrt, Pow, Atan2, Remainder]
     };
 
     /// The name, in lower case.
@@ -117,10 +114,7 @@ impl Elementary {
 
     /// Whether the function branches to a slow path, which may call a [`Routine`].
     pub fn has_branch(self) -> bool {
-        matches!(
-            self,
-            Elementary::Sin | Elementary::Cos | Elementary::Remainder
-        )
+        matches!(self, Elementary::Sin | Elementary::Cos | Elementary::Remainder)
     }
 }
 
@@ -164,20 +158,14 @@ impl Routine {
 /// What the surroundings of the emitted code provide.
 pub trait Environment {
     /// A reference to a routine of signature `fn(lane, ..) -> lane`, in the system's calling convention.
-    fn routine(
-        &mut self,
-        builder: &mut FunctionBuilder<'_>,
-        routine: Routine,
-        lane: Type,
-    ) -> FuncRef;
+    fn routine(&mut self, builder: &mut FunctionBuilder<'_>, routine: Routine, lane: Type) -> FuncRef;
 
     /// A vector with `bits` in every lane.
     ///
     /// Made where it is used; an implementation may keep constants at the entry instead.
     fn constant(&mut self, builder: &mut FunctionBuilder<'_>, ty: Type, bits: u64) -> Value {
         let lane = usize::try_from(ty.lane_bits() / 8).expect("few bytes");
-        let bytes =
-            bits.to_le_bytes()[..lane].repeat(usize::try_from(ty.lane_count()).expect("few lanes"));
+        let bytes = bits.to_le_bytes()[..lane].repeat(usize::try_from(ty.lane_count()).expect("few lanes"));
         let pool = builder.func.dfg.constants.insert(ConstantData::from(bytes));
         builder.ins().vconst(ty, pool)
     }
@@ -196,15 +184,8 @@ pub fn emit(
     function: Elementary,
     arguments: &[Value],
 ) -> Value {
-    assert_eq!(
-        arguments.len(),
-        function.arity(),
-        "arguments of {}",
-        function.name()
-    );
-    on_vectors(builder, environment, arguments, |x| {
-        vec![apply(function, x)]
-    })[0]
+    assert_eq!(arguments.len(), function.arity(), "arguments of {}", function.name());
+    on_vectors(builder, environment, arguments, |x| vec![apply(function, x)])[0]
 }
 
 fn apply<'e>(function: Elementary, x: &[Float<'e>]) -> Float<'e> {
@@ -238,11 +219,7 @@ fn on_vectors(
 ) -> Vec<Value> {
     let ty = builder.func.dfg.value_type(arguments[0]);
     let scalar = !ty.is_vector();
-    let vector = if scalar {
-        ty.by(128 / ty.bits()).expect("a vector of 128 bits")
-    } else {
-        ty
-    };
+    let vector = if scalar { ty.by(128 / ty.bits()).expect("a vector of 128 bits") } else { ty };
     let arguments: Vec<Value> = arguments
         .iter()
         .map(|&argument| match scalar {
@@ -254,23 +231,8 @@ fn on_vectors(
         .collect();
     let results: Vec<Value> = {
         let lanes = Lanes::new(builder, environment, vector);
-        let arguments: Vec<Float<'_>> = arguments
-            .iter()
-            .map(|&argument| lanes.value(argument))
-            .collect();
-        formula(&arguments)
-            .iter()
-            .map(|result| result.value)
-            .collect()
+        let arguments: Vec<Float<'_>> = arguments.iter().map(|&argument| lanes.value(argument)).collect();
+        formula(&arguments).iter().map(|result| result.value).collect()
     };
-    results
-        .into_iter()
-        .map(|result| {
-            if scalar {
-                builder.ins().extractlane(result, 0)
-            } else {
-                result
-            }
-        })
-        .collect()
+    results.into_iter().map(|result| if scalar { builder.ins().extractlane(result, 0) } else { result }).collect()
 }

@@ -23,10 +23,7 @@ fn tail<'e>(t: Float<'e>, square: Pair<'e>) -> Exponential<'e> {
     let high = z.fma(upper, lowest);
     let low = slack.fma(z.polynomial(&TAIL_SLOPE, 0), z.fma(upper, lowest - high));
     let value = e.value.times(y.times(Pair::new(high, low)));
-    Exponential {
-        value,
-        scale: e.scale,
-    }
+    Exponential { value, scale: e.scale }
 }
 
 pub(super) fn erf(x: Float<'_>) -> Float<'_> {
@@ -53,9 +50,6 @@ pub(super) fn gelu(x: Float<'_>) -> Float<'_> {
     let part = q.apply_pair(q.value);
     let rest = Pair::fast_sum(one, -part.high).nudge(-part.low);
     let positive = t.fma(rest.high, t * rest.low);
-    let value = x
-        .lt(x.number(0.0))
-        .select(negative, positive)
-        .flip(x.sign());
+    let value = x.lt(x.number(0.0)).select(negative, positive).flip(x.sign());
     x.gt(bound).select(x, value)
 }

@@ -56,9 +56,7 @@ pub(super) fn remainder<'e>(x: Float<'e>, y: Float<'e>) -> Float<'e> {
     let rest = rest.lt(zero).select(rest + divisor, rest);
     let limit = x.power(x.either(22, 51));
     let simple = quotient.lt(limit) & divisor.lt(x.number(f64::INFINITY));
-    let rest = rest.unless(!simple, || {
-        dividend.by_lane(Routine::Remainder, Some(divisor))
-    });
+    let rest = rest.unless(!simple, || dividend.by_lane(Routine::Remainder, Some(divisor)));
     let opposite = x.number(1.0).flip(x.sign() ^ y.sign()).lt(zero);
     let turned = opposite & rest.ne(zero);
     turned.select(divisor - rest, rest).flip(y.sign())

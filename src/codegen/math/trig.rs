@@ -35,11 +35,7 @@ fn quadrant(magnitude: Float<'_>) -> Quadrant<'_> {
     let half = z * x.number(0.5);
     let flat = Pair::fast_sum(x.number(1.0), -half);
     let cosine = flat.high + (z * z).fma(z.polynomial(&COS, 0), r.negated_fma(low, flat.low));
-    Quadrant {
-        quadrant: shifted.bits(),
-        sine,
-        cosine,
-    }
+    Quadrant { quadrant: shifted.bits(), sine, cosine }
 }
 
 impl<'e> Quadrant<'e> {
@@ -71,10 +67,7 @@ pub(super) fn sin_cos(x: Float<'_>) -> (Float<'_>, Float<'_>) {
     let parts = quadrant(x.abs());
     let (sine, cosine) = (parts.sine_at(0).flip(x.sign()), parts.sine_at(1));
     let sine = sine.unless(large(x), || x.by_lane(Routine::Sin, None));
-    (
-        sine,
-        cosine.unless(large(x), || x.by_lane(Routine::Cos, None)),
-    )
+    (sine, cosine.unless(large(x), || x.by_lane(Routine::Cos, None)))
 }
 
 /// The angle of the point `(x, y)`, as C's `atan2(y, x)`.
@@ -87,12 +80,8 @@ pub(super) fn atan2<'e>(y: Float<'e>, x: Float<'e>) -> Float<'e> {
     let steep = along.lt(up);
     let (small, large) = (steep.select(along, up), steep.select(up, along));
     // Keep the sum of both finite and the remainder of the division above underflow.
-    let scale = large.gt(x.power(100)).select(
-        x.power(-2),
-        large
-            .lt(x.power(-100))
-            .select(x.power(x.either(24, 53)), one),
-    );
+    let scale =
+        large.gt(x.power(100)).select(x.power(-2), large.lt(x.power(-100)).select(x.power(x.either(24, 53)), one));
     let infinity = x.number(f64::INFINITY);
     let beyond = large.eq(infinity);
     let small = beyond.select(small.eq(infinity).select(one, zero), small * scale);
@@ -100,11 +89,7 @@ pub(super) fn atan2<'e>(y: Float<'e>, x: Float<'e>) -> Float<'e> {
 
     let diagonal = (large * x.number(0.414_213_56)).lt(small);
     let above = Pair::select(diagonal, Pair::sum(small, -large), Pair::new(small, zero));
-    let below = Pair::select(
-        diagonal,
-        Pair::fast_sum(large, small),
-        Pair::new(large, zero),
-    );
+    let below = Pair::select(diagonal, Pair::fast_sum(large, small), Pair::new(large, zero));
     let q = above.high / below.high;
     let rest = q.negated_fma(below.high, above.high) + (above.low - q * below.low);
     let z = q * q;

@@ -14,9 +14,7 @@ mod prove;
 pub use poly::{AtomId, Poly};
 
 use super::rewrite::free_indices;
-use crate::ir::{
-    BinaryOp, DimId, Expr, ExprKind, Extent, Function, IndexId, Layer, ReduceOp, Type,
-};
+use crate::ir::{BinaryOp, DimId, Expr, ExprKind, Extent, Function, IndexId, Layer, ReduceOp, Type};
 use crate::ir::{UnaryOp, ValueId, ValueKind};
 
 /// What a polynomial is made of.
@@ -102,26 +100,14 @@ pub struct Divides {
 impl<'a> Prover<'a> {
     /// A prover for expressions of this layer.
     pub fn new(layer: &'a Layer) -> Self {
-        Self {
-            layer,
-            atoms: Vec::new(),
-            fuel: 0,
-            assumed: None,
-            given: Vec::new(),
-            lowered: 0,
-            depth: 0,
-        }
+        Self { layer, atoms: Vec::new(), fuel: 0, assumed: None, given: Vec::new(), lowered: 0, depth: 0 }
     }
 
     fn atom(&mut self, atom: Atom) -> Poly {
-        let id = self
-            .atoms
-            .iter()
-            .position(|known| *known == atom)
-            .unwrap_or_else(|| {
-                self.atoms.push(atom);
-                self.atoms.len() - 1
-            });
+        let id = self.atoms.iter().position(|known| *known == atom).unwrap_or_else(|| {
+            self.atoms.push(atom);
+            self.atoms.len() - 1
+        });
         Poly::atom(AtomId(id as u32))
     }
 
@@ -134,11 +120,7 @@ impl<'a> Prover<'a> {
         });
         let mut random = false;
         expr.walk(&mut |e| random |= matches!(e.kind, ExprKind::Random(..)));
-        Source {
-            expr: expr.clone(),
-            env: values.collect(),
-            draw: random.then_some(self.atoms.len()),
-        }
+        Source { expr: expr.clone(), env: values.collect(), draw: random.then_some(self.atoms.len()) }
     }
 
     fn unknown(&mut self, expr: &Expr, env: &[(IndexId, Poly)]) -> Poly {
@@ -234,9 +216,7 @@ impl<'a> Prover<'a> {
                     (Function::Min, [a, b]) => self.atom(Atom::Min(a.clone(), b.clone())),
                     (Function::Max, [a, b]) => self.atom(Atom::Max(a.clone(), b.clone())),
                     (Function::Relu, [a]) => self.atom(Atom::Max(a.clone(), Poly::constant(0))),
-                    (Function::Abs, [a]) => {
-                        self.atom(Atom::Max(a.clone(), Poly::constant(0).minus(a)))
-                    }
+                    (Function::Abs, [a]) => self.atom(Atom::Max(a.clone(), Poly::constant(0).minus(a))),
                     (Function::Clamp, [x, low, high]) => {
                         let least = self.atom(Atom::Max(x.clone(), low.clone()));
                         self.atom(Atom::Min(least, high.clone()))
@@ -249,17 +229,9 @@ impl<'a> Prover<'a> {
                 let then = self.branch(condition, true, then, env);
                 let other = self.branch(condition, false, other, env);
                 let condition = self.source(condition, env);
-                self.atom(Atom::Either(Box::new(Either {
-                    condition,
-                    then,
-                    other,
-                })))
+                self.atom(Atom::Either(Box::new(Either { condition, then, other })))
             }
-            ExprKind::Reduce {
-                op: ReduceOp::ArgMax | ReduceOp::ArgMin,
-                indices,
-                ..
-            } => match indices.as_slice() {
+            ExprKind::Reduce { op: ReduceOp::ArgMax | ReduceOp::ArgMin, indices, .. } => match indices.as_slice() {
                 [i] => self.place(expr, env, *i),
                 _ => self.unknown(expr, env),
             },
@@ -306,13 +278,7 @@ impl<'a> Prover<'a> {
     }
 
     /// A branch of an `if`: what is known in it, and its value.
-    fn branch(
-        &mut self,
-        condition: &Expr,
-        holds: bool,
-        value: &Expr,
-        env: &[(IndexId, Poly)],
-    ) -> (Vec<Poly>, Poly) {
+    fn branch(&mut self, condition: &Expr, holds: bool, value: &Expr, env: &[(IndexId, Poly)]) -> (Vec<Poly>, Poly) {
         let before = self.given.len();
         self.learn(condition, holds, env);
         let value = self.lower(value, env);
@@ -397,18 +363,11 @@ impl<'a> Prover<'a> {
             let quotient = AtomId(id as u32);
             let value = divisor.times(&Poly::atom(quotient));
             let dim_atom = dividend.as_atom().expect("a dimension is an atom");
-            self.assumed = Some(Assumption {
-                dim: dim_atom,
-                quotient,
-                value,
-            });
+            self.assumed = Some(Assumption { dim: dim_atom, quotient, value });
             let shown = self.holds(goal, &facts);
             self.assumed = None;
             if shown {
-                return Ok(Some(Divides {
-                    divisor: Extent::Dim(by),
-                    dividend: Extent::Dim(dim),
-                }));
+                return Ok(Some(Divides { divisor: Extent::Dim(by), dividend: Extent::Dim(dim) }));
             }
         }
         Err(NotShown)
