@@ -244,7 +244,10 @@ impl Lowering<'_> {
                 };
                 Some(make(Box::new(a?), Box::new(b?)))
             }
-            ExprKind::Error => None,
+            ExprKind::Error => {
+                self.damaged = true;
+                None
+            }
             _ => {
                 let message = "an extent is an integer expression over dimensions";
                 self.report(Diagnostic::error(Code::S216, e.span, message));

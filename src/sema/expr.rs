@@ -80,7 +80,10 @@ impl Lowering<'_> {
             ast::ExprKind::Binary(op, a, b) => self.lower_binary(*op, a, b, e.span),
             ast::ExprKind::If(parts) => self.lower_if(parts, e.span),
             ast::ExprKind::Paren(inner) => self.lower_expr(inner),
-            ast::ExprKind::Error => None,
+            ast::ExprKind::Error => {
+                self.damaged = true;
+                None
+            }
         }
     }
 

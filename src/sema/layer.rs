@@ -353,7 +353,7 @@ impl Lowering<'_> {
                 .also(self.layer.value(forward.value).span, "runs from the first step to the last");
             self.report(error);
         }
-        let whole = self.diagnostics.is_empty();
+        let whole = self.diagnostics.is_empty() && !self.damaged;
         if whole && let Err(error) = ir::verify::verify(&self.layer) {
             panic!("sema made a layer that does not verify: {error}\n{}", ir::print::print(&self.layer));
         }

@@ -87,6 +87,8 @@ pub(super) struct Lowering<'a> {
     pub(super) in_brackets: bool,
     pub(super) depth: u32,
     pub(super) nodes: u32,
+    /// Whether something did not parse: the layer is not whole, and the parser has said so.
+    pub(super) damaged: bool,
 }
 
 impl<'a> Lowering<'a> {
@@ -115,6 +117,7 @@ impl<'a> Lowering<'a> {
             in_brackets: false,
             depth: 0,
             nodes: 0,
+            damaged: false,
         }
     }
 
