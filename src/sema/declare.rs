@@ -244,10 +244,7 @@ impl Lowering<'_> {
                 };
                 Some(make(Box::new(a?), Box::new(b?)))
             }
-            ExprKind::Error => {
-                self.damaged = true;
-                None
-            }
+            ExprKind::Error => None,
             _ => {
                 let message = "an extent is an integer expression over dimensions";
                 self.report(Diagnostic::error(Code::S216, e.span, message));

@@ -80,10 +80,7 @@ impl Lowering<'_> {
             ast::ExprKind::Binary(op, a, b) => self.lower_binary(*op, a, b, e.span),
             ast::ExprKind::If(parts) => self.lower_if(parts, e.span),
             ast::ExprKind::Paren(inner) => self.lower_expr(inner),
-            ast::ExprKind::Error => {
-                self.damaged = true;
-                None
-            }
+            ast::ExprKind::Error => None,
         }
     }
 

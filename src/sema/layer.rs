@@ -56,6 +56,7 @@ impl Lowering<'_> {
     fn lower_sides(&mut self, equation: &ast::Equation, axes: Option<&[Extent]>, ty: Option<&Type>) -> Option<Sides> {
         let Some(indices) = self.bind(&equation.indices, axes) else {
             self.frames.clear();
+            self.damaged = true;
             return None;
         };
         let body = self.lower_expr(&equation.body);
@@ -75,6 +76,7 @@ impl Lowering<'_> {
             self.pending.clear();
             self.lifted.clear();
         }
+        self.damaged |= !decided;
         decided.then_some(Sides { indices, body: body? })
     }
 

@@ -87,7 +87,7 @@ pub(super) struct Lowering<'a> {
     pub(super) in_brackets: bool,
     pub(super) depth: u32,
     pub(super) nodes: u32,
-    /// Whether something did not parse: the layer is not whole, and the parser has said so.
+    /// Whether an equation is missing: the parser, or the check of the functions, may have said why.
     pub(super) damaged: bool,
 }
 
