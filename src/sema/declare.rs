@@ -140,6 +140,7 @@ impl Lowering<'_> {
         let axes = self.layer.value(value).axes.clone();
         let mut seen: Vec<&ast::Name> = Vec::new();
         let mut indices = Vec::new();
+        let known = self.layer.indices.len();
         if axes.len() != decl.axes.len() {
             return None;
         }
@@ -183,6 +184,9 @@ impl Lowering<'_> {
                 }
                 _ => {}
             }
+        }
+        if decl.init.is_none() {
+            self.layer.indices.truncate(known);
         }
         Some(Init { indices, body: body? })
     }
