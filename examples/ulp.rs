@@ -3,6 +3,7 @@
 //! ```sh
 //! cargo run --release --example ulp                        # every f32 function; one argument: over all 2^32 inputs
 //! cargo run --release --example ulp -- exp tanh --stride 101
+//! cargo run --release --example ulp -- --speed
 //! python3 tools/reference.py --count 20000 > /tmp/reference.txt
 //! cargo run --release --example ulp -- --reference /tmp/reference.txt      # f64
 //! ```
@@ -12,6 +13,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use cranelift_codegen::ir::{Type, types};
 use rayon::prelude::*;
 use ssmc::codegen::math::Elementary;
 
@@ -22,7 +24,11 @@ mod kernel;
 #[path = "../tests/math/samples.rs"]
 mod samples;
 
-const CHUNK: u64 = 1 << 16;
+const SIZE: usize = 1 << 14;
+const CHUNK: u64 = SIZE as u64;
+
+/// Correct rounding is not looked at further.
+const CORRECT: Worst = (0.5, 0.0, 0.0, 0.0);
 
 type Worst = (f64, f32, f32, f32);
 
@@ -30,30 +36,56 @@ fn worse(a: Worst, b: Worst) -> Worst {
     if b.0 > a.0 { b } else { a }
 }
 
+/// For functions that are odd or even: the sign bit of the result for a negative argument.
+fn mirrored(function: Elementary) -> Option<u32> {
+    match function {
+        Elementary::Sin | Elementary::Tanh | Elementary::Erf => Some(1 << 31),
+        Elementary::Cos => Some(0),
+        _ => None,
+    }
+}
+
 fn measure(function: Elementary, stride: u64) -> Worst {
-    let kernel = kernel::real::<f32>(function, kernel::vector::<f32>());
-    let chunks = (1u64 << 32).div_ceil(CHUNK * stride);
-    let chunks = if function.arity() == 2 { 1 << 12 } else { chunks };
+    let kernel = kernel::real::<f32>(function, types::F32X4);
+    let mirror = mirrored(function);
+    let range = if mirror.is_some() { 1u64 << 31 } else { 1 << 32 };
+    let chunks = if function.arity() == 2 { 1 << 14 } else { range.div_ceil(CHUNK * stride) };
+    let start = || (vec![0f32; SIZE], vec![0f32; SIZE], [vec![0f32; SIZE]]);
     (0..chunks)
         .into_par_iter()
-        .map(|chunk| {
-            let (x, y): (Vec<f32>, Vec<f32>) = (0..CHUNK)
-                .map(|i| match function.arity() {
-                    1 => (f32::from_bits(((chunk * CHUNK + i) * stride) as u32), 0.0),
-                    _ => samples::pair(function, chunk * CHUNK + i),
-                })
-                .unzip();
-            let mut out = [Vec::new()];
-            let inputs: &[&[f32]] = if function.arity() == 1 { &[&x] } else { &[&x, &y] };
-            kernel.run(inputs, &mut out);
-            (0..x.len())
-                .map(|i| {
-                    let exact = exact::value(function, f64::from(x[i]), f64::from(y[i]));
-                    (exact::ulp_f32(out[0][i], exact), x[i], y[i], out[0][i])
-                })
-                .fold((0.0, 0.0, 0.0, 0.0), worse)
+        .map_init(start, |(x, y, out), chunk| {
+            if function.arity() == 1 {
+                for (i, x) in (0..).zip(x.iter_mut()) {
+                    *x = f32::from_bits(((chunk * CHUNK + i) * stride) as u32);
+                }
+                kernel.run(&[x], out);
+            } else {
+                for (i, (x, y)) in (0..).zip(x.iter_mut().zip(y.iter_mut())) {
+                    (*x, *y) = samples::pair(function, chunk * CHUNK + i);
+                }
+                kernel.run(&[x, y], out);
+            }
+            let mut worst = CORRECT;
+            for (&got, (&x, &y)) in out[0].iter().zip(x.iter().zip(y.iter())) {
+                let exact = exact::value(function, f64::from(x), f64::from(y));
+                if got.to_bits() != (exact as f32).to_bits() {
+                    worst = worse(worst, (exact::ulp_f32(got, exact), x, y, got));
+                }
+            }
+            if let Some(sign) = mirror {
+                // The other half of the arguments must give the same, but for the sign.
+                y.copy_from_slice(&out[0]);
+                x.iter_mut().for_each(|x| *x = -*x);
+                kernel.run(&[x], out);
+                for ((&got, &other), &x) in out[0].iter().zip(y.iter()).zip(x.iter()) {
+                    if got.to_bits() != other.to_bits() ^ sign && !(got.is_nan() && other.is_nan()) {
+                        worst = worse(worst, (f64::INFINITY, x, 0.0, got));
+                    }
+                }
+            }
+            worst
         })
-        .reduce(|| (0.0, 0.0, 0.0, 0.0), worse)
+        .reduce(|| CORRECT, worse)
 }
 
 fn reference(path: &str, wanted: &[String]) -> std::io::Result<()> {
@@ -64,39 +96,70 @@ fn reference(path: &str, wanted: &[String]) -> std::io::Result<()> {
     }
     println!("{:<10} {:>8} {:>10}  worst input", "f64", "ulp", "inputs");
     for function in Elementary::ALL {
-        let Some(samples) = groups.get(function.name()) else { continue };
+        let Some(samples) = groups.get(function.name()) else {
+            continue;
+        };
         if !wanted.is_empty() && !wanted.iter().any(|name| name == function.name()) {
             continue;
         }
-        let kernel = kernel::real::<f64>(function, kernel::vector::<f64>());
+        let kernel = kernel::real::<f64>(function, types::F64X2);
         let (ulp, worst, got) = samples::worst(&kernel, function, samples);
         println!("{:<10} {ulp:>8.3} {:>10}  {worst:?} -> {got:e}", function.name(), samples.len());
     }
     Ok(())
 }
 
+/// Nanoseconds per element on one thread, for arguments between -4 and 4 (0 and 4 where only those are in the domain).
+fn speed<T: kernel::Lane>(function: Elementary, ty: Type, from: impl Fn(f64) -> T) -> f64 {
+    let kernel = kernel::real::<T>(function, ty);
+    let positive = matches!(
+        function,
+        Elementary::Log | Elementary::Log1p | Elementary::Sqrt | Elementary::Rsqrt | Elementary::Pow
+    );
+    let low = if positive { 0.0 } else { -4.0 };
+    let number = |i: u64| from(low + (4.0 - low) * (samples::scramble(i) >> 11) as f64 / 2f64.powi(53));
+    let (x, y): (Vec<T>, Vec<T>) = (0..4096).map(|i| (number(2 * i), number(2 * i + 1))).unzip();
+    let inputs: &[&[T]] = if function.arity() == 1 { &[&x] } else { &[&x, &y] };
+    let mut out = [Vec::new()];
+    let round = || {
+        let start = Instant::now();
+        kernel.run(inputs, &mut out);
+        start.elapsed().as_secs_f64() * 1e9 / x.len() as f64
+    };
+    std::iter::repeat_with(round).take(300).fold(f64::INFINITY, f64::min)
+}
+
 fn main() -> std::io::Result<()> {
-    let (mut wanted, mut stride, mut path) = (Vec::new(), 1, None);
+    let (mut wanted, mut stride, mut path, mut timed) = (Vec::new(), 1, None, false);
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--stride" => stride = arguments.next().and_then(|n| n.parse().ok()).expect("a number after --stride"),
             "--reference" => path = Some(arguments.next().expect("a file after --reference")),
+            "--speed" => timed = true,
             _ => wanted.push(argument),
         }
+    }
+    let is_wanted = |f: Elementary| wanted.is_empty() || wanted.iter().any(|name| name == f.name());
+    if timed {
+        println!("{:<10} {:>8} {:>8}  ns per element", "", "f32x4", "f64x2");
+        for function in Elementary::ALL.into_iter().filter(|&f| is_wanted(f)) {
+            let single = speed(function, types::F32X4, |x| x as f32);
+            let double = speed(function, types::F64X2, |x| x);
+            println!("{:<10} {single:>8.2} {double:>8.2}", function.name());
+        }
+        return Ok(());
     }
     if let Some(path) = path {
         return reference(&path, &wanted);
     }
     println!("{:<10} {:>8} {:>15} {:>15} {:>15} {:>8}", "f32", "ulp", "x", "y", "result", "s");
-    for function in Elementary::ALL {
-        if !wanted.is_empty() && !wanted.iter().any(|name| name == function.name()) {
-            continue;
-        }
+    for function in Elementary::ALL.into_iter().filter(|&f| is_wanted(f)) {
         let start = Instant::now();
         let (ulp, x, y, got) = measure(function, stride);
+        let y = if function.arity() == 2 { format!("{y:e}") } else { String::new() };
         let seconds = start.elapsed().as_secs_f64();
-        println!("{:<10} {ulp:>8.3} {x:>15e} {y:>15e} {got:>15e} {seconds:>8.1}", function.name());
+        println!("{:<10} {ulp:>8.3} {x:>15e} {y:>15} {got:>15e} {seconds:>8.1}", function.name());
     }
     Ok(())
 }

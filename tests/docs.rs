@@ -63,12 +63,7 @@ fn programs() -> Vec<(Block, Option<String>)> {
                     let code = code.to_owned();
                     programs.push((block, Some(code)));
                 }
-                _ => assert!(
-                    !block.info.starts_with("ssm"),
-                    "{}: `{}` is no kind of program",
-                    block.place,
-                    block.info
-                ),
+                _ => assert!(!block.info.starts_with("ssm"), "{}: `{}` is no kind of program", block.place, block.info),
             }
         }
     }
@@ -77,11 +72,7 @@ fn programs() -> Vec<(Block, Option<String>)> {
 
 fn front_end(source: &str) -> Vec<Diagnostic> {
     let (file, diagnostics) = syntax::parse(source);
-    if diagnostics.is_empty() {
-        sema::lower(&file).1
-    } else {
-        diagnostics
-    }
+    if diagnostics.is_empty() { sema::lower(&file).1 } else { diagnostics }
 }
 
 #[test]
@@ -131,9 +122,6 @@ fn all_diagnostics_are_listed() {
             numeral.then_some((code, meaning.trim_end_matches('|').trim_end()))
         })
         .collect();
-    let known: Vec<(&str, &str)> = Code::ALL
-        .iter()
-        .map(|code| (&code.name()[1..], code.meaning()))
-        .collect();
+    let known: Vec<(&str, &str)> = Code::ALL.iter().map(|code| (&code.name()[1..], code.meaning())).collect();
     assert_eq!(listed, known, "the table in docs/language.md");
 }

@@ -35,9 +35,7 @@ fn cases() -> Vec<Case> {
                 vector: words.next().unwrap(),
                 example: words.next().unwrap(),
                 layer: words.next().unwrap(),
-                outputs: words
-                    .map(|w| w.trim_matches([',', '(', ')']).to_owned())
-                    .collect(),
+                outputs: words.map(|w| w.trim_matches([',', '(', ')']).to_owned()).collect(),
             }
         })
         .filter(|case| !REFUSED.contains(&case.example.as_str()))
@@ -52,10 +50,7 @@ fn layer(case: &Case) -> Layer {
     assert!(diagnostics.is_empty(), "{diagnostics:?}");
     let (layers, diagnostics) = ssmc::sema::lower(&file);
     assert!(diagnostics.is_empty(), "{}: {diagnostics:?}", case.example);
-    layers
-        .into_iter()
-        .find(|l| l.name == case.layer)
-        .expect("the layer is there")
+    layers.into_iter().find(|l| l.name == case.layer).expect("the layer is there")
 }
 
 /// How a case is run.
@@ -71,39 +66,22 @@ enum Plan {
     Step,
 }
 
-fn carry_with_states<F: Real>(
-    instance: &Instance,
-    archive: &Archive,
-    carry: &mut Carry<F>,
-    batch: usize,
-) {
+fn carry_with_states<F: Real>(instance: &Instance, archive: &Archive, carry: &mut Carry<F>, batch: usize) {
     for (state, tensor) in instance.layer.states.iter().zip(&mut carry.states) {
         let Some(raw) = archive.with_role("state0", &state.name) else {
             continue;
         };
         let value = instance.layer.value(state.value);
         let mut given: Tensor<F> = raw.tensor(&value.ty);
-        let copies = if given.shape.len() == value.axes.len() {
-            batch
-        } else {
-            1
-        };
+        let copies = if given.shape.len() == value.axes.len() { batch } else { 1 };
         let repeat = |v: &Vec<F>| v.repeat(copies);
         given.elements = match &given.elements {
             Elements::Real(v) => Elements::Real(repeat(v)),
-            Elements::Complex { re, im } => Elements::Complex {
-                re: repeat(re),
-                im: repeat(im),
-            },
+            Elements::Complex { re, im } => Elements::Complex { re: repeat(re), im: repeat(im) },
             Elements::Int(v) => Elements::Int(v.repeat(copies)),
             Elements::Bool(v) => Elements::Bool(v.repeat(copies)),
         };
-        assert_eq!(
-            tensor.elements.len(),
-            given.elements.len(),
-            "{}",
-            state.name
-        );
+        assert_eq!(tensor.elements.len(), given.elements.len(), "{}", state.name);
         tensor.elements = given.elements;
     }
 }
@@ -120,11 +98,7 @@ fn run<F: Real>(
     let given = layer
         .params
         .iter()
-        .map(|p| {
-            archive
-                .find("param", &p.key)
-                .map(|raw| raw.tensor(&layer.value(p.value).ty))
-        })
+        .map(|p| archive.find("param", &p.key).map(|raw| raw.tensor(&layer.value(p.value).ty)))
         .collect();
     let bound = ssmc::ir::bind::bind::<F>(instance, given, 0).expect("the parameters fit");
     let inputs: Vec<Tensor<F>> = layer
@@ -146,16 +120,13 @@ fn run<F: Real>(
     for &length in pieces {
         let range = start..(start + length).min(seq);
         start = range.end;
-        let cut: Vec<Tensor<F>> = inputs
-            .iter()
-            .map(|t| piece(t, batch, seq, range.clone()))
-            .collect();
+        let cut: Vec<Tensor<F>> = inputs.iter().map(|t| piece(t, batch, seq, range.clone())).collect();
         let sequences = Sequences::batch(batch, range.len());
         let outputs = match runner {
             Runner::Interpreter => interp::run(instance, &bound, &sequences, &cut, &mut carry),
-            Runner::Kernel(kernel) => kernel
-                .run(&bound, &sequences, &cut, &mut carry, 1, &|_| {})
-                .expect("the run is sound"),
+            Runner::Kernel(kernel) => {
+                kernel.run(&bound, &sequences, &cut, &mut carry, 1, &|_| {}).expect("the run is sound")
+            }
         };
         for (all, output) in collected.iter_mut().zip(&outputs) {
             let values = flat(output);
@@ -166,13 +137,7 @@ fn run<F: Real>(
         }
     }
     assert_eq!(start, seq);
-    (
-        collected
-            .into_iter()
-            .map(|sequences| sequences.concat())
-            .collect(),
-        carry,
-    )
+    (collected.into_iter().map(|sequences| sequences.concat()).collect(), carry)
 }
 
 /// The largest error over the largest expected value; infinite where NaNs do not match.
@@ -221,27 +186,18 @@ fn check<F: Real>(plan: Plan, cut: bool) {
         let (instance, batch, seq) = instance(&layer, &archive);
         let runner = match plan {
             Plan::Interpreter => Runner::Interpreter,
-            Plan::Sequence => {
-                Runner::Kernel(ssmc::jit::compile(&instance, Form::Sequence).unwrap())
-            }
+            Plan::Sequence => Runner::Kernel(ssmc::jit::compile(&instance, Form::Sequence).unwrap()),
             Plan::Step => Runner::Kernel(ssmc::jit::compile(&instance, Form::Step).unwrap()),
         };
         let pieces = if cut { vec![1, 7, seq - 8] } else { vec![seq] };
         let (outputs, carry) = run::<F>(&runner, &instance, &archive, (batch, seq), &pieces);
-        let tolerance = if F::BITS == 32 {
-            archive.tolerance_f32
-        } else {
-            archive.tolerance_f64
-        };
+        let tolerance = if F::BITS == 32 { archive.tolerance_f32 } else { archive.tolerance_f64 };
         let mut judge = |what: String, found: &[f64], expected: &[f64]| {
             compared += 1;
             let error = error(found, expected);
             // The negation also catches an error that is not a number.
             if !(error <= tolerance) {
-                failed.push(format!(
-                    "{} {} {what}: {error:.2e} > {tolerance:.0e}",
-                    case.vector, case.layer
-                ));
+                failed.push(format!("{} {} {what}: {error:.2e} > {tolerance:.0e}", case.vector, case.layer));
             }
         };
         for (output, found) in instance.layer.outputs.iter().zip(&outputs) {
@@ -256,21 +212,12 @@ fn check<F: Real>(plan: Plan, cut: bool) {
         }
         for (state, found) in instance.layer.states.iter().zip(&carry.states) {
             if let Some(expected) = archive.with_role("final", &state.name) {
-                judge(
-                    format!("final.{}", state.name),
-                    &flat(found),
-                    &expected.values,
-                );
+                judge(format!("final.{}", state.name), &flat(found), &expected.values);
             }
         }
     }
     assert!(compared > 80, "only {compared} tensors were compared");
-    assert!(
-        failed.is_empty(),
-        "{} of {compared} tensors:\n{}",
-        failed.len(),
-        failed.join("\n")
-    );
+    assert!(failed.is_empty(), "{} of {compared} tensors:\n{}", failed.len(), failed.join("\n"));
 }
 
 macro_rules! tests {

@@ -10,9 +10,7 @@ use ssmc::syntax::{self, ast};
 
 /// The files of a folder below `tests/` that end in `.ssm`, in order.
 fn programs(folder: &str) -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests")
-        .join(folder);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(folder);
     let mut paths: Vec<PathBuf> = fs::read_dir(folder)
         .expect("the folder exists")
         .map(|entry| entry.expect("the folder can be listed").path())
@@ -27,11 +25,7 @@ fn read(path: &Path) -> String {
 }
 
 fn codes(source: &str) -> Vec<Code> {
-    syntax::parse(source)
-        .1
-        .iter()
-        .map(|diagnostic| diagnostic.code)
-        .collect()
+    syntax::parse(source).1.iter().map(|diagnostic| diagnostic.code).collect()
 }
 
 /// The tree of an expression that stands alone.
@@ -39,10 +33,7 @@ fn expression(text: &str) -> String {
     let (file, diagnostics) = syntax::parse(&format!("fn f() = {text}"));
     assert_eq!(diagnostics, [], "{text}");
     let dump = syntax::dump_ast(&file);
-    dump.strip_prefix("(fn f [] ")
-        .and_then(|dump| dump.strip_suffix(")\n"))
-        .expect("one function")
-        .to_owned()
+    dump.strip_prefix("(fn f [] ").and_then(|dump| dump.strip_suffix(")\n")).expect("one function").to_owned()
 }
 
 /// Each file's first line is `# test parse`; the comments `#>` at its end hold the dump of its tree.
@@ -67,28 +58,16 @@ fn files() {
             }
         }
     }
-    assert!(
-        failed.is_empty(),
-        "run with BLESS=1 to accept:\n{}",
-        failed.join("\n")
-    );
+    assert!(failed.is_empty(), "run with BLESS=1 to accept:\n{}", failed.join("\n"));
 }
 
 #[test]
 fn only_the_file_on_recovery_has_errors() {
     for path in programs("files/parse") {
         let source = read(&path);
-        let shown: Vec<String> = syntax::parse(&source)
-            .1
-            .iter()
-            .map(|found| render(found, &path.to_string_lossy(), &source))
-            .collect();
-        assert_eq!(
-            !shown.is_empty(),
-            path.ends_with("recovery.ssm"),
-            "{}",
-            shown.join("\n")
-        );
+        let shown: Vec<String> =
+            syntax::parse(&source).1.iter().map(|found| render(found, &path.to_string_lossy(), &source)).collect();
+        assert_eq!(!shown.is_empty(), path.ends_with("recovery.ssm"), "{}", shown.join("\n"));
     }
 }
 
@@ -128,30 +107,22 @@ fn precedence() {
 fn formatted(source: &str) -> String {
     let text = syntax::format(source).unwrap_or_else(|found| panic!("{found:?}\n{source}"));
     let comments = |text: &str| {
-        let mut comments: Vec<String> = text
-            .lines()
-            .filter_map(|line| line.find('#').map(|at| line[at..].trim_end().to_owned()))
-            .collect();
+        let mut comments: Vec<String> =
+            text.lines().filter_map(|line| line.find('#').map(|at| line[at..].trim_end().to_owned())).collect();
         comments.sort();
         comments
     };
     let tree = |text: &str| syntax::dump_ast(&syntax::parse(text).0);
     assert_eq!(tree(source), tree(&text), "{source}\n{text}");
     assert_eq!(comments(source), comments(&text));
-    assert_eq!(
-        syntax::format(&text).as_deref(),
-        Ok(text.as_str()),
-        "formatting twice changes the text"
-    );
+    assert_eq!(syntax::format(&text).as_deref(), Ok(text.as_str()), "formatting twice changes the text");
     assert!(!text.contains("\n\n\n") && !text.contains(" \n"), "{text}");
     text
 }
 
 #[test]
 fn formatting_keeps_trees_and_comments() {
-    let corpus = programs("files/parse")
-        .into_iter()
-        .filter(|path| !path.ends_with("recovery.ssm"));
+    let corpus = programs("files/parse").into_iter().filter(|path| !path.ends_with("recovery.ssm"));
     for path in corpus.chain(programs("../examples")) {
         formatted(&read(&path));
     }
@@ -219,9 +190,7 @@ layer l {
 }
 ";
     assert_eq!(formatted(source), expected);
-    let names: Vec<String> = (0..60)
-        .map(|number| format!("weight_{number}[D, N]"))
-        .collect();
+    let names: Vec<String> = (0..60).map(|number| format!("weight_{number}[D, N]")).collect();
     let text = formatted(&format!("layer l {{ param {} }}", names.join(", ")));
     assert!(text.lines().all(|line| line.len() <= 100), "{text}");
     let terms: Vec<String> = (0..60).map(|number| format!("a[{number}] * b")).collect();
@@ -249,15 +218,8 @@ fn survives(source: &str) -> Vec<Diagnostic> {
 #[test]
 fn nesting_is_limited() {
     let deep = |open: &str, close: &str, count: usize| {
-        let source = format!(
-            "layer l {{ let x = {}a{} }}",
-            open.repeat(count),
-            close.repeat(count)
-        );
-        survives(&source)
-            .iter()
-            .map(|diagnostic| diagnostic.code)
-            .collect::<Vec<_>>()
+        let source = format!("layer l {{ let x = {}a{} }}", open.repeat(count), close.repeat(count));
+        survives(&source).iter().map(|diagnostic| diagnostic.code).collect::<Vec<_>>()
     };
     for (open, close) in [
         ("(", ")"),
@@ -284,22 +246,9 @@ fn nesting_is_limited() {
 
 #[test]
 fn large_inputs_end() {
-    for unit in [
-        "a+",
-        "$",
-        "é",
-        "(",
-        "a ",
-        "h[d] <- ",
-        "layer a {",
-        "}",
-        "let ",
-        "stat x\n",
-        "\"",
-        "1.",
-        "a\n",
-        "a[b] <-\n",
-    ] {
+    for unit in
+        ["a+", "$", "é", "(", "a ", "h[d] <- ", "layer a {", "}", "let ", "stat x\n", "\"", "1.", "a\n", "a[b] <-\n"]
+    {
         survives(&unit.repeat(100_000));
         survives(&format!("layer a {{ let x = {}", unit.repeat(100_000)));
     }
@@ -313,40 +262,27 @@ fn large_inputs_end() {
 fn the_number_of_errors_is_limited() {
     let found = survives(&format!("layer a {{ {} }}", "let x = ]\n".repeat(1000)));
     assert_eq!(found.len(), syntax::MAX_DIAGNOSTICS + 1);
-    assert_eq!(
-        found.last().map(|last| last.severity),
-        Some(ssmc::diag::Severity::Note)
-    );
+    assert_eq!(found.last().map(|last| last.severity), Some(ssmc::diag::Severity::Note));
 }
 
 #[test]
 fn rendering_cuts_long_lines() {
-    let source = format!(
-        "layer a {{ {} let x = ] {} }}",
-        "é".repeat(5_000_000).replace('é', " "),
-        "a".repeat(5_000_000)
-    );
+    let source =
+        format!("layer a {{ {} let x = ] {} }}", "é".repeat(5_000_000).replace('é', " "), "a".repeat(5_000_000));
     let (_, found) = syntax::parse(&source);
     let text = render(&found[0], "long.ssm", &source);
-    assert!(
-        text.lines().all(|line| line.chars().count() < 260),
-        "{text}"
-    );
-    assert!(
-        text.contains("--> long.ssm:1:5000020") && text.contains('^'),
-        "{text}"
-    );
+    assert!(text.lines().all(|line| line.chars().count() < 260), "{text}");
+    assert!(text.contains("--> long.ssm:1:5000020") && text.contains('^'), "{text}");
 }
 
 fn pieces() -> impl Strategy<Value = String> {
     let words = [
-        "layer", "fn", "param", "input", "state", "let", "output", "reset", "when", "if", "then",
-        "else", "in", "and", "or", "not", "true", "complex", "index", "bool", "reverse", "from",
-        "first", "x", "h", "sum", "1", "2.5i", "\"k\"", "<-", "+", "-", "*", "^", "<", "==", "=",
-        "(", ")", "[", "]", "{", "}", ",", ":", "# c\n", "\n", "\n\n", "é", "$",
+        "layer", "fn", "param", "input", "state", "let", "output", "reset", "when", "if", "then", "else", "in", "and",
+        "or", "not", "true", "complex", "index", "bool", "reverse", "from", "first", "x", "h", "sum", "1", "2.5i",
+        "\"k\"", "<-", "+", "-", "*", "^", "<", "==", "=", "(", ")", "[", "]", "{", "}", ",", ":", "# c\n", "\n",
+        "\n\n", "é", "$",
     ];
-    prop::collection::vec(prop::sample::select(words.to_vec()), 0..60)
-        .prop_map(|words| words.join(" "))
+    prop::collection::vec(prop::sample::select(words.to_vec()), 0..60).prop_map(|words| words.join(" "))
 }
 
 fn expressions() -> impl Strategy<Value = String> {
@@ -361,45 +297,19 @@ fn expressions() -> impl Strategy<Value = String> {
         "A[d, n - 1]",
         "a_rather_long_name[d]",
     ]);
-    leaf.prop_map(str::to_owned)
-        .prop_recursive(5, 40, 3, |inner| {
-            let operators = vec![
-                "+",
-                "-",
-                "*",
-                "/",
-                "//",
-                "%",
-                "^",
-                "<",
-                "==",
-                "and",
-                "or",
-                "# c\n+",
-                "\n-",
-                "* # d\n\n # e\n",
-            ];
-            prop_oneof![
-                (
-                    inner.clone(),
-                    prop::sample::select(operators),
-                    inner.clone()
-                )
-                    .prop_map(|(a, op, b)| format!("({a}) {op} ({b})")),
-                inner.clone().prop_map(|e| format!("-({e})")),
-                (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("f({a},\n{b})")),
-                inner.clone().prop_map(|e| format!("sum[j in N, k]({e})")),
-                (inner.clone(), inner.clone(), inner)
-                    .prop_map(|(c, a, b)| format!("if {c} then {a} else {b}")),
-            ]
-            .prop_map(|text| {
-                if text.starts_with("if") {
-                    format!("({text})")
-                } else {
-                    text
-                }
-            })
-        })
+    leaf.prop_map(str::to_owned).prop_recursive(5, 40, 3, |inner| {
+        let operators =
+            vec!["+", "-", "*", "/", "//", "%", "^", "<", "==", "and", "or", "# c\n+", "\n-", "* # d\n\n # e\n"];
+        prop_oneof![
+            (inner.clone(), prop::sample::select(operators), inner.clone())
+                .prop_map(|(a, op, b)| format!("({a}) {op} ({b})")),
+            inner.clone().prop_map(|e| format!("-({e})")),
+            (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("f({a},\n{b})")),
+            inner.clone().prop_map(|e| format!("sum[j in N, k]({e})")),
+            (inner.clone(), inner.clone(), inner).prop_map(|(c, a, b)| format!("if {c} then {a} else {b}")),
+        ]
+        .prop_map(|text| if text.starts_with("if") { format!("({text})") } else { text })
+    })
 }
 
 proptest! {

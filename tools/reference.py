@@ -11,9 +11,7 @@ import argparse
 import random
 import struct
 
-from mpmath import erf, erfc, exp, expm1, atan2, cos, isinf, log, log1p, mp, mpf, sin, sqrt, tanh
-
-mp.prec = 1400
+from mpmath import atan2, cos, erf, erfc, exp, expm1, log, log1p, mp, mpf, sin, sqrt, tanh
 
 
 def bits(x):
@@ -33,7 +31,7 @@ def rounded(value):
     whole = mp.nint(value / unit)
     if abs(whole) * unit >= mpf(2) ** 1024:
         return float("inf") if value > 0 else float("-inf"), 0.0
-    number = float(mpf(whole) * unit)
+    number = float(mpf(whole) * unit) if whole else (0.0 if value > 0 else -0.0)
     return number, float((value - whole * unit) / unit)
 
 
@@ -41,28 +39,23 @@ def sigmoid(x):
     return 1 / (1 + exp(-x))
 
 
-def precise(x):
-    """More digits than cancellation takes."""
-    return mpf(x)
-
-
 FUNCTIONS = {
-    "exp": (lambda x: exp(x), "exp"),
-    "expm1": (lambda x: expm1(x), "exp"),
-    "log": (lambda x: log(x), "positive"),
-    "log1p": (lambda x: log1p(x), "above -1"),
-    "sin": (lambda x: sin(x), "angle"),
-    "cos": (lambda x: cos(x), "angle"),
-    "tanh": (lambda x: tanh(x), "exp"),
+    "exp": (exp, "exp"),
+    "expm1": (expm1, "exp"),
+    "log": (log, "positive"),
+    "log1p": (log1p, "above -1"),
+    "sin": (sin, "angle"),
+    "cos": (cos, "angle"),
+    "tanh": (tanh, "exp"),
     "sigmoid": (sigmoid, "exp"),
     "silu": (lambda x: x * sigmoid(x), "exp"),
     "softplus": (lambda x: log1p(exp(x)), "exp"),
     "gelu": (lambda x: x * erfc(-x / sqrt(mpf(2))) / 2, "normal"),
-    "erf": (lambda x: erf(x), "normal"),
-    "sqrt": (lambda x: sqrt(x), "positive"),
+    "erf": (erf, "normal"),
+    "sqrt": (sqrt, "positive"),
     "rsqrt": (lambda x: 1 / sqrt(x), "positive"),
     "pow": (lambda x, y: x**y, "power"),
-    "atan2": (lambda y, x: atan2(y, x), "pair"),
+    "atan2": (atan2, "pair"),
 }
 
 
@@ -107,7 +100,7 @@ def main():
     for name, (function, kind) in FUNCTIONS.items():
         if options.names and name not in options.names:
             continue
-        # The reduction of the largest angles and 1 - tiny both need many digits; most do not.
+        # Large angles, and 1 less next to nothing, need many digits; most arguments do not.
         mp.prec = 1200 if kind == "angle" else 400 if name in ("tanh", "erf") else 200
         for index in range(options.count):
             x = arguments(kind, index)

@@ -97,10 +97,8 @@ pub fn check<F: Float>(
     }
     // What the kernel writes; addresses inside of one tensor must fit an `isize`.
     for slice in signature.outputs.iter().chain(&signature.kept) {
-        let bytes = slice
-            .size()
-            .checked_mul(sequences.total())
-            .and_then(|n| n.checked_mul(slice.kind.bytes(signature.bits)));
+        let bytes =
+            slice.size().checked_mul(sequences.total()).and_then(|n| n.checked_mul(slice.kind.bytes(signature.bits)));
         if bytes.is_none_or(|bytes| bytes > isize::MAX as usize) {
             return Err(RunError::Size);
         }

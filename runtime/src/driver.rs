@@ -4,7 +4,9 @@
 //! Each sequence is one task and writes only its own rows, so the result does not depend on the number of threads.
 //! Long sequences are run in pieces, so that progress can be reported.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::prelude::*;
 
@@ -27,6 +29,7 @@ const PIECE: usize = 4096;
 /// There is one entry for each pass; it keeps to the contract of [`crate::kernel`] for this signature: it reads and
 /// writes the buffers of its slots only, inside of their extents, wherever integers lie in the ranges that the
 /// signature gives.
+#[allow(clippy::too_many_arguments, reason = "what a run takes")]
 pub unsafe fn run<F: Float>(
     signature: &Signature,
     entries: &[Entry],
@@ -68,12 +71,19 @@ pub unsafe fn run<F: Float>(
     Ok(outputs)
 }
 
-/// A pool of that many threads; `None` stands for the global one, which has one thread per core.
-fn pool(threads: usize) -> Option<rayon::ThreadPool> {
+/// A pool of that many threads, made once; `None` stands for the global one, which has one thread per core.
+fn pool(threads: usize) -> Option<Arc<rayon::ThreadPool>> {
+    static POOLS: Mutex<BTreeMap<usize, Arc<rayon::ThreadPool>>> = Mutex::new(BTreeMap::new());
     if threads == 0 {
         return None;
     }
-    rayon::ThreadPoolBuilder::new().num_threads(threads).build().ok()
+    let mut pools = POOLS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(pool) = pools.get(&threads) {
+        return Some(pool.clone());
+    }
+    let pool = Arc::new(rayon::ThreadPoolBuilder::new().num_threads(threads).build().ok()?);
+    pools.insert(threads, pool.clone());
+    Some(pool)
 }
 
 fn zeros<F: Float>(slice: &Tensors, leading: &[usize]) -> Tensor<F> {
@@ -211,8 +221,7 @@ impl Task<'_> {
         for i in 0..pieces {
             let i = if pass.reverse { pieces - 1 - i } else { i };
             let (begin, end) = (i * piece, ((i + 1) * piece).min(rows));
-            let arguments =
-                Arguments { pointers: pointers.as_ptr(), begin: begin as u64, end: end as u64, number };
+            let arguments = Arguments { pointers: pointers.as_ptr(), begin: begin as u64, end: end as u64, number };
             // SAFETY: the caller vouches for the addresses; the steps lie inside of the sequence.
             unsafe { entry(&arguments) };
             let ran = (end - begin) as u64;

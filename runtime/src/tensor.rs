@@ -6,9 +6,7 @@
 use std::fmt::{Debug, Display};
 
 /// The real numbers that kernels compute with.
-pub trait Float:
-    Copy + Default + PartialEq + PartialOrd + Debug + Display + Send + Sync + 'static
-{
+pub trait Float: Copy + Default + PartialEq + PartialOrd + Debug + Display + Send + Sync + 'static {
     /// How many bits it has.
     const BITS: u32;
     /// The nearest value.
@@ -91,9 +89,7 @@ pub struct Sequences {
 impl Sequences {
     /// `count` sequences of `length` steps each.
     pub fn batch(count: usize, length: usize) -> Self {
-        Self {
-            offsets: (0..=count).map(|i| i * length).collect(),
-        }
+        Self { offsets: (0..=count).map(|i| i * length).collect() }
     }
 
     /// Sequences between ascending offsets that start at 0; `None` where they do not.

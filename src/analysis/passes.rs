@@ -40,51 +40,29 @@ pub fn passes(layer: &Layer) -> Result<Vec<Pass>, Conflict> {
     let cones = Cones::of(layer);
     let levels = levels(layer, &cones)?;
     let mut keys = vec![(0, false)];
-    keys.extend(
-        layer
-            .states
-            .iter()
-            .zip(&levels)
-            .map(|(state, &level)| (level, state.reverse)),
-    );
+    keys.extend(layer.states.iter().zip(&levels).map(|(state, &level)| (level, state.reverse)));
     keys.sort_unstable();
     keys.dedup();
     let place = |state: usize| {
         let key = (levels[state], layer.states[state].reverse);
-        keys.iter()
-            .position(|k| *k == key)
-            .expect("every state has a pass")
+        keys.iter().position(|k| *k == key).expect("every state has a pass")
     };
 
     // The pass of each equation; `None` for those that can be computed anywhere.
     let home: Vec<Option<usize>> = (0..layer.equations.len())
         .map(|e| {
             let cone = &cones.of_value[layer.equations[e].value.at()];
-            let last = (0..layer.states.len())
-                .filter(|&s| cone.states[s])
-                .map(place)
-                .max();
-            if last.is_none() && cone.delays {
-                Some(0)
-            } else {
-                last
-            }
+            let last = (0..layer.states.len()).filter(|&s| cone.states[s]).map(place).max();
+            if last.is_none() && cone.delays { Some(0) } else { last }
         })
         .collect();
 
-    let mut passes: Vec<Pass> = keys
-        .iter()
-        .map(|&(_, reverse)| Pass {
-            reverse,
-            ..Pass::default()
-        })
-        .collect();
+    let mut passes: Vec<Pass> = keys.iter().map(|&(_, reverse)| Pass { reverse, ..Pass::default() }).collect();
     for s in 0..layer.states.len() {
         passes[place(s)].states.push(StateId(s as u32));
     }
-    let defined_by: Vec<Option<usize>> = (0..layer.values.len())
-        .map(|v| layer.equations.iter().position(|e| e.value.at() == v))
-        .collect();
+    let defined_by: Vec<Option<usize>> =
+        (0..layer.values.len()).map(|v| layer.equations.iter().position(|e| e.value.at() == v)).collect();
     let mut kept: Vec<ValueId> = Vec::new();
     for p in (0..passes.len()).rev() {
         let mut wanted: Vec<ValueId> = Vec::new();
@@ -97,11 +75,7 @@ pub fn passes(layer: &Layer) -> Result<Vec<Pass>, Conflict> {
         // What is returned without a definition of its own, and the reset, which every pass obeys.
         if p == 0 {
             wanted.extend(
-                layer
-                    .outputs
-                    .iter()
-                    .map(|o| o.value)
-                    .filter(|v| defined_by[v.at()].is_some_and(|e| home[e].is_none())),
+                layer.outputs.iter().map(|o| o.value).filter(|v| defined_by[v.at()].is_some_and(|e| home[e].is_none())),
             );
         }
         wanted.extend(layer.reset);
@@ -131,9 +105,7 @@ pub fn passes(layer: &Layer) -> Result<Vec<Pass>, Conflict> {
             (None, ValueKind::State(s)) => Some(place(s.at())),
             _ => None,
         };
-        passes[home.expect("only values with a pass are kept")]
-            .kept
-            .push(value);
+        passes[home.expect("only values with a pass are kept")].kept.push(value);
     }
     Ok(passes)
 }
@@ -151,10 +123,7 @@ struct Cones {
 
 impl Cones {
     fn of(layer: &Layer) -> Self {
-        let empty = Cone {
-            states: vec![false; layer.states.len()],
-            delays: false,
-        };
+        let empty = Cone { states: vec![false; layer.states.len()], delays: false };
         let mut of_value = vec![empty.clone(); layer.values.len()];
         for (s, state) in layer.states.iter().enumerate() {
             of_value[state.value.at()].states[s] = true;
@@ -200,11 +169,7 @@ fn levels(layer: &Layer, cones: &Cones) -> Result<Vec<usize>, Conflict> {
                         let other = StateId(r as u32);
                         let this = StateId(s as u32);
                         let reverse = layer.states[s].reverse;
-                        let (forward, reverse) = if reverse {
-                            (other, this)
-                        } else {
-                            (this, other)
-                        };
+                        let (forward, reverse) = if reverse { (other, this) } else { (this, other) };
                         return Err(Conflict { forward, reverse });
                     }
                 }

@@ -312,9 +312,7 @@ fn parse_tensor_file(text: &str) -> Result<TensorFileArg, String> {
 
 fn parse_output_file(text: &str) -> Result<OutputFileArg, String> {
     match Format::of(text) {
-        Some(format @ (Format::Safetensors | Format::Npz)) => {
-            Ok(OutputFileArg { path: text.into(), format })
-        }
+        Some(format @ (Format::Safetensors | Format::Npz)) => Ok(OutputFileArg { path: text.into(), format }),
         _ => Err("expected a file that ends in .safetensors or .npz".into()),
     }
 }

@@ -24,8 +24,7 @@ pub fn execute(program: &Program, args: &CheckArgs) -> Outcome {
         let names = listed(layers.iter().map(|layer| layer.name.as_str()));
         layers.retain(|layer| layer.name == *name);
         if layers.is_empty() {
-            let error =
-                Diagnostic::error_at(Code::S410, "--layer", format!("there is no layer `{name}`"));
+            let error = Diagnostic::error_at(Code::S410, "--layer", format!("there is no layer `{name}`"));
             diagnostics.push(if names.is_empty() { error } else { error.help(format!("the program has {names}")) });
         }
     }
@@ -120,19 +119,18 @@ fn row(layer: &ir::Layer, role: &str, name: &str, value: ValueId, note: String) 
 /// How much a sequence carries from step to step: bytes where dimensions are known, else elements.
 fn carried(layer: &ir::Layer, instance: Option<&Instance>) -> String {
     let Some(instance) = instance else {
-        let counts: Vec<String> = layer
-            .states
-            .iter()
-            .map(|state| product(layer, &layer.value(state.value).axes))
-            .collect();
-        let mut text = match counts.len() {
-            0 => "no states".to_owned(),
+        let counts: Vec<String> =
+            layer.states.iter().map(|state| product(layer, &layer.value(state.value).axes)).collect();
+        let delays = if layer.delays.is_empty() { "" } else { "the delays" };
+        let states = match counts.len() {
+            0 => String::new(),
             _ => format!("{} elements", counts.join(" + ")),
         };
-        if !layer.delays.is_empty() {
-            text.push_str(&format!(", and {} delays", layer.delays.len()));
-        }
-        return text;
+        return match (states.is_empty(), delays.is_empty()) {
+            (true, true) => "nothing".to_owned(),
+            (false, false) => format!("{states}, and {delays}"),
+            _ => states + delays,
+        };
     };
     let states = layer.states.iter().map(|state| (state.value, 1));
     let delays = layer.delays.iter().copied().zip(instance.depths.iter().copied());

@@ -52,9 +52,7 @@ impl Params {
         for param in &layer.params {
             let name = format!("{prefix}{}", param.key);
             let found = files.find("param", &name).and_then(|found| match found {
-                None if param.init.is_none() => {
-                    Err(files.missing("param", &name, "the parameter", others))
-                }
+                None if param.init.is_none() => Err(files.missing("param", &name, "the parameter", others)),
                 None => Ok(None),
                 Some(found) => {
                     let shape = files.shape(&found, kind_of(layer, param.value))?;
@@ -210,11 +208,7 @@ impl States {
     ///
     /// # Errors
     /// S404 for a tensor of a wrong rank, and those of the files.
-    pub fn locate(
-        layer: &ir::Layer,
-        files: &mut Files,
-        shapes: &mut Shapes,
-    ) -> Result<Self, Vec<Diagnostic>> {
+    pub fn locate(layer: &ir::Layer, files: &mut Files, shapes: &mut Shapes) -> Result<Self, Vec<Diagnostic>> {
         let mut batch = None;
         let states = each(&layer.states, |state| {
             Self::locate_one(layer, state.value, &state.name, &[], files, shapes, &mut batch)
@@ -327,11 +321,7 @@ fn steps(files: &mut Files, found: &Found, count: usize) -> Result<Vec<u64>, Dia
 }
 
 /// The layout of packed sequences.
-fn packed(
-    files: &mut Files,
-    cuts: &Found,
-    first: Option<&(Vec<usize>, String)>,
-) -> Result<Layout, Diagnostic> {
+fn packed(files: &mut Files, cuts: &Found, first: Option<&(Vec<usize>, String)>) -> Result<Layout, Diagnostic> {
     if let Some((lead, place)) = first
         && lead.len() != 1
     {
@@ -414,12 +404,7 @@ fn check_size(layout: &Layout) -> Result<(), Diagnostic> {
 }
 
 /// A tensor with a last check of what the instance asks for.
-fn tensor<F>(
-    files: &Files,
-    found: &Found,
-    shape: Vec<usize>,
-    elements: Elements<F>,
-) -> Result<Tensor<F>, Diagnostic> {
+fn tensor<F>(files: &Files, found: &Found, shape: Vec<usize>, elements: Elements<F>) -> Result<Tensor<F>, Diagnostic> {
     if shape.iter().product::<usize>() != elements.len() {
         let message = format!("expected {}, found {}", shape_text(&shape), shape_text(&found.entry.shape));
         return Err(files.error(found, Code::S404, message));

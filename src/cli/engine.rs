@@ -12,12 +12,7 @@ use super::{report, slices};
 
 /// The real numbers that every plan computes with: `f32` and `f64`.
 pub trait Number:
-    Float
-    + Add<Output = Self>
-    + Sub<Output = Self>
-    + Mul<Output = Self>
-    + Div<Output = Self>
-    + Neg<Output = Self>
+    Float + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> + Div<Output = Self> + Neg<Output = Self>
 {
 }
 
@@ -98,20 +93,12 @@ fn run_steps<F: Number>(
     // No step of no sequence: the shapes of what there is nothing of.
     let nothing: Vec<Tensor<F>> = task.inputs.iter().map(|input| slices::rows(input, 0..0)).collect();
     let mut after = slices::no_carry(carry);
-    let mut outputs = kernel.run(
-        task.bound,
-        &Sequences::batch(0, 0),
-        &nothing,
-        &mut after,
-        1,
-        &|_| {},
-    )?;
+    let mut outputs = kernel.run(task.bound, &Sequences::batch(0, 0), &nothing, &mut after, 1, &|_| {})?;
     let mut done = 0;
     for sequence in 0..task.sequences.count() {
         let mut own = slices::carry_of(carry, sequence);
         for step in task.sequences.range(sequence) {
-            let inputs: Vec<Tensor<F>> =
-                task.inputs.iter().map(|input| slices::rows(input, step..step + 1)).collect();
+            let inputs: Vec<Tensor<F>> = task.inputs.iter().map(|input| slices::rows(input, step..step + 1)).collect();
             let row = kernel.run(task.bound, &single, &inputs, &mut own, 1, &|_| {})?;
             for (output, row) in outputs.iter_mut().zip(&row) {
                 slices::append(output, row);

@@ -249,11 +249,7 @@ fn elements<F: Float>(
 }
 
 impl Compared {
-    fn numbers<I: Iterator<Item = ([f64; 2], [f64; 2])>>(
-        &mut self,
-        pairs: impl Fn() -> I,
-        tolerance: Tolerance,
-    ) {
+    fn numbers<I: Iterator<Item = ([f64; 2], [f64; 2])>>(&mut self, pairs: impl Fn() -> I, tolerance: Tolerance) {
         let finite = pairs().map(|(_, b)| b[0].hypot(b[1])).filter(|m| m.is_finite());
         self.scale = finite.fold(0.0, f64::max);
         let allowed = tolerance.absolute + tolerance.relative * self.scale;

@@ -78,11 +78,7 @@ impl Files {
     /// The diagnostic for a tensor that must be there and is not, with the name that was perhaps meant.
     pub fn missing(&self, role: &str, name: &str, what: &str, others: &[&Files]) -> Diagnostic {
         let message = format!("{what} `{name}` is missing");
-        let place = if self.is_empty() {
-            self.option.to_owned()
-        } else {
-            format!("{} {}", self.option, self.paths())
-        };
+        let place = if self.is_empty() { self.option.to_owned() } else { format!("{} {}", self.option, self.paths()) };
         let error = Diagnostic::error_at(Code::S403, place, message);
         let with_role = format!("{role}.{name}");
         if let Some((path, option)) = others.iter().find_map(|files| files.holder(&with_role, name)) {
@@ -93,9 +89,8 @@ impl Files {
             return error.help(format!("give a file that has it with {}", self.option));
         }
         let known: Vec<&str> = self.files.iter().flat_map(TensorFile::names).collect();
-        let close = nearest(&with_role, known.iter().copied())
-            .or_else(|| nearest(name, known.iter().copied()))
-            .or_else(|| {
+        let close =
+            nearest(&with_role, known.iter().copied()).or_else(|| nearest(name, known.iter().copied())).or_else(|| {
                 // A tensor of the same name below some prefix.
                 let tail = format!(".{name}");
                 known.iter().copied().find(|known| known.ends_with(&tail))

@@ -34,11 +34,7 @@ fn format_file(path: &Path, check: bool) -> Result<(), (Vec<Diagnostic>, String)
         return Ok(());
     }
     if check {
-        let error = Diagnostic::error_at(
-            Code::S413,
-            program.path.clone(),
-            "the file is not in the standard format",
-        );
+        let error = Diagnostic::error_at(Code::S413, program.path.clone(), "the file is not in the standard format");
         return Err((vec![error.help(format!("run `ssmc fmt {}`", program.path))], program.text));
     }
     replace(path, &formatted).map_err(|error| {

@@ -60,11 +60,7 @@ pub fn read<F: Float>(value: &Value, shape: &[usize], kind: Kind) -> Result<Tens
 }
 
 /// Visits the elements of nested arrays.
-fn each(
-    value: &Value,
-    shape: &[usize],
-    take: &mut dyn FnMut(&Value) -> Result<(), String>,
-) -> Result<(), String> {
+fn each(value: &Value, shape: &[usize], take: &mut dyn FnMut(&Value) -> Result<(), String>) -> Result<(), String> {
     let Some((&extent, rest)) = shape.split_first() else { return take(value) };
     let Value::Array(values) = value else {
         return Err(format!("expected an array of {extent}, found {}", describe(value)));
@@ -107,9 +103,7 @@ fn integer(value: &Value, below: Option<i64>) -> Result<i32, String> {
         return Err(format!("expected an integer, found {}", describe(value)));
     };
     match below {
-        Some(below) if !(0..below).contains(&number) => {
-            Err(format!("{number} is not in the range 0 to {}", below - 1))
-        }
+        Some(below) if !(0..below).contains(&number) => Err(format!("{number} is not in the range 0 to {}", below - 1)),
         _ => i32::try_from(number).map_err(|_| format!("{number} does not fit into 32 bits")),
     }
 }

@@ -26,9 +26,8 @@ impl Program {
     /// S401 where it cannot be read, S402 where it is no text.
     pub fn load(path: &Path) -> Result<Self, Diagnostic> {
         let place = path.display().to_string();
-        let failed = |error: std::io::Error| {
-            Diagnostic::error_at(Code::S401, place.clone(), format!("cannot read: {error}"))
-        };
+        let failed =
+            |error: std::io::Error| Diagnostic::error_at(Code::S401, place.clone(), format!("cannot read: {error}"));
         let mut bytes = Vec::new();
         let file = std::fs::File::open(path).map_err(failed)?;
         let mut limited = std::io::Read::take(file, MAX_SOURCE + 1);
@@ -78,9 +77,7 @@ impl Program {
         let names = listed(layers.iter().map(|layer| layer.name.as_str()));
         let Some(name) = name else {
             return match layers.len() {
-                0 => {
-                    Err(Diagnostic::error_at(Code::S410, self.path.clone(), "the program has no layer"))
-                }
+                0 => Err(Diagnostic::error_at(Code::S410, self.path.clone(), "the program has no layer")),
                 1 => Ok(layers.remove(0)),
                 _ => Err(Diagnostic::error_at(
                     Code::S410,
@@ -93,8 +90,7 @@ impl Program {
         match layers.iter().position(|layer| layer.name == name) {
             Some(at) => Ok(layers.remove(at)),
             None => {
-                let error =
-                    Diagnostic::error_at(Code::S410, "--layer", format!("there is no layer `{name}`"));
+                let error = Diagnostic::error_at(Code::S410, "--layer", format!("there is no layer `{name}`"));
                 let close = nearest(name, layers.iter().map(|layer| layer.name.as_str()));
                 Err(match close {
                     Some(close) => error.help(format!("did you mean `{close}`?")),
@@ -121,21 +117,17 @@ pub fn has_errors(diagnostics: &[Diagnostic]) -> bool {
 /// # Errors
 /// S407
 pub fn check_dims(given: &[(String, i64)], layers: &[ir::Layer]) -> Result<(), Vec<Diagnostic>> {
-    let known: Vec<&str> =
-        layers.iter().flat_map(|layer| &layer.dims).map(|dim| dim.name.as_str()).collect();
+    let known: Vec<&str> = layers.iter().flat_map(|layer| &layer.dims).map(|dim| dim.name.as_str()).collect();
     let mut errors = Vec::new();
     for (at, (name, value)) in given.iter().enumerate() {
         let place = format!("--dim {name}={value}");
         if !known.contains(&name.as_str()) {
-            let error =
-                Diagnostic::error_at(Code::S407, place, format!("there is no dimension `{name}`"));
+            let error = Diagnostic::error_at(Code::S407, place, format!("there is no dimension `{name}`"));
             errors.push(match nearest(name, known.iter().copied()) {
                 Some(close) => error.help(format!("did you mean `{close}`?")),
                 None => error,
             });
-        } else if let Some((_, other)) =
-            given[..at].iter().find(|(earlier, other)| earlier == name && other != value)
-        {
+        } else if let Some((_, other)) = given[..at].iter().find(|(earlier, other)| earlier == name && other != value) {
             let message = format!("the dimension `{name}` is given twice, as {other} and as {value}");
             errors.push(Diagnostic::error_at(Code::S407, place, message));
         }

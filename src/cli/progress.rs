@@ -45,8 +45,7 @@ fn draw(total: usize, done: &AtomicU64, ended: &Ended) {
     let mut state = ended.0.lock().unwrap_or_else(PoisonError::into_inner);
     let mut wait = PATIENCE;
     while !*state {
-        let (next, timeout) =
-            ended.1.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner);
+        let (next, timeout) = ended.1.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner);
         state = next;
         if timeout.timed_out() && !*state {
             let bar = bar.get_or_insert_with(|| new_bar(total));

@@ -10,8 +10,7 @@ use ssmc::diag::{Code, Diagnostic, render};
 /// be written to: there is nobody to say it to.
 pub fn print(diagnostics: &[Diagnostic], path: &str, source: &str) {
     let stderr = std::io::stderr();
-    let colours =
-        stderr.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let colours = stderr.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let mut stderr = stderr.lock();
     for diagnostic in diagnostics {
         let text = if colours {

@@ -112,18 +112,16 @@ pub fn write_state<F: Float>(
 }
 
 fn written<F>(named: Named<'_, F>) -> Written<'_, F> {
-    Written {
-        name: named.name.to_owned(),
-        shape: named.shape,
-        values: Values::Elements(named.elements),
-    }
+    Written { name: named.name.to_owned(), shape: named.shape, values: Values::Elements(named.elements) }
 }
 
-/// A table without frames, its first row in the place of a head.
+/// A table without frames; an empty head is left out.
 pub fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING);
-    table.set_header(head.to_vec());
+    if !head.is_empty() {
+        table.set_header(head.to_vec());
+    }
     for row in rows {
         table.add_row(row);
     }
@@ -138,9 +136,7 @@ pub fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Stri
 pub fn range_text<F: Float>(elements: &Elements<F>) -> String {
     match elements {
         Elements::Real(values) => reals(values.iter().map(|x| x.to_f64()), ""),
-        Elements::Complex { re, im } => {
-            reals(re.iter().zip(im).map(|(re, im)| re.to_f64().hypot(im.to_f64())), "abs ")
-        }
+        Elements::Complex { re, im } => reals(re.iter().zip(im).map(|(re, im)| re.to_f64().hypot(im.to_f64())), "abs "),
         Elements::Int(values) => match (values.iter().min(), values.iter().max()) {
             (Some(min), Some(max)) => format!("{min} to {max}"),
             _ => "empty".to_owned(),

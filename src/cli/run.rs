@@ -22,9 +22,7 @@ use super::{Outcome, Verdict, progress, report};
 pub fn execute(program: &Program, args: &RunArgs) -> Outcome {
     let layer = program.layer(&args.layer)?;
     check_plan(&layer, args.plan, args.data.isa).map_err(|error| vec![error])?;
-    if args.output.is_some()
-        && args.output.as_ref().map(|o| &o.path) == args.data.state_out.as_ref().map(|o| &o.path)
-    {
+    if args.output.is_some() && args.output.as_ref().map(|o| &o.path) == args.data.state_out.as_ref().map(|o| &o.path) {
         let message = "--output and --state-out name the same file";
         return Err(vec![Diagnostic::error_at(Code::S401, "--state-out", message)]);
     }
@@ -37,8 +35,7 @@ pub fn execute(program: &Program, args: &RunArgs) -> Outcome {
 fn run<F: Number>(program: &Program, args: &RunArgs, layer: &ir::Layer, rtol: f64) -> Outcome {
     let (mut input_files, mut expected) =
         both(Files::open("--input", &args.input), Files::open("--expect", &args.expect))?;
-    let (output, state_out) =
-        both(output_file(args.output.as_ref()), output_file(args.data.state_out.as_ref()))?;
+    let (output, state_out) = both(output_file(args.output.as_ref()), output_file(args.data.state_out.as_ref()))?;
     let mut setup = Setup::locate(program, layer, &args.data, &[&input_files, &expected])?;
     // The parameters' files may hold the inputs too; each option only looks in its own.
     let param_files = Files::open("--params", &args.data.params)?;
@@ -62,14 +59,8 @@ fn run<F: Number>(program: &Program, args: &RunArgs, layer: &ir::Layer, rtol: f6
     let started = Instant::now();
     let outputs = progress::with_bar(sequences.total(), |progress| {
         let threads = args.threads.map_or(0, std::num::NonZeroUsize::get);
-        let task = Task {
-            instance: &instance,
-            bound: &bound,
-            sequences: &sequences,
-            inputs: &inputs,
-            threads,
-            progress,
-        };
+        let task =
+            Task { instance: &instance, bound: &bound, sequences: &sequences, inputs: &inputs, threads, progress };
         engine.run(&task, &mut carry)
     })
     .map_err(|error| vec![Diagnostic::error_at(Code::S408, "the run", error.to_string())])?;
@@ -112,9 +103,11 @@ fn check_memory<F: Number>(instance: &Instance, layout: &Layout) -> Result<(), V
     let rows = |value: ir::ValueId, rows: usize| instance.elements(value).checked_mul(rows);
     let outputs = layer.outputs.iter().map(|output| rows(output.value, layout.total()));
     let states = layer.states.iter().map(|state| rows(state.value, layout.count()));
-    let delays = layer.delays.iter().zip(&instance.depths).map(|(&delay, depth)| {
-        depth.checked_mul(layout.count()).and_then(|n| rows(delay, n))
-    });
+    let delays = layer
+        .delays
+        .iter()
+        .zip(&instance.depths)
+        .map(|(&delay, depth)| depth.checked_mul(layout.count()).and_then(|n| rows(delay, n)));
     let bytes = outputs
         .chain(states)
         .chain(delays)
@@ -132,15 +125,9 @@ fn check_memory<F: Number>(instance: &Instance, layout: &Layout) -> Result<(), V
 /// What ran, how fast, and what came out.
 ///
 /// The rate counts the elements of inputs and outputs.
-fn summary<F: Number>(
-    results: &Results<'_, F>,
-    plan: &str,
-    inputs: &[Tensor<F>],
-    time: Duration,
-) -> String {
+fn summary<F: Number>(results: &Results<'_, F>, plan: &str, inputs: &[Tensor<F>], time: Duration) -> String {
     let layer = &results.instance.layer;
-    let moved: usize =
-        inputs.iter().chain(&results.outputs).map(|tensor| tensor.elements.len()).sum();
+    let moved: usize = inputs.iter().chain(&results.outputs).map(|tensor| tensor.elements.len()).sum();
     let seconds = time.as_secs_f64();
     let mut rows = vec![vec!["layer".to_owned(), layer.name.clone()]];
     if !layer.dims.is_empty() {

@@ -36,12 +36,9 @@ impl Setup {
         others: &[&Files],
     ) -> Result<Self, Vec<Diagnostic>> {
         let mut shapes = Shapes::new();
-        let (mut param_files, mut state_files) = both(
-            Files::open("--params", &args.params),
-            Files::open("--state-in", &args.state_in),
-        )?;
-        let params =
-            Params::locate(layer, &args.prefix, &mut param_files, &with(others, &state_files), &mut shapes);
+        let (mut param_files, mut state_files) =
+            both(Files::open("--params", &args.params), Files::open("--state-in", &args.state_in))?;
+        let params = Params::locate(layer, &args.prefix, &mut param_files, &with(others, &state_files), &mut shapes);
         let states = States::locate(layer, &mut state_files, &mut shapes);
         let (params, states) = both(params, states)?;
         if states.is_empty() && !state_files.is_empty() {
@@ -76,10 +73,7 @@ fn with<'a>(others: &[&'a Files], more: &'a Files) -> Vec<&'a Files> {
 }
 
 /// Both results, or what is wrong with either.
-pub fn both<A, B>(
-    a: Result<A, Vec<Diagnostic>>,
-    b: Result<B, Vec<Diagnostic>>,
-) -> Result<(A, B), Vec<Diagnostic>> {
+pub fn both<A, B>(a: Result<A, Vec<Diagnostic>>, b: Result<B, Vec<Diagnostic>>) -> Result<(A, B), Vec<Diagnostic>> {
     match (a, b) {
         (Ok(a), Ok(b)) => Ok((a, b)),
         (a, b) => Err(a.err().into_iter().chain(b.err()).flatten().collect()),
@@ -90,8 +84,6 @@ pub fn both<A, B>(
 ///
 /// # Errors
 /// S401
-pub fn output_file(
-    arg: Option<&super::args::OutputFileArg>,
-) -> Result<Option<OutputFile>, Vec<Diagnostic>> {
+pub fn output_file(arg: Option<&super::args::OutputFileArg>) -> Result<Option<OutputFile>, Vec<Diagnostic>> {
     arg.map(OutputFile::create).transpose().map_err(|error| vec![error])
 }

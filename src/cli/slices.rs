@@ -10,9 +10,7 @@ pub fn rows<F: Copy>(tensor: &Tensor<F>, range: Range<usize>) -> Tensor<F> {
     let at = range.start * row..range.end * row;
     let elements = match &tensor.elements {
         Elements::Real(v) => Elements::Real(v[at].to_vec()),
-        Elements::Complex { re, im } => {
-            Elements::Complex { re: re[at.clone()].to_vec(), im: im[at].to_vec() }
-        }
+        Elements::Complex { re, im } => Elements::Complex { re: re[at.clone()].to_vec(), im: im[at].to_vec() },
         Elements::Int(v) => Elements::Int(v[at].to_vec()),
         Elements::Bool(v) => Elements::Bool(v[at].to_vec()),
     };

@@ -50,8 +50,7 @@ fn step<F: Number>(program: &Program, args: &StepArgs, layer: &ir::Layer) -> Out
     let mut stepper = Stepper { instance: &instance, bound: &bound, engine, carry };
     let verdict = stepper.lines(std::io::stdin().lock(), std::io::stdout().lock());
     if let Some(file) = state_out {
-        write_state(&instance, &Layout::Single { seq: 0 }, &stepper.carry, file)
-            .map_err(|error| vec![error])?;
+        write_state(&instance, &Layout::Single { seq: 0 }, &stepper.carry, file).map_err(|error| vec![error])?;
     }
     verdict.map_err(|error| vec![error])
 }
@@ -71,17 +70,15 @@ impl<F: Number> Stepper<'_, F> {
         let mut line = Vec::new();
         for number in 1u64.. {
             line.clear();
-            let whole = read_line(&mut input, limit, &mut line).map_err(|error| {
-                Diagnostic::error_at(Code::S401, "standard input", format!("cannot read: {error}"))
-            })?;
+            let whole = read_line(&mut input, limit, &mut line)
+                .map_err(|error| Diagnostic::error_at(Code::S401, "standard input", format!("cannot read: {error}")))?;
             if line.is_empty() {
                 break;
             }
             if whole && line.iter().all(u8::is_ascii_whitespace) {
                 continue;
             }
-            let answer =
-                if whole { self.answer(&line) } else { Err(format!("the line is longer than {limit} bytes")) };
+            let answer = if whole { self.answer(&line) } else { Err(format!("the line is longer than {limit} bytes")) };
             let text = answer.unwrap_or_else(|message| {
                 verdict = Verdict::Failed;
                 error_object(number, &message)

@@ -1,7 +1,7 @@
 //! Loads and stores.
 //!
 //! The address of an element is that of its buffer, plus the part of each index, outermost first, plus what is not
-//! linear. Before a loop, [`Emitter::prepare`] computes the part that the loop does not change.
+//! linear. Before a loop, `Emitter::prepare` computes the part that the loop does not change.
 
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, Value, types};
@@ -32,7 +32,7 @@ impl<'e> Access<'e> {
     }
 }
 
-impl Emitter<'_, '_> {
+impl<'a> Emitter<'a, '_> {
     /// The access that a read makes; `None` for other expressions.
     pub(super) fn access<'e>(&self, e: &'e Expr) -> Option<Access<'e>> {
         let (value, at, steps) = match &e.kind {
@@ -45,9 +45,9 @@ impl Emitter<'_, '_> {
         Some(Access { key: e, value, place, ty: e.ty, linear, steps })
     }
 
-    /// The access that a nest's target makes, with the indices as expressions.
-    pub(super) fn target<'e>(&self, nest: &Nest, at: &'e [Expr]) -> Access<'e> {
-        let linear = Linear::of_access(at, &self.plan.instance.axes[nest.value.at()]);
+    /// The access that a nest's target makes.
+    pub(super) fn target(&self, nest: &'a Nest) -> Access<'a> {
+        let linear = Linear::of_access(&nest.at, &self.plan.instance.axes[nest.value.at()]);
         let ty = nest.body.ty;
         Access { key: std::ptr::null(), value: nest.value, place: nest.target, ty, linear, steps: None }
     }
@@ -67,7 +67,7 @@ impl Emitter<'_, '_> {
     }
 
     /// The address without what these indices change.
-    fn address(&mut self, access: &Access<'_>, imaginary: bool, without: &[IndexId]) -> Address {
+    fn address(&mut self, access: &Access<'a>, imaginary: bool, without: &[IndexId]) -> Address {
         let (base, _) = self.base(access.value, access.place, imaginary);
         let nothing = Address { value: base, includes: Vec::new(), rest: false };
         let mut address = self.addresses.get(&(access.key, imaginary)).cloned().unwrap_or(nothing);
@@ -98,7 +98,7 @@ impl Emitter<'_, '_> {
     }
 
     /// The row of a delay that many steps ago.
-    fn row(&mut self, delay: usize, steps: Option<&Expr>) -> Value {
+    fn row(&mut self, delay: usize, steps: Option<&'a Expr>) -> Value {
         let now = self.rings[&delay];
         let Some(steps) = steps else { return now };
         let steps = self.emit(steps).scalar();
@@ -110,7 +110,7 @@ impl Emitter<'_, '_> {
     }
 
     /// Computes, before loops over these indices, what they do not change of the address.
-    pub(super) fn prepare(&mut self, access: &Access<'_>, loops: &[IndexId]) {
+    pub(super) fn prepare(&mut self, access: &Access<'a>, loops: &[IndexId]) {
         let planes = if access.ty == Scalar::Complex { 2 } else { 1 };
         for imaginary in [false, true].into_iter().take(planes) {
             let address = self.address(access, imaginary, loops);
@@ -119,7 +119,7 @@ impl Emitter<'_, '_> {
     }
 
     /// The address and the constant that is to be added.
-    fn place(&mut self, access: &Access<'_>, imaginary: bool) -> (Value, i32) {
+    fn place(&mut self, access: &Access<'a>, imaginary: bool) -> (Value, i32) {
         let address = self.address(access, imaginary, &[]).value;
         let (_, start) = self.base(access.value, access.place, imaginary);
         let offset = start + access.linear.offset * self.bytes(access.ty);
@@ -130,7 +130,7 @@ impl Emitter<'_, '_> {
         }
     }
 
-    pub(super) fn read(&mut self, e: &Expr) -> Val {
+    pub(super) fn read(&mut self, e: &'a Expr) -> Val {
         let access = self.access(e).expect("only reads are read");
         if let Some(lane) = self.lane
             && access.bends(&[lane.index])
@@ -142,7 +142,7 @@ impl Emitter<'_, '_> {
         Val { ty: e.ty, re, im }
     }
 
-    fn load(&mut self, access: &Access<'_>, imaginary: bool) -> Parts {
+    fn load(&mut self, access: &Access<'a>, imaginary: bool) -> Parts {
         let (address, offset) = self.place(access, imaginary);
         let size = self.bytes(access.ty);
         let factor = self.lane.map_or(0, |lane| access.linear.factor(lane.index));
@@ -191,14 +191,14 @@ impl Emitter<'_, '_> {
         self.b.ins().store(flags, value, address, offset);
     }
 
-    pub(super) fn write(&mut self, access: &Access<'_>, value: &Val) {
+    pub(super) fn write(&mut self, access: &Access<'a>, value: &Val) {
         self.store(access, &value.re, false);
         if let Some(im) = &value.im {
             self.store(access, im, true);
         }
     }
 
-    fn store(&mut self, access: &Access<'_>, parts: &Parts, imaginary: bool) {
+    fn store(&mut self, access: &Access<'a>, parts: &Parts, imaginary: bool) {
         let (address, offset) = self.place(access, imaginary);
         let buffer = access.place.buffer;
         let size = self.bytes(access.ty);

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
-use cranelift_codegen::ir::{AbiParam, ExtFuncData, ExternalName, FuncRef, InstBuilder, Signature, Type, UserExternalName, Value, types};
+use cranelift_codegen::ir::{
+    AbiParam, ExtFuncData, ExternalName, FuncRef, InstBuilder, Signature, Type, UserExternalName, Value, types,
+};
 use cranelift_codegen::isa::CallConv;
 use cranelift_frontend::FunctionBuilder;
 
@@ -217,9 +219,8 @@ impl Emitter<'_, '_> {
                 Val::complex(re, im)
             }
             Function::Abs => {
-                let parts = self.zip(&re, &im, |this, re, im| {
-                    complex::emit_abs(&mut this.b, &mut this.routines, (re, im))
-                });
+                let parts =
+                    self.zip(&re, &im, |this, re, im| complex::emit_abs(&mut this.b, &mut this.routines, (re, im)));
                 real(parts)
             }
             Function::Arg => {

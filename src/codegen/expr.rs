@@ -7,21 +7,21 @@ use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::{BlockArg, InstBuilder, Value, types};
 
 use super::Emitter;
-use super::math::complex::Complex;
 use super::math::Elementary;
+use super::math::complex::Complex;
 use super::value::{Parts, Val};
 use crate::ir::{BinaryOp, Expr, ExprKind, Scalar, UnaryOp};
-use crate::plan::shape::{is_guard, is_natural, mentions};
+use crate::plan::shape::{is_guard, is_natural, mentions, weight};
 
 /// Up to how many nodes both branches of an `if` are computed, and one chosen.
 const CHOSEN: usize = 8;
 
-impl Emitter<'_, '_> {
+impl<'a> Emitter<'a, '_> {
     pub(super) fn is_cached(&self, e: &Expr) -> bool {
         self.cache.contains_key(&std::ptr::from_ref(e))
     }
 
-    pub(super) fn emit(&mut self, e: &Expr) -> Val {
+    pub(super) fn emit(&mut self, e: &'a Expr) -> Val {
         if let Some(value) = self.cache.get(&std::ptr::from_ref(e)).cloned() {
             let Some((_, lane)) = self.picked else { return value };
             let re = Parts::One(self.pick(e.ty, &value.re, lane));
@@ -63,8 +63,16 @@ impl Emitter<'_, '_> {
                 self.powi(base, *exponent)
             }
             ExprKind::Call(f, args) => {
+                let costly = weight(*f, args[0].ty == Scalar::Complex) > 4 && self.picked.is_none();
+                if costly && let Some((_, value)) = self.calls.iter().find(|(known, _)| *known == e) {
+                    return value.clone();
+                }
                 let args = args.iter().map(|arg| self.emit(arg)).collect();
-                self.call(*f, args)
+                let value = self.call(*f, args);
+                if costly {
+                    self.calls.push((e, value.clone()));
+                }
+                value
             }
             ExprKind::If(parts) => self.choice(e, parts),
             ExprKind::Reduce { .. } => self.reduce(e),
@@ -76,7 +84,7 @@ impl Emitter<'_, '_> {
     }
 
     /// What has no vector form, for every lane apart.
-    pub(super) fn lane_by_lane(&mut self, e: &Expr) -> Val {
+    pub(super) fn lane_by_lane(&mut self, e: &'a Expr) -> Val {
         let lane = self.lane.take().expect("lanes are active");
         let base = self.env[&lane.index];
         let (mut re, mut im) = (Vec::new(), Vec::new());
@@ -139,7 +147,7 @@ impl Emitter<'_, '_> {
     }
 
     /// Products that are added to something are contracted where the machine can.
-    fn binary_of(&mut self, op: BinaryOp, a: &Expr, b: &Expr) -> Val {
+    fn binary_of(&mut self, op: BinaryOp, a: &'a Expr, b: &'a Expr) -> Val {
         if op == BinaryOp::Add && a.ty == Scalar::Real && self.machine.fma {
             for (product, other) in [(a, b), (b, a)] {
                 if let ExprKind::Binary(BinaryOp::Mul, x, y) = &product.kind
@@ -335,7 +343,7 @@ impl Emitter<'_, '_> {
         }
     }
 
-    fn choice(&mut self, e: &Expr, parts: &[Expr; 3]) -> Val {
+    fn choice(&mut self, e: &'a Expr, parts: &'a [Expr; 3]) -> Val {
         let [condition, then, other] = parts;
         let guard = is_guard(condition);
         let varies = self.lane.is_some_and(|lane| mentions(condition, &[lane.index]));

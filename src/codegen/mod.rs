@@ -1,9 +1,9 @@
 //! Cranelift IR for plans.
 //!
 //! In: a [`Plan`](crate::plan::Plan). Out: one CLIF function for each pass, of the form that
-//! [`ssmc_runtime::kernel`] describes. [`step`] makes the loop over time and the reset, [`nest`] the loops of one
-//! equation, [`expr`] the element, [`access`] loads and stores, [`reduce`] sums and the like, [`call`] functions;
-//! [`value`] holds what an expression becomes: one scalar, or vectors along the lanes.
+//! [`ssmc_runtime::kernel`] describes. `step` makes the loop over time and the reset, `nest` the loops of one
+//! equation, `expr` the element, `access` loads and stores, `reduce` sums and the like, `call` functions;
+//! `value` holds what an expression becomes: one scalar, or vectors along the lanes.
 //!
 //! The lane count comes from the plan's target and stands in no other place. Loop-invariant sub-expressions and
 //! addresses are computed in front of their loops, so that no pass over the CLIF has to find them.
@@ -112,6 +112,10 @@ struct Emitter<'a, 'b> {
     /// The indices of this nest that lie on lanes.
     lanes: &'a [Lanes],
     cache: HashMap<Key, Val>,
+    /// Calls whose values are known at this place.
+    calls: Vec<(&'a Expr, Val)>,
+    /// Vectors of scalars that were computed before a loop whose index is on the lanes.
+    splats: HashMap<Value, Value>,
     addresses: HashMap<(Key, bool), Address>,
     routines: call::Routines,
 }
@@ -143,6 +147,8 @@ impl<'a, 'b> Emitter<'a, 'b> {
             picked: None,
             lanes: &[],
             cache: HashMap::new(),
+            calls: Vec::new(),
+            splats: HashMap::new(),
             addresses: HashMap::new(),
             routines: call::Routines::default(),
         }
@@ -152,8 +158,12 @@ impl<'a, 'b> Emitter<'a, 'b> {
     fn scoped<T>(&mut self, body: impl FnOnce(&mut Self) -> T) -> T {
         let cache = self.cache.clone();
         let addresses = self.addresses.clone();
+        let splats = self.splats.clone();
+        let calls = self.calls.len();
         let result = body(self);
         self.cache = cache;
+        self.splats = splats;
+        self.calls.truncate(calls);
         self.addresses = addresses;
         result
     }

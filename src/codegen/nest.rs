@@ -3,6 +3,7 @@
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{BlockArg, InstBuilder, Value, types};
 
+use super::value::Parts;
 use super::{Emitter, Lane};
 use crate::ir::{Expr, ExprKind, IndexId, Scalar};
 use crate::plan::shape::{is_guard, mentions};
@@ -19,22 +20,17 @@ pub(super) struct Range {
 impl<'a> Emitter<'a, '_> {
     pub(super) fn nest(&mut self, nest: &'a Nest) {
         self.lanes = &nest.lanes;
-        let at: Vec<Expr> = nest
-            .indices
-            .iter()
-            .map(|&i| Expr { kind: ExprKind::Index(i), ty: Scalar::Int, span: nest.body.span })
-            .collect();
-        self.scoped(|this| this.level(nest, &at, 0));
+        self.scoped(|this| this.level(nest, 0));
     }
 
-    fn level(&mut self, nest: &'a Nest, at: &[Expr], depth: usize) {
+    fn level(&mut self, nest: &'a Nest, depth: usize) {
         let Some(&index) = nest.loops.get(depth) else {
             let value = self.emit(&nest.body);
-            let target = self.target(nest, at);
+            let target = self.target(nest);
             self.write(&target, &value);
             return;
         };
-        let target = self.target(nest, at);
+        let target = self.target(nest);
         self.prepare(&target, &nest.loops[depth..]);
         self.hoist(&nest.body, &mut nest.loops[depth..].to_vec());
         let n = self.extent(index);
@@ -49,7 +45,7 @@ impl<'a> Emitter<'a, '_> {
                 let to = from + (n - from) / step * step;
                 self.lane = Some(Lane { index, parts });
                 self.each(index, Range { from, to, step }, Vec::new(), &mut |this, none| {
-                    this.level(nest, at, depth + 1);
+                    this.level(nest, depth + 1);
                     none
                 });
                 self.lane = None;
@@ -57,7 +53,7 @@ impl<'a> Emitter<'a, '_> {
             }
         }
         self.each(index, Range { from, to: n, step: 1 }, Vec::new(), &mut |this, none| {
-            this.level(nest, at, depth + 1);
+            this.level(nest, depth + 1);
             none
         });
     }
@@ -113,7 +109,7 @@ impl<'a> Emitter<'a, '_> {
     /// Computes, before loops over these indices, what they do not change of an expression.
     ///
     /// Nothing leaves a branch that may not be taken because an access in it would be outside.
-    pub(super) fn hoist(&mut self, e: &Expr, loops: &mut Vec<IndexId>) {
+    pub(super) fn hoist(&mut self, e: &'a Expr, loops: &mut Vec<IndexId>) {
         if matches!(
             e.kind,
             ExprKind::Int(_)
@@ -128,6 +124,14 @@ impl<'a> Emitter<'a, '_> {
         }
         if !mentions(e, loops) {
             let value = self.emit(e);
+            if matches!(e.ty, Scalar::Real | Scalar::Complex) && self.lanes.iter().any(|l| loops.contains(&l.index)) {
+                for plane in [Some(&value.re), value.im.as_ref()].into_iter().flatten() {
+                    if let Parts::One(scalar) = plane {
+                        let vector = self.b.ins().splat(self.vector, *scalar);
+                        self.splats.insert(*scalar, vector);
+                    }
+                }
+            }
             self.cache.insert(e, value);
             return;
         }

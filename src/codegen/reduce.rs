@@ -17,8 +17,8 @@ use crate::plan::shape::mentions;
 /// Up to how many elements a reduction without loops inside is written out.
 const WRITTEN_OUT: usize = 4;
 
-impl Emitter<'_, '_> {
-    pub(super) fn reduce(&mut self, e: &Expr) -> Val {
+impl<'a> Emitter<'a, '_> {
+    pub(super) fn reduce(&mut self, e: &'a Expr) -> Val {
         let ExprKind::Reduce { op, indices, body } = &e.kind else { panic!("codegen: not a reduction") };
         let place = matches!(op, ReduceOp::ArgMax | ReduceOp::ArgMin);
         if let Some(lane) = self.lane
@@ -105,7 +105,7 @@ impl Emitter<'_, '_> {
     }
 
     /// Element after element.
-    fn in_order(&mut self, op: ReduceOp, indices: &[IndexId], body: &Expr) -> Val {
+    fn in_order(&mut self, op: ReduceOp, indices: &'a [IndexId], body: &'a Expr) -> Val {
         let vectors = self.lane.is_some_and(|lane| mentions(body, &[lane.index]));
         let parts = self.parts();
         let start = self.start(op, body.ty);
@@ -128,7 +128,7 @@ impl Emitter<'_, '_> {
     fn over(
         &mut self,
         indices: &[IndexId],
-        body: &Expr,
+        body: &'a Expr,
         carried: Vec<Value>,
         inner: &mut dyn FnMut(&mut Self, Vec<Value>) -> Vec<Value>,
     ) -> Vec<Value> {
@@ -148,7 +148,7 @@ impl Emitter<'_, '_> {
     }
 
     /// With the lanes along one of its indices.
-    fn on_lanes(&mut self, op: ReduceOp, indices: &[IndexId], body: &Expr, lanes: Lanes) -> Val {
+    fn on_lanes(&mut self, op: ReduceOp, indices: &'a [IndexId], body: &'a Expr, lanes: Lanes) -> Val {
         let index = lanes.index;
         let outer: Vec<IndexId> = indices.iter().copied().filter(|i| *i != index).collect();
         let (n, width, parts) = (self.extent(index), self.width, lanes.unroll);
@@ -230,7 +230,7 @@ impl Emitter<'_, '_> {
     }
 
     /// The accumulator with one more element.
-    fn accumulate(&mut self, op: ReduceOp, sum: Val, body: &Expr) -> Val {
+    fn accumulate(&mut self, op: ReduceOp, sum: Val, body: &'a Expr) -> Val {
         let product = match &body.kind {
             ExprKind::Binary(BinaryOp::Mul, a, b) => Some((&**a, &**b)),
             _ => None,
@@ -275,7 +275,7 @@ impl Emitter<'_, '_> {
     }
 
     /// The place of the first of the largest or smallest, and of the first NaN where there is one.
-    fn place_of(&mut self, op: ReduceOp, indices: &[IndexId], body: &Expr) -> Val {
+    fn place_of(&mut self, op: ReduceOp, indices: &'a [IndexId], body: &'a Expr) -> Val {
         let start = match body.ty {
             Scalar::Int => self.int(0),
             _ => self.float(0.0),

@@ -70,7 +70,8 @@ impl Emitter<'_, '_> {
         match parts {
             Parts::Each(values) => values.clone(),
             Parts::One(value) => {
-                let value = self.b.ins().splat(self.vector, *value);
+                let known = self.splats.get(value).copied();
+                let value = known.unwrap_or_else(|| self.b.ins().splat(self.vector, *value));
                 vec![value; self.parts()]
             }
         }
@@ -161,12 +162,7 @@ impl Emitter<'_, '_> {
     }
 
     /// A float operation on two planes.
-    pub(super) fn zip(
-        &mut self,
-        a: &Parts,
-        b: &Parts,
-        mut op: impl FnMut(&mut Self, Value, Value) -> Value,
-    ) -> Parts {
+    pub(super) fn zip(&mut self, a: &Parts, b: &Parts, mut op: impl FnMut(&mut Self, Value, Value) -> Value) -> Parts {
         if let (Parts::One(a), Parts::One(b)) = (a, b) {
             return Parts::One(op(self, *a, *b));
         }

@@ -20,18 +20,12 @@ pub struct Span {
 impl Span {
     /// The span of `start..end`.
     pub fn new(start: usize, end: usize) -> Self {
-        Self {
-            start: start as u32,
-            end: end as u32,
-        }
+        Self { start: start as u32, end: end as u32 }
     }
 
     /// The smallest span that holds both.
     pub fn to(self, other: Span) -> Span {
-        Span {
-            start: self.start.min(other.start),
-            end: self.end.max(other.end),
-        }
+        Span { start: self.start.min(other.start), end: self.end.max(other.end) }
     }
 }
 
@@ -85,10 +79,7 @@ impl Diagnostic {
             severity: Severity::Error,
             code,
             message: message.into(),
-            primary: Some(Label {
-                span,
-                message: String::new(),
-            }),
+            primary: Some(Label { span, message: String::new() }),
             secondary: Vec::new(),
             place: None,
             help: None,
@@ -124,10 +115,7 @@ impl Diagnostic {
 
     /// Marks a second place.
     pub fn also(mut self, span: Span, message: impl Into<String>) -> Self {
-        self.secondary.push(Label {
-            span,
-            message: message.into(),
-        });
+        self.secondary.push(Label { span, message: message.into() });
         self
     }
 

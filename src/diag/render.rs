@@ -25,12 +25,9 @@ const MARKED: usize = 80;
 /// the result does not depend on the length of the lines.
 pub fn render(diagnostic: &Diagnostic, path: &str, source: &str) -> String {
     let text = render_with(diagnostic, path, source, |config, excerpt, report| {
-        term::emit_into_string(config, excerpt, report)
-            .expect("an excerpt holds all that its labels mark")
+        term::emit_into_string(config, excerpt, report).expect("an excerpt holds all that its labels mark")
     });
-    text.lines()
-        .flat_map(|line| [line.trim_end(), "\n"])
-        .collect()
+    text.lines().flat_map(|line| [line.trim_end(), "\n"]).collect()
 }
 
 /// Renders a diagnostic with the escape sequences of a terminal's colours.
@@ -53,25 +50,17 @@ fn render_with(
         Severity::Error => codespan::Diagnostic::error(),
         Severity::Note => codespan::Diagnostic::note(),
     };
-    report = report
-        .with_code(diagnostic.code)
-        .with_message(printable(&diagnostic.message));
+    report = report.with_code(diagnostic.code).with_message(printable(&diagnostic.message));
     let labels: Vec<(&super::Label, codespan::LabelStyle)> = diagnostic
         .primary
         .iter()
         .map(|label| (label, codespan::LabelStyle::Primary))
-        .chain(
-            diagnostic
-                .secondary
-                .iter()
-                .map(|label| (label, codespan::LabelStyle::Secondary)),
-        )
+        .chain(diagnostic.secondary.iter().map(|label| (label, codespan::LabelStyle::Secondary)))
         .collect();
     let excerpt = Excerpt::new(path, source, labels.iter().map(|(label, _)| label.span));
     for ((label, style), range) in labels.iter().zip(&excerpt.marked) {
-        report = report.with_label(
-            codespan::Label::new(*style, (), range.clone()).with_message(printable(&label.message)),
-        );
+        report =
+            report.with_label(codespan::Label::new(*style, (), range.clone()).with_message(printable(&label.message)));
     }
     if let Some(help) = &diagnostic.help {
         report = report.with_note(format!("help: {}", printable(help)));
@@ -88,33 +77,19 @@ fn render_with(
 }
 
 fn config() -> Config {
-    Config {
-        chars: Chars::ascii(),
-        ..Config::default()
-    }
+    Config { chars: Chars::ascii(), ..Config::default() }
 }
 
 /// Puts the place behind the first line.
 fn without_source(text: &str, place: &str) -> String {
     let (head, rest) = text.split_once('\n').unwrap_or((text, ""));
     // Without line numbers the notes stand one column further left than the arrow.
-    format!(
-        "{head}\n  --> {place}\n{}",
-        rest.replace(" = help", "  = help")
-    )
+    format!("{head}\n  --> {place}\n{}", rest.replace(" = help", "  = help"))
 }
 
 /// The text with other characters for those that a terminal does not show as they are.
 fn printable(text: &str) -> String {
-    text.chars()
-        .map(|character| {
-            if character == '\n' {
-                character
-            } else {
-                shown(character)
-            }
-        })
-        .collect()
+    text.chars().map(|character| if character == '\n' { character } else { shown(character) }).collect()
 }
 
 fn shown(character: char) -> char {
@@ -159,42 +134,23 @@ impl<'a> Excerpt<'a> {
             count += 1;
             let start = boundary(source, span.start as usize);
             let line_start = source[..start].rfind('\n').map_or(0, |newline| newline + 1);
-            let line_end = source[start..]
-                .find('\n')
-                .map_or(source.len(), |newline| start + newline);
+            let line_end = source[start..].find('\n').map_or(source.len(), |newline| start + newline);
             let line_end = line_start + source[line_start..line_end].trim_end_matches('\r').len();
             let end = boundary(source, span.end as usize).clamp(start, line_end.max(start));
             if label == 0 {
                 column = source[line_start..start].chars().count() + 1;
             }
-            match marked_lines
-                .iter_mut()
-                .find(|line| line.range.start == line_start)
-            {
+            match marked_lines.iter_mut().find(|line| line.range.start == line_start) {
                 Some(line) => line.labels.push((label, start..end)),
                 None => {
-                    let number = source[..line_start]
-                        .bytes()
-                        .filter(|byte| *byte == b'\n')
-                        .count()
-                        + 1;
+                    let number = source[..line_start].bytes().filter(|byte| *byte == b'\n').count() + 1;
                     let range = line_start..line_end.max(end);
-                    marked_lines.push(MarkedLine {
-                        number,
-                        range,
-                        labels: vec![(label, start..end)],
-                    });
+                    marked_lines.push(MarkedLine { number, range, labels: vec![(label, start..end)] });
                 }
             }
         }
         marked_lines.sort_by_key(|line| line.number);
-        let mut excerpt = Self {
-            path,
-            text: String::new(),
-            lines: Vec::new(),
-            marked: vec![0..0; count],
-            column,
-        };
+        let mut excerpt = Self { path, text: String::new(), lines: Vec::new(), marked: vec![0..0; count], column };
         let mut previous: Option<MarkedLine> = None;
         for line in marked_lines {
             if let Some(previous) = previous {
@@ -204,10 +160,7 @@ impl<'a> Excerpt<'a> {
             previous = Some(line);
         }
         if excerpt.lines.is_empty() {
-            excerpt.lines.push(Line {
-                number: 1,
-                range: 0..0,
-            });
+            excerpt.lines.push(Line { number: 1, range: 0..0 });
         }
         excerpt
     }
@@ -217,30 +170,15 @@ impl<'a> Excerpt<'a> {
         match after.number - before.number {
             1 => {}
             2 => {
-                let start = source[before.range.end..]
-                    .find('\n')
-                    .map_or(before.range.end, |at| before.range.end + at + 1);
+                let start =
+                    source[before.range.end..].find('\n').map_or(before.range.end, |at| before.range.end + at + 1);
                 let end = after.range.start.saturating_sub(1).max(start);
                 let end = start + source[start..end].trim_end_matches('\r').len();
-                self.line(
-                    source,
-                    &MarkedLine {
-                        number: before.number + 1,
-                        range: start..end,
-                        labels: Vec::new(),
-                    },
-                );
+                self.line(source, &MarkedLine { number: before.number + 1, range: start..end, labels: Vec::new() });
             }
             _ => {
                 for number in [before.number + 1, after.number - 1] {
-                    self.line(
-                        source,
-                        &MarkedLine {
-                            number,
-                            range: 0..0,
-                            labels: Vec::new(),
-                        },
-                    );
+                    self.line(source, &MarkedLine { number, range: 0..0, labels: Vec::new() });
                 }
             }
         }
@@ -276,10 +214,7 @@ impl<'a> Excerpt<'a> {
             self.text.push('…');
         }
         self.text.push('\n');
-        self.lines.push(Line {
-            number: line.number,
-            range: start..self.text.len(),
-        });
+        self.lines.push(Line { number: line.number, range: start..self.text.len() });
     }
 }
 
@@ -335,10 +270,7 @@ impl<'a> Files<'a> for Excerpt<'_> {
     }
 
     fn line_index(&'a self, (): (), offset: usize) -> Result<usize, Error> {
-        Ok(self
-            .lines
-            .partition_point(|line| line.range.start <= offset)
-            .saturating_sub(1))
+        Ok(self.lines.partition_point(|line| line.range.start <= offset).saturating_sub(1))
     }
 
     fn line_number(&'a self, (): (), line: usize) -> Result<usize, Error> {
@@ -353,10 +285,7 @@ impl<'a> Files<'a> for Excerpt<'_> {
         self.lines
             .get(line)
             .map(|line| line.range.clone())
-            .ok_or(Error::LineTooLarge {
-                given: line,
-                max: self.lines.len().saturating_sub(1),
-            })
+            .ok_or(Error::LineTooLarge { given: line, max: self.lines.len().saturating_sub(1) })
     }
 }
 
@@ -373,43 +302,27 @@ mod tests {
 
     #[test]
     fn a_place_without_source_stands_behind_the_arrow() {
-        let missing =
-            Diagnostic::error_at(Code::S403, "params.safetensors", "tensor `A` is missing");
+        let missing = Diagnostic::error_at(Code::S403, "params.safetensors", "tensor `A` is missing");
         let head = "error[S403]: tensor `A` is missing\n  --> params.safetensors\n";
         assert_eq!(render(&missing, "a.ssm", ""), format!("{head}\n"));
         let text = render(&missing.into_note().help("give it"), "a.ssm", "");
-        assert_eq!(
-            text,
-            format!("{}  = help: give it\n\n", head.replace("error", "note"))
-        );
+        assert_eq!(text, format!("{}  = help: give it\n\n", head.replace("error", "note")));
     }
 
     #[test]
     fn columns_count_characters() {
         let source = "\u{e9}\u{e9}x\r\ny";
-        let expected =
-            "error[S201]: a message\n  --> a.ssm:1:3\n  |\n1 | \u{e9}\u{e9}x\n  |   ^\n\n";
+        let expected = "error[S201]: a message\n  --> a.ssm:1:3\n  |\n1 | \u{e9}\u{e9}x\n  |   ^\n\n";
         assert_eq!(render(&error(4..5), "a.ssm", source), expected);
     }
 
     #[test]
     fn lines_between_labels_are_left_out() {
         let source = "first\nsecond\nthird\nfourth\nfifth";
-        let near = render(
-            &error(0..5).also(Span::new(13, 18), "here"),
-            "a.ssm",
-            source,
-        );
+        let near = render(&error(0..5).also(Span::new(13, 18), "here"), "a.ssm", source);
         assert!(near.contains("2 | second\n3 | third"), "{near}");
-        let far = render(
-            &error(0..5).also(Span::new(26, 31), "here"),
-            "a.ssm",
-            source,
-        );
-        assert!(
-            far.contains("1 | first") && far.contains("5 | fifth") && !far.contains("third"),
-            "{far}"
-        );
+        let far = render(&error(0..5).also(Span::new(26, 31), "here"), "a.ssm", source);
+        assert!(far.contains("1 | first") && far.contains("5 | fifth") && !far.contains("third"), "{far}");
     }
 
     #[test]
@@ -421,11 +334,7 @@ mod tests {
     #[test]
     fn control_characters_do_not_reach_the_terminal() {
         let text = render(&error(0..1), "a.ssm", "\u{1b}[31m\u{0}\u{202e}");
-        assert!(
-            text.chars()
-                .all(|character| character == '\n' || !character.is_control()),
-            "{text:?}"
-        );
+        assert!(text.chars().all(|character| character == '\n' || !character.is_control()), "{text:?}");
     }
 
     #[test]

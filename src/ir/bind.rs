@@ -93,7 +93,10 @@ fn initial<F: Real>(
             tensor
         }
         Err(size) => {
-            let message = format!("`hippo_n({size})` is too large: its eigenvalues are computed up to size {}", super::hippo::MAX_SIZE);
+            let message = format!(
+                "`hippo_n({size})` is too large: its eigenvalues are computed up to size {}",
+                super::hippo::MAX_SIZE
+            );
             problems.push(Diagnostic::error(Code::S408, init.body.span, message));
             blank(instance, value)
         }

@@ -149,19 +149,13 @@ pub enum BinaryOp {
 impl BinaryOp {
     /// Whether it gives a truth value from two numbers.
     pub fn is_comparison(self) -> bool {
-        matches!(
-            self,
-            BinaryOp::Lt | BinaryOp::Le | BinaryOp::Gt | BinaryOp::Ge | BinaryOp::Eq | BinaryOp::Ne
-        )
+        matches!(self, BinaryOp::Lt | BinaryOp::Le | BinaryOp::Gt | BinaryOp::Ge | BinaryOp::Eq | BinaryOp::Ne)
     }
 }
 
 /// The built-in functions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(
-    missing_docs,
-    reason = "each is the function of its name; see `Function::NAMES`"
-)]
+#[allow(missing_docs, reason = "each is the function of its name; see `Function::NAMES`")]
 pub enum Function {
     Exp,
     Expm1,
@@ -228,11 +222,7 @@ impl Function {
 
     /// The name in the language.
     pub fn name(self) -> &'static str {
-        Self::NAMES
-            .iter()
-            .find(|(f, ..)| *f == self)
-            .expect("every function is in the table")
-            .1
+        Self::NAMES.iter().find(|(f, ..)| *f == self).expect("every function is in the table").1
     }
 
     /// The type of the result for operands that all have type `of`; `None` where the function takes no such
@@ -240,16 +230,10 @@ impl Function {
     pub fn result(self, of: Scalar) -> Option<Scalar> {
         use Scalar::*;
         match (self, of) {
-            (Function::Exp | Function::Log | Function::Sqrt | Function::Sin, Real | Complex) => {
-                Some(of)
-            }
+            (Function::Exp | Function::Log | Function::Sqrt | Function::Sin, Real | Complex) => Some(of),
             (Function::Cos | Function::Pow, Real | Complex) => Some(of),
-            (Function::Expm1 | Function::Log1p | Function::Rsqrt | Function::Floor, Real) => {
-                Some(Real)
-            }
-            (Function::Tanh | Function::Sigmoid | Function::Silu | Function::Softplus, Real) => {
-                Some(Real)
-            }
+            (Function::Expm1 | Function::Log1p | Function::Rsqrt | Function::Floor, Real) => Some(Real),
+            (Function::Tanh | Function::Sigmoid | Function::Silu | Function::Softplus, Real) => Some(Real),
             (Function::Gelu | Function::Erf, Real) => Some(Real),
             (Function::Sign | Function::Relu | Function::Clamp, Int | Real) => Some(of),
             (Function::Min | Function::Max, Bool | Int | Real) => Some(of),
@@ -322,9 +306,7 @@ impl Expr {
             ExprKind::Call(_, args) => args.iter().collect(),
             ExprKind::If(parts) => parts.iter().collect(),
             ExprKind::Reduce { body, .. } => vec![body],
-            ExprKind::Normalise { at, body, eps, .. } => {
-                [&**at, &**body].into_iter().chain(eps.as_deref()).collect()
-            }
+            ExprKind::Normalise { at, body, eps, .. } => [&**at, &**body].into_iter().chain(eps.as_deref()).collect(),
             ExprKind::Random(_, parts) => parts.iter().collect(),
             ExprKind::HippoLegs(parts) => parts.iter().collect(),
             ExprKind::HippoN(parts) => parts.iter().collect(),
@@ -348,10 +330,9 @@ impl Expr {
             ExprKind::Call(_, args) => args.iter_mut().collect(),
             ExprKind::If(parts) => parts.iter_mut().collect(),
             ExprKind::Reduce { body, .. } => vec![body],
-            ExprKind::Normalise { at, body, eps, .. } => [&mut **at, &mut **body]
-                .into_iter()
-                .chain(eps.as_deref_mut())
-                .collect(),
+            ExprKind::Normalise { at, body, eps, .. } => {
+                [&mut **at, &mut **body].into_iter().chain(eps.as_deref_mut()).collect()
+            }
             ExprKind::Random(_, parts) => parts.iter_mut().collect(),
             ExprKind::HippoLegs(parts) => parts.iter_mut().collect(),
             ExprKind::HippoN(parts) => parts.iter_mut().collect(),

@@ -52,11 +52,7 @@ impl Extent {
         match self {
             Extent::Lit(_) => {}
             Extent::Dim(d) => visit(*d),
-            Extent::Add(a, b)
-            | Extent::Sub(a, b)
-            | Extent::Mul(a, b)
-            | Extent::FloorDiv(a, b)
-            | Extent::Mod(a, b) => {
+            Extent::Add(a, b) | Extent::Sub(a, b) | Extent::Mul(a, b) | Extent::FloorDiv(a, b) | Extent::Mod(a, b) => {
                 a.each_dim(visit);
                 b.each_dim(visit);
             }
@@ -67,21 +63,13 @@ impl Extent {
 /// `a // b`: the quotient, rounded down. `None` for a zero divisor and on overflow.
 pub fn floor_div(a: i64, b: i64) -> Option<i64> {
     let quotient = a.checked_div(b)?;
-    Some(if a % b != 0 && (a < 0) != (b < 0) {
-        quotient - 1
-    } else {
-        quotient
-    })
+    Some(if a % b != 0 && (a < 0) != (b < 0) { quotient - 1 } else { quotient })
 }
 
 /// `a % b`: the remainder with the sign of the divisor. `None` for a zero divisor and on overflow.
 pub fn floor_mod(a: i64, b: i64) -> Option<i64> {
     let rest = a.checked_rem(b)?;
-    Some(if rest != 0 && (rest < 0) != (b < 0) {
-        rest + b
-    } else {
-        rest
-    })
+    Some(if rest != 0 && (rest < 0) != (b < 0) { rest + b } else { rest })
 }
 
 impl Extent {
@@ -94,9 +82,7 @@ impl Extent {
         let (level, a, op, b) = match self {
             Extent::Lit(n) => return n.to_string(),
             Extent::Dim(d) => {
-                return dims
-                    .get(d.at())
-                    .map_or_else(|| format!("?{}", d.0), |dim| dim.name.clone());
+                return dims.get(d.at()).map_or_else(|| format!("?{}", d.0), |dim| dim.name.clone());
             }
             Extent::Add(a, b) => (1, a, "+", b),
             Extent::Sub(a, b) => (1, a, "-", b),
@@ -104,15 +90,7 @@ impl Extent {
             Extent::FloorDiv(a, b) => (2, a, "//", b),
             Extent::Mod(a, b) => (2, a, "%", b),
         };
-        let text = format!(
-            "{} {op} {}",
-            a.text_at(dims, level),
-            b.text_at(dims, level + 1)
-        );
-        if level < outer {
-            format!("({text})")
-        } else {
-            text
-        }
+        let text = format!("{} {op} {}", a.text_at(dims, level), b.text_at(dims, level + 1));
+        if level < outer { format!("({text})") } else { text }
     }
 }

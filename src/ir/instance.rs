@@ -61,11 +61,8 @@ impl Instance {
         }
         check_requirements(&layer, &dims, &mut problems);
         let axes = shapes(&layer, &dims, &mut problems);
-        let extents = layer
-            .indices
-            .iter()
-            .map(|i| size(&layer, &dims, &i.extent, i.span, &i.name, &mut problems))
-            .collect();
+        let extents =
+            layer.indices.iter().map(|i| size(&layer, &dims, &i.extent, i.span, &i.name, &mut problems)).collect();
         if !problems.is_empty() {
             return Err(problems);
         }
@@ -133,11 +130,8 @@ fn shapes(layer: &Layer, dims: &[i64], problems: &mut Vec<Diagnostic>) -> Vec<Ve
         if let super::Type::Index(range) = &value.ty {
             size(layer, dims, range, value.span, &value.name, problems);
         }
-        let shape: Vec<usize> = value
-            .axes
-            .iter()
-            .map(|axis| size(layer, dims, axis, value.span, &value.name, problems))
-            .collect();
+        let shape: Vec<usize> =
+            value.axes.iter().map(|axis| size(layer, dims, axis, value.span, &value.name, problems)).collect();
         let elements = shape.iter().try_fold(1usize, |product, &n| product.checked_mul(n));
         // An axis of no elements must not hide that the others are too long to address.
         let addressable = shape.iter().try_fold(1usize, |product, &n| product.checked_mul(n.max(1)));
@@ -155,14 +149,7 @@ fn shapes(layer: &Layer, dims: &[i64], problems: &mut Vec<Diagnostic>) -> Vec<Ve
 }
 
 /// The extent's value, which is reported and replaced by 1 where nothing can have that size.
-fn size(
-    layer: &Layer,
-    dims: &[i64],
-    extent: &Extent,
-    span: Span,
-    name: &str,
-    problems: &mut Vec<Diagnostic>,
-) -> usize {
+fn size(layer: &Layer, dims: &[i64], extent: &Extent, span: Span, name: &str, problems: &mut Vec<Diagnostic>) -> usize {
     match extent.eval(&known(dims)) {
         Some(value @ 0..=MAX_DIM) => value as usize,
         value => {

@@ -25,9 +25,7 @@ mod solve;
 mod typing;
 pub mod verify;
 
-pub use expr::{
-    BinaryOp, Expr, ExprKind, Function, NormaliseOp, Random, ReduceOp, Scalar, UnaryOp,
-};
+pub use expr::{BinaryOp, Expr, ExprKind, Function, NormaliseOp, Random, ReduceOp, Scalar, UnaryOp};
 pub use extent::Extent;
 pub use instance::Instance;
 

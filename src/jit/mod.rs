@@ -102,7 +102,8 @@ fn declare_and_define(module: &mut JITModule, plan: &Plan, machine: Machine) -> 
     let mut ids = Vec::new();
     for pass in 0..plan.passes.len() {
         let function = codegen::emit(plan, pass, machine, module.isa());
-        let id = bug("declare", plan, module.declare_function(&format!("pass{pass}"), Linkage::Local, &function.signature));
+        let id =
+            bug("declare", plan, module.declare_function(&format!("pass{pass}"), Linkage::Local, &function.signature));
         let mut context = Context::for_function(function);
         bug("define", plan, module.define_function(id, &mut context));
         ids.push(id);

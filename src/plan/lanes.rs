@@ -27,15 +27,17 @@ pub fn nest(
     body: Expr,
 ) -> Nest {
     let model = Model { instance, width: target.width };
-    let mut loops = indices.clone();
-    let lanes = model.choose(value, &indices, &body);
+    let at: Vec<Expr> =
+        indices.iter().map(|&i| Expr { kind: ExprKind::Index(i), ty: Scalar::Int, span: body.span }).collect();
+    let lanes = model.choose(value, &at, &indices, &body);
+    let mut loops = indices;
     if let [Lanes { index, .. }] = lanes[..]
         && let Some(at) = loops.iter().position(|i| *i == index)
     {
         let index = loops.remove(at);
         loops.push(index);
     }
-    Nest { value, target: place, indices, body, loops, lanes }
+    Nest { value, target: place, at, body, loops, lanes }
 }
 
 struct Model<'a> {
@@ -48,7 +50,7 @@ impl Model<'_> {
         self.instance.extents[i.at()]
     }
 
-    fn choose(&self, value: ValueId, indices: &[IndexId], body: &Expr) -> Vec<Lanes> {
+    fn choose(&self, value: ValueId, at: &[Expr], indices: &[IndexId], body: &Expr) -> Vec<Lanes> {
         let (mut reduced, mut best) = (Vec::new(), self.cost(body, None) + 1.0);
         let mut found = Vec::new();
         let inner = self.with_reduced(body, &mut found) + 1.0;
@@ -58,11 +60,7 @@ impl Model<'_> {
         }
         let mut chosen = reduced;
         if matches!(body.ty, Scalar::Real | Scalar::Complex) {
-            let at: Vec<Expr> = indices
-                .iter()
-                .map(|&i| Expr { kind: ExprKind::Index(i), ty: Scalar::Int, span: body.span })
-                .collect();
-            let stores = Linear::of_access(&at, &self.instance.axes[value.at()]);
+            let stores = Linear::of_access(at, &self.instance.axes[value.at()]);
             for &index in indices {
                 let n = self.extent(index);
                 if n < self.width {

@@ -7,8 +7,9 @@
 //! - dimensions are numbers;
 //! - a sub-expression that is costly (a reduction, an elementary function) and has fewer free indices than its
 //!   place is a definition of its own, in front of the equation, computed at the level of its own indices; equal
-//!   ones share one definition;
-//! - equations without elements are gone.
+//!   ones share one definition.
+//!
+//! Equations without elements stay as they are: they become no loops.
 //!
 //! A branch of an `if` whose condition compares integers may be there to keep accesses inside: nothing leaves it,
 //! unless it must and takes the condition along.
@@ -18,8 +19,8 @@ use std::collections::HashMap;
 use super::shape::{free_indices, is_costly, is_guard, substitute};
 use crate::diag::Span;
 use crate::ir::{
-    BinaryOp, Equation, Expr, ExprKind, Function, Index, IndexId, Instance, NormaliseOp, ReduceOp, Scalar,
-    Type, Value, ValueId, ValueKind,
+    BinaryOp, Equation, Expr, ExprKind, Function, Index, IndexId, Instance, NormaliseOp, ReduceOp, Scalar, Type, Value,
+    ValueId, ValueKind,
 };
 
 /// Lowers all equations of an instance.
@@ -28,6 +29,7 @@ pub fn lower(instance: &Instance) -> Instance {
     let mut lowering = Lowering { to: instance.clone(), shared: HashMap::new(), names: 0, turns };
     for equation in std::mem::take(&mut lowering.to.layer.equations) {
         if lowering.to.axes[equation.value.at()].contains(&0) {
+            lowering.to.layer.equations.push(equation);
             continue;
         }
         let scope = Scope { indices: equation.indices.clone(), guards: Vec::new() };
@@ -273,7 +275,8 @@ impl Lowering {
 
     /// The same, in a form that is cheap to evaluate several times.
     fn once(&mut self, body: Expr, outer: &[IndexId], bound: &[IndexId], scope: &Scope) -> Expr {
-        let cheap = matches!(&body.kind, ExprKind::Read { at, .. } if at.iter().all(|e| matches!(e.kind, ExprKind::Index(_))));
+        let cheap =
+            matches!(&body.kind, ExprKind::Read { at, .. } if at.iter().all(|e| matches!(e.kind, ExprKind::Index(_))));
         if cheap {
             return body;
         }
@@ -307,9 +310,7 @@ impl Lowering {
                 let (body, fresh) = self.fresh(&guarded, indices);
                 let body = finish(self, body, &fresh);
                 let value = self.value(name, &fresh, ty, span);
-                if !self.to.axes[value.at()].contains(&0) {
-                    self.to.layer.equations.push(Equation { value, indices: fresh, body, span });
-                }
+                self.to.layer.equations.push(Equation { value, indices: fresh, body, span });
                 self.shared.insert(key, value);
                 value
             }

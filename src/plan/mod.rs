@@ -95,9 +95,9 @@ pub struct Nest {
     pub value: ValueId,
     /// Where it is written.
     pub target: Place,
-    /// One index per axis.
-    pub indices: Vec<IndexId>,
-    /// The element.
+    /// The element that is written: one index per axis.
+    pub at: Vec<Expr>,
+    /// Its value.
     pub body: Expr,
     /// The loops over the axes, outermost first.
     pub loops: Vec<IndexId>,
@@ -116,9 +116,16 @@ pub fn plan(instance: &Instance, form: Form, target: Target) -> Result<Plan, Vec
     {
         let span = layer.value(state.value).span;
         let message = format!("`{}` runs in reverse: this layer has no step kernel", state.name);
-        return Err(vec![Diagnostic::error(Code::S301, span, message).label("carried from the last step to the first")]);
+        return Err(vec![
+            Diagnostic::error(Code::S301, span, message).label("carried from the last step to the first"),
+        ]);
     }
     let lowered = lower::lower(instance);
+    if cfg!(debug_assertions)
+        && let Err(error) = crate::ir::verify::verify(&lowered.layer)
+    {
+        panic!("plan: lowering broke the layer: {error}\n{}", lowered.layer);
+    }
     let passes = crate::analysis::passes::passes(&lowered.layer).map_err(|conflict| {
         let state = |s: crate::ir::StateId| &lowered.layer.states[s.at()];
         let (forward, reverse) = (state(conflict.forward), state(conflict.reverse));

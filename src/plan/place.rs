@@ -9,7 +9,7 @@ use ssmc_runtime::kernel::{Buffer, DelayLine, Kind, PassSignature, Signature, Sl
 use super::{Form, Nest, PassPlan, Place, Plan, Target, element_bytes, lanes};
 use crate::analysis::passes::Pass;
 use crate::diag::Span;
-use crate::ir::{Expr, ExprKind, Extent, Index, IndexId, Instance, Layer, Scalar, Type, ValueId, ValueKind};
+use crate::ir::{Equation, Expr, ExprKind, Extent, Index, IndexId, Instance, Layer, Scalar, Type, ValueId, ValueKind};
 
 /// Gives every value of every pass its place, and makes the nests.
 pub fn place(mut instance: Instance, passes: &[Pass], form: Form, target: Target) -> Plan {
@@ -17,12 +17,12 @@ pub fn place(mut instance: Instance, passes: &[Pass], form: Form, target: Target
     let kept: Vec<ValueId> = passes.iter().flat_map(|pass| pass.kept.iter().copied()).collect();
     let homes = homes(&instance.layer, passes);
     let mut plans = Vec::new();
-    for p in 0..passes.len() {
+    for (p, pass) in passes.iter().enumerate() {
         let mut placing = Placing {
             places: vec![None; instance.layer.values.len()],
             scratch: 0,
             instance: &mut instance,
-            pass: &passes[p],
+            pass,
             first: p == 0,
             target,
             cone: Vec::new(),
@@ -36,8 +36,8 @@ pub fn place(mut instance: Instance, passes: &[Pass], form: Form, target: Target
         let scratch = placing.scratch;
         let (places, cone, body) = (placing.places, placing.cone, placing.body);
         let delays = if p == 0 { (0..instance.layer.delays.len()).collect() } else { Vec::new() };
-        let states = passes[p].states.iter().map(|s| s.at()).collect();
-        let reverse = passes[p].reverse;
+        let states = pass.states.iter().map(|s| s.at()).collect();
+        let reverse = pass.reverse;
         let plan = PassPlan { reverse, states, delays, places, cone, reset: instance.layer.reset, body };
         let slots = slots(&instance.layer, &plan);
         signature.passes.push(PassSignature { reverse, slots, scratch });
@@ -160,7 +160,8 @@ impl Placing<'_> {
             let equation = &layer.equations[e];
             let ValueKind::Next(s) = layer.value(equation.value).kind else { continue };
             let Some(occupant) = occupants.iter_mut().find(|(state, _)| *state == s.at()) else { continue };
-            let later = self.pass.equations[n + 1..].iter().any(|&l| layer.equations[l].body.reads().contains(&occupant.1));
+            let later =
+                self.pass.equations[n + 1..].iter().any(|&l| layer.equations[l].body.reads().contains(&occupant.1));
             if !later && reads_only_at(&equation.body, occupant.1, &equation.indices) {
                 found.push((equation.value, s.at()));
                 occupant.1 = equation.value;
@@ -191,7 +192,7 @@ impl Placing<'_> {
         for &e in &self.pass.equations {
             if in_cone[e] != Cone::Outside {
                 let nest = self.equation(e);
-                self.cone.push(nest);
+                self.cone.extend(nest);
             }
         }
         // States before the step, before anything is written over them.
@@ -201,7 +202,8 @@ impl Placing<'_> {
             }
         }
         for (i, output) in layer.outputs.iter().enumerate() {
-            let early = matches!(layer.value(output.value).kind, ValueKind::State(_) | ValueKind::Param | ValueKind::Input);
+            let early =
+                matches!(layer.value(output.value).kind, ValueKind::State(_) | ValueKind::Param | ValueKind::Input);
             if early && homes[output.value.at()] == p {
                 self.copy(output.value, Place::start(Buffer::Output(i)));
             }
@@ -210,7 +212,7 @@ impl Placing<'_> {
             let value = layer.equations[e].value;
             if in_cone[e] != Cone::Inside {
                 let nest = self.equation(e);
-                self.body.push(nest);
+                self.body.extend(nest);
             }
             let place = self.places[value.at()];
             for (k, _) in kept.iter().enumerate().filter(|(_, v)| **v == value) {
@@ -235,10 +237,16 @@ impl Placing<'_> {
         }
     }
 
-    fn equation(&self, e: usize) -> Nest {
-        let equation = &self.layer().equations[e];
-        let target = self.places[equation.value.at()].expect("every definition has a place");
-        lanes::nest(self.instance, self.target, equation.value, target, equation.indices.clone(), equation.body.clone())
+    /// The loops of an equation; none where it has no elements.
+    fn equation(&self, e: usize) -> Option<Nest> {
+        let Equation { value, indices, body, .. } = &self.layer().equations[e];
+        if self.instance.axes[value.at()].contains(&0) {
+            return None;
+        }
+        let target = self.places[value.at()].expect("every definition has a place");
+        let mut body = body.clone();
+        forget_spans(&mut body);
+        Some(lanes::nest(self.instance, self.target, *value, target, indices.clone(), body))
     }
 
     fn copy(&mut self, value: ValueId, to: Place) {
@@ -268,6 +276,14 @@ impl Placing<'_> {
     }
 }
 
+/// Makes expressions equal that differ in where they stand only.
+fn forget_spans(e: &mut Expr) {
+    e.span = Span::default();
+    for operand in e.operands_mut() {
+        forget_spans(operand);
+    }
+}
+
 /// The bytes of one plane of a value in scratch, rounded up to a cache line.
 pub fn plane_bytes(instance: &Instance, value: ValueId, bits: u32) -> usize {
     let size: usize = instance.axes[value.at()].iter().product();
@@ -281,7 +297,8 @@ fn reads_only_at(e: &Expr, value: ValueId, indices: &[IndexId]) -> bool {
         if let ExprKind::Read { value: v, at } = &e.kind
             && *v == value
         {
-            only &= at.iter().map(|e| &e.kind).eq(indices.iter().map(|i| ExprKind::Index(*i)).collect::<Vec<_>>().iter());
+            only &=
+                at.iter().map(|e| &e.kind).eq(indices.iter().map(|i| ExprKind::Index(*i)).collect::<Vec<_>>().iter());
         }
     });
     only

@@ -7,18 +7,11 @@ use crate::ir::{Expr, ExprKind, Extent, Function, IndexId, NormaliseOp, Random, 
 use crate::syntax::ast;
 
 impl Lowering<'_> {
-    pub(super) fn lower_call(
-        &mut self,
-        name: &ast::Name,
-        args: &[ast::Expr],
-        span: Span,
-    ) -> Option<Expr> {
+    pub(super) fn lower_call(&mut self, name: &ast::Name, args: &[ast::Expr], span: Span) -> Option<Expr> {
         if let Some(function) = self.functions.get(&name.text) {
             return self.inline(function, name, args, span);
         }
-        let built_in = Function::NAMES
-            .iter()
-            .find(|(_, known, _)| *known == name.text);
+        let built_in = Function::NAMES.iter().find(|(_, known, _)| *known == name.text);
         if let Some((function, _, arity)) = built_in {
             if args.len() != *arity {
                 self.report_arity(name, *arity, args.len());
@@ -32,12 +25,8 @@ impl Lowering<'_> {
             "normal" | "uniform" => self.lower_random(name, args, span),
             "hippo_legs" | "hippo_n" => {
                 let message = format!("`{}` is a tensor: it needs indices", name.text);
-                let at = if name.text == "hippo_n" {
-                    "[i]"
-                } else {
-                    "[i, j]"
-                };
-                let help = format!("write `{}(N){at}`", name.text);
+                let at = if name.text == "hippo_n" { "[i]" } else { "[i, j]" };
+                let help = format!("write `{}(..){at}`", name.text);
                 self.report(Diagnostic::error(Code::S207, span, message).help(help));
                 None
             }
@@ -51,13 +40,8 @@ impl Lowering<'_> {
                 self.report(Diagnostic::error(Code::S212, name.span, message).help(help));
                 None
             }
-            other => {
-                let known: Vec<String> = self.functions.names().map(str::to_owned).collect();
-                let message = format!("unknown function `{other}`");
-                let mut error = Diagnostic::error(Code::S201, name.span, message);
-                if let Some(near) = nearest(other, known.iter().map(String::as_str)) {
-                    error = error.help(format!("did you mean `{near}`?"));
-                }
+            _ => {
+                let error = self.functions.unknown(name);
                 self.report(error);
                 None
             }
@@ -75,29 +59,23 @@ impl Lowering<'_> {
     }
 
     fn report_arity(&mut self, name: &ast::Name, wanted: usize, found: usize) {
-        let plural = if wanted == 1 { "argument" } else { "arguments" };
-        let message = format!("`{}` takes {wanted} {plural}, found {found}", name.text);
-        self.report(Diagnostic::error(Code::S212, name.span, message));
+        self.report(super::functions::wrong_arity(name, wanted, found));
     }
 
-    fn inline(
-        &mut self,
-        function: &ast::Function,
-        name: &ast::Name,
-        args: &[ast::Expr],
-        span: Span,
-    ) -> Option<Expr> {
+    fn inline(&mut self, function: &ast::Function, name: &ast::Name, args: &[ast::Expr], span: Span) -> Option<Expr> {
         if args.len() != function.params.len() {
             self.report_arity(name, function.params.len(), args.len());
             return None;
         }
         let values: Vec<Option<Expr>> = args.iter().map(|arg| self.lower_expr(arg)).collect();
+        if !self.functions.is_sound(&name.text) {
+            return None;
+        }
         if values.iter().any(Option::is_none) || !self.within_limits(self.depth + 1, span) {
             return None;
         }
         let names = function.params.iter().map(|param| param.text.clone());
-        self.frames
-            .push(Frame::Arguments(names.zip(values).collect()));
+        self.frames.push(Frame::Arguments(names.zip(values).collect()));
         self.calls.push(span);
         let brackets = std::mem::replace(&mut self.in_brackets, false);
         let body = self.lower_expr(&function.body);
@@ -108,30 +86,16 @@ impl Lowering<'_> {
     }
 
     /// Applies a built-in function to operands of any types it can take.
-    pub(super) fn apply(
-        &mut self,
-        function: Function,
-        args: Vec<Expr>,
-        span: Span,
-    ) -> Option<Expr> {
-        let mut of = args
-            .iter()
-            .map(|arg| arg.ty)
-            .max()
-            .expect("every function has an argument");
-        let mixed = args
-            .iter()
-            .any(|arg| (arg.ty == Scalar::Bool) != (of == Scalar::Bool));
+    pub(super) fn apply(&mut self, function: Function, args: Vec<Expr>, span: Span) -> Option<Expr> {
+        let mut of = args.iter().map(|arg| arg.ty).max().expect("every function has an argument");
+        let mixed = args.iter().any(|arg| (arg.ty == Scalar::Bool) != (of == Scalar::Bool));
         let wider = |ty| match ty {
             Scalar::Int => Some(Scalar::Real),
             Scalar::Real => Some(Scalar::Complex),
             Scalar::Bool | Scalar::Complex => None,
         };
         if function == Function::Real && matches!(of, Scalar::Int | Scalar::Real) {
-            return args
-                .into_iter()
-                .next()
-                .map(|arg| self.widen(arg, Scalar::Real));
+            return args.into_iter().next().map(|arg| self.widen(arg, Scalar::Real));
         }
         let given = of;
         let result = loop {
@@ -143,9 +107,7 @@ impl Lowering<'_> {
             }
         };
         let Some(ty) = result else {
-            let wrong = args
-                .iter()
-                .find(|arg| arg.ty == given || arg.ty == Scalar::Bool);
+            let wrong = args.iter().find(|arg| arg.ty == given || arg.ty == Scalar::Bool);
             let place = wrong.map_or(span, |arg| arg.span);
             let found = wrong.map_or(given, |arg| arg.ty);
             let message = format!("`{}` does not take {}", function.name(), describe(found));
@@ -159,15 +121,11 @@ impl Lowering<'_> {
             return None;
         };
         let args = args.into_iter().map(|arg| self.widen(arg, of)).collect();
-        Some(Expr {
-            kind: ExprKind::Call(function, args),
-            ty,
-            span,
-        })
+        Some(Expr { kind: ExprKind::Call(function, args), ty, span })
     }
 
     fn lower_random(&mut self, name: &ast::Name, args: &[ast::Expr], span: Span) -> Option<Expr> {
-        let Context::Init { complex, .. } = self.context else {
+        let Context::Init { complex } = self.context else {
             let message = format!("`{}` is for initialisers only", name.text);
             let error = Diagnostic::error(Code::S215, span, message)
                 .help("give a parameter this initial value: `param p[N] = normal(0, 1)`");
@@ -179,21 +137,9 @@ impl Lowering<'_> {
             return None;
         };
         let (a, b) = (self.lower_real(a), self.lower_real(b));
-        let random = if name.text == "normal" {
-            Random::Normal
-        } else {
-            Random::Uniform
-        };
-        let ty = if complex {
-            Scalar::Complex
-        } else {
-            Scalar::Real
-        };
-        Some(Expr {
-            kind: ExprKind::Random(random, Box::new([a?, b?])),
-            ty,
-            span,
-        })
+        let random = if name.text == "normal" { Random::Normal } else { Random::Uniform };
+        let ty = if complex { Scalar::Complex } else { Scalar::Real };
+        Some(Expr { kind: ExprKind::Random(random, Box::new([a?, b?])), ty, span })
     }
 
     /// Lowers an expression that must be real.
@@ -226,8 +172,7 @@ impl Lowering<'_> {
         };
         if self.context == Context::Step {
             let message = format!("`{}` is for initialisers only", name.text);
-            let error = Diagnostic::error(Code::S215, span, message)
-                .help("make it the initial value of a parameter");
+            let error = Diagnostic::error(Code::S215, span, message).help("make it the initial value of a parameter");
             self.report(error);
             return None;
         }
@@ -237,26 +182,16 @@ impl Lowering<'_> {
         };
         let extent = self.lower_extent(size)?;
         if at.len() != axes {
-            let message = format!(
-                "`{}` has {axes} axes, found {} indices",
-                name.text,
-                at.len()
-            );
+            let message = format!("`{}` has {axes} axes, found {} indices", name.text, at.len());
             self.report(Diagnostic::error(Code::S207, span, message));
             return None;
         }
         let size = self.lower_expr(size);
-        let at: Vec<Option<Expr>> = at
-            .iter()
-            .map(|e| self.lower_position(e, &extent, &name.text, None))
-            .collect();
+        let at: Vec<Option<Expr>> = at.iter().map(|e| self.lower_position(e, &extent, &name.text, None)).collect();
         let mut at = at.into_iter().collect::<Option<Vec<Expr>>>()?.into_iter();
         let mut next = || at.next().expect("the number was checked");
         let (kind, ty) = if axes == 2 {
-            (
-                ExprKind::HippoLegs(Box::new([size?, next(), next()])),
-                Scalar::Real,
-            )
+            (ExprKind::HippoLegs(Box::new([size?, next(), next()])), Scalar::Real)
         } else {
             (ExprKind::HippoN(Box::new([size?, next()])), Scalar::Complex)
         };
@@ -301,16 +236,8 @@ impl Lowering<'_> {
             return None;
         }
         if bindings.is_empty() || (single && bindings.len() != 1) {
-            let wanted = if single {
-                "one index"
-            } else {
-                "at least one index"
-            };
-            let message = format!(
-                "`{}` runs over {wanted}, found {}",
-                name.text,
-                bindings.len()
-            );
+            let wanted = if single { "one index" } else { "at least one index" };
+            let message = format!("`{}` runs over {wanted}, found {}", name.text, bindings.len());
             self.report(Diagnostic::error(Code::S212, name.span, message));
             return None;
         }
@@ -337,57 +264,34 @@ impl Lowering<'_> {
         }
     }
 
-    fn reduce(
-        &mut self,
-        op: ReduceOp,
-        indices: Vec<IndexId>,
-        body: Expr,
-        span: Span,
-    ) -> Option<Expr> {
+    fn reduce(&mut self, op: ReduceOp, indices: Vec<IndexId>, body: Expr, span: Span) -> Option<Expr> {
         let (wanted, fits) = match op {
-            ReduceOp::Sum | ReduceOp::Prod | ReduceOp::Mean => {
-                ("a number", body.ty != Scalar::Bool)
-            }
+            ReduceOp::Sum | ReduceOp::Prod | ReduceOp::Mean => ("a number", body.ty != Scalar::Bool),
             ReduceOp::Max | ReduceOp::Min => (describe(Scalar::Real), body.ty != Scalar::Complex),
-            ReduceOp::LogSumExp | ReduceOp::ArgMax | ReduceOp::ArgMin => (
-                describe(Scalar::Real),
-                matches!(body.ty, Scalar::Int | Scalar::Real),
-            ),
+            ReduceOp::LogSumExp | ReduceOp::ArgMax | ReduceOp::ArgMin => {
+                (describe(Scalar::Real), matches!(body.ty, Scalar::Int | Scalar::Real))
+            }
         };
         if !fits {
             self.report_type(body.span, wanted, body.ty);
             return None;
         }
         let body = match op {
-            ReduceOp::Mean | ReduceOp::LogSumExp if body.ty == Scalar::Int => {
-                self.widen(body, Scalar::Real)
-            }
+            ReduceOp::Mean | ReduceOp::LogSumExp if body.ty == Scalar::Int => self.widen(body, Scalar::Real),
             _ => body,
         };
         let ty = match op {
             ReduceOp::ArgMax | ReduceOp::ArgMin => Scalar::Int,
             _ => body.ty,
         };
-        Some(Expr {
-            kind: ExprKind::Reduce {
-                op,
-                indices,
-                body: Box::new(body),
-            },
-            ty,
-            span,
-        })
+        Some(Expr { kind: ExprKind::Reduce { op, indices, body: Box::new(body) }, ty, span })
     }
 
     /// The p-norm: `(sum(|e| ^ p)) ^ (1 / p)`.
     fn norm(&mut self, ids: Vec<IndexId>, body: Expr, p: Option<Expr>, span: Span) -> Option<Expr> {
         let size = self.apply(Function::Abs, vec![body], span)?;
         let size = self.widen(size, Scalar::Real);
-        let two = Expr {
-            kind: ExprKind::Int(2),
-            ty: Scalar::Int,
-            span,
-        };
+        let two = Expr { kind: ExprKind::Int(2), ty: Scalar::Int, span };
         let p = p.unwrap_or(two);
         if !matches!(p.ty, Scalar::Int | Scalar::Real) {
             self.report_type(p.span, describe(Scalar::Real), p.ty);
@@ -396,28 +300,16 @@ impl Lowering<'_> {
         match p.kind {
             ExprKind::Int(1) => self.reduce(ReduceOp::Sum, ids, size, span),
             ExprKind::Int(2) => {
-                let square = Expr {
-                    kind: ExprKind::Powi(Box::new(size), 2),
-                    ty: Scalar::Real,
-                    span,
-                };
+                let square = Expr { kind: ExprKind::Powi(Box::new(size), 2), ty: Scalar::Real, span };
                 let sum = self.reduce(ReduceOp::Sum, ids, square, span)?;
                 self.apply(Function::Sqrt, vec![sum], span)
             }
             _ => {
                 let p = self.widen(p, Scalar::Real);
                 let again = self.copy(&p);
-                let one = Expr {
-                    kind: ExprKind::Real(1.0),
-                    ty: Scalar::Real,
-                    span,
-                };
+                let one = Expr { kind: ExprKind::Real(1.0), ty: Scalar::Real, span };
                 let inverse = Expr {
-                    kind: ExprKind::Binary(
-                        crate::ir::BinaryOp::Div,
-                        Box::new(one),
-                        Box::new(again),
-                    ),
+                    kind: ExprKind::Binary(crate::ir::BinaryOp::Div, Box::new(one), Box::new(again)),
                     ty: Scalar::Real,
                     span,
                 };
@@ -450,11 +342,7 @@ impl Lowering<'_> {
         let body = self.widen(body, Scalar::Real);
         let eps = match (op, eps) {
             (NormaliseOp::Softmax, _) => None,
-            (_, None) => Some(Box::new(Expr {
-                kind: ExprKind::Real(1e-5),
-                ty: Scalar::Real,
-                span,
-            })),
+            (_, None) => Some(Box::new(Expr { kind: ExprKind::Real(1e-5), ty: Scalar::Real, span })),
             (_, Some(eps)) => {
                 if !matches!(eps.ty, Scalar::Int | Scalar::Real) {
                     self.report_type(eps.span, describe(Scalar::Real), eps.ty);
@@ -465,23 +353,9 @@ impl Lowering<'_> {
         };
         // The index stays free: outside of the binder it means the element.
         let extent: Extent = self.layer.index(index).extent.clone();
-        let outer = ast::Expr {
-            kind: binding.index.kind.clone(),
-            span: binding.index.span,
-            depth: 0,
-        };
+        let outer = ast::Expr { kind: binding.index.kind.clone(), span: binding.index.span, depth: 0 };
         let at = self.lower_position(&outer, &extent, &name.text, None)?;
-        let kind = ExprKind::Normalise {
-            op,
-            index,
-            at: Box::new(at),
-            body: Box::new(body),
-            eps,
-        };
-        Some(Expr {
-            kind,
-            ty: Scalar::Real,
-            span,
-        })
+        let kind = ExprKind::Normalise { op, index, at: Box::new(at), body: Box::new(body), eps };
+        Some(Expr { kind, ty: Scalar::Real, span })
     }
 }

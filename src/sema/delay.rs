@@ -15,12 +15,7 @@ use crate::ir::{ValueId, ValueKind};
 use crate::syntax::ast;
 
 impl Lowering<'_> {
-    pub(super) fn lower_past(
-        &mut self,
-        name: &ast::Name,
-        args: &[ast::Expr],
-        span: Span,
-    ) -> Option<Expr> {
+    pub(super) fn lower_past(&mut self, name: &ast::Name, args: &[ast::Expr], span: Span) -> Option<Expr> {
         if self.context != Context::Step {
             let message = "an initialiser has no past";
             self.report(Diagnostic::error(Code::S222, span, message));
@@ -31,18 +26,14 @@ impl Lowering<'_> {
             self.report(Diagnostic::error(Code::S212, name.span, message));
             return None;
         };
-        let (place, count) = (e.span, steps.span);
+        let count = steps.span;
         let (e, steps) = (self.lower_expr(e), self.lower_expr(steps));
         let (e, steps) = (e?, steps?);
         let mut fixed = steps.ty == Scalar::Int;
         steps.walk(&mut |e| {
             fixed &= matches!(
                 e.kind,
-                ExprKind::Int(_)
-                    | ExprKind::Dim(_)
-                    | ExprKind::Index(_)
-                    | ExprKind::Unary(..)
-                    | ExprKind::Binary(..)
+                ExprKind::Int(_) | ExprKind::Dim(_) | ExprKind::Index(_) | ExprKind::Unary(..) | ExprKind::Binary(..)
             );
         });
         if !fixed {
@@ -51,8 +42,8 @@ impl Lowering<'_> {
             return None;
         }
         if let Some(state) = self.state_in(&e) {
-            let error = Diagnostic::error(Code::S214, place, "the past of a state is not kept")
-                .also(state, "this depends on a state")
+            let error = Diagnostic::error(Code::S214, state, "the past of a state is not kept")
+                .label("this depends on a state")
                 .help("carry it in a state of its own");
             self.report(error);
             return None;
@@ -63,25 +54,13 @@ impl Lowering<'_> {
             Some(found) => found,
             None => self.lift(&e, ValueKind::Delay, span),
         };
-        let past = Expr {
-            kind: ExprKind::Past {
-                delay,
-                at,
-                steps: Box::new(steps),
-            },
-            ty,
-            span,
-        };
+        let past = Expr { kind: ExprKind::Past { delay, at, steps: Box::new(steps) }, ty, span };
         if !self.has_reverse {
             return Some(past);
         }
         // Delays run forward: what runs in reverse reads a value that is kept for all steps.
         let (value, at) = self.lift(&past, ValueKind::Let, span);
-        Some(Expr {
-            kind: ExprKind::Read { value, at },
-            ty,
-            span,
-        })
+        Some(Expr { kind: ExprKind::Read { value, at }, ty, span })
     }
 
     /// The delay of a whole tensor, where the expression is an element of one.
@@ -90,9 +69,7 @@ impl Lowering<'_> {
             return None;
         };
         let kind = self.layer.value(*value).kind;
-        let plain = at
-            .iter()
-            .all(|at| at.reads().is_empty() && !contains_binder(at));
+        let plain = at.iter().all(|at| at.reads().is_empty() && !contains_binder(at));
         if kind == ValueKind::Param || !plain {
             return None;
         }
@@ -106,31 +83,13 @@ impl Lowering<'_> {
             .enumerate()
             .map(|(axis, extent)| self.add_index(&format!("i{axis}"), extent.clone(), e.span))
             .collect();
-        let element = indices
-            .iter()
-            .map(|i| Expr {
-                kind: ExprKind::Index(*i),
-                ty: Scalar::Int,
-                span: e.span,
-            })
-            .collect();
-        let body = Expr {
-            kind: ExprKind::Read {
-                value: *value,
-                at: element,
-            },
-            ty: e.ty,
-            span: e.span,
-        };
+        let element =
+            indices.iter().map(|i| Expr { kind: ExprKind::Index(*i), ty: Scalar::Int, span: e.span }).collect();
+        let body = Expr { kind: ExprKind::Read { value: *value, at: element }, ty: e.ty, span: e.span };
         let name = format!("delay.{}", self.layer.delays.len());
         let delay = self.add_value(&name, ValueKind::Delay, declared.axes, declared.ty, e.span);
         self.from_index[delay.at()] = self.from_index[value.at()];
-        self.layer.equations.push(Equation {
-            value: delay,
-            indices,
-            body,
-            span: e.span,
-        });
+        self.layer.equations.push(Equation { value: delay, indices, body, span: e.span });
         self.layer.delays.push(delay);
         self.delays_of.insert(*value, delay);
         Some((delay, at.clone()))
@@ -172,19 +131,11 @@ impl Lowering<'_> {
             if !holds {
                 let place = condition.span;
                 let not = ExprKind::Unary(UnaryOp::Not, Box::new(condition));
-                condition = Expr {
-                    kind: not,
-                    ty: Scalar::Bool,
-                    span: place,
-                };
+                condition = Expr { kind: not, ty: Scalar::Bool, span: place };
             }
             let zero = Self::zero(body.ty, span);
             let ty = body.ty;
-            body = Expr {
-                kind: ExprKind::If(Box::new([condition, body, zero])),
-                ty,
-                span,
-            };
+            body = Expr { kind: ExprKind::If(Box::new([condition, body, zero])), ty, span };
         }
         let indices: Vec<IndexId> = pairs.iter().map(|(_, new)| *new).collect();
         let name = match kind {
@@ -197,14 +148,7 @@ impl Lowering<'_> {
         if kind == ValueKind::Delay {
             self.layer.delays.push(value);
         }
-        let at = outer
-            .iter()
-            .map(|i| Expr {
-                kind: ExprKind::Index(*i),
-                ty: Scalar::Int,
-                span,
-            })
-            .collect();
+        let at = outer.iter().map(|i| Expr { kind: ExprKind::Index(*i), ty: Scalar::Int, span }).collect();
         self.lifted.push((value, pairs));
         (value, at)
     }
@@ -235,11 +179,9 @@ fn contains_binder(e: &Expr) -> bool {
 fn conditions(condition: &Rc<Expr>, holds: bool, found: &mut Vec<(Rc<Expr>, bool)>) {
     match &condition.kind {
         ExprKind::Unary(UnaryOp::Not, e) => conditions(&Rc::new((**e).clone()), !holds, found),
-        ExprKind::Binary(op @ (BinaryOp::And | BinaryOp::Or), a, b) => {
-            if (*op == BinaryOp::And) == holds {
-                conditions(&Rc::new((**a).clone()), holds, found);
-                conditions(&Rc::new((**b).clone()), holds, found);
-            }
+        ExprKind::Binary(op @ (BinaryOp::And | BinaryOp::Or), a, b) if (*op == BinaryOp::And) == holds => {
+            conditions(&Rc::new((**a).clone()), holds, found);
+            conditions(&Rc::new((**b).clone()), holds, found);
         }
         ExprKind::Binary(op, a, _) if op.is_comparison() && a.ty == Scalar::Int => {
             found.push((condition.clone(), holds));

@@ -5,9 +5,7 @@ use std::rc::Rc;
 use super::scope::{Context, Frame, Lowering, Named};
 use super::settle::Goal;
 use crate::diag::{Code, Diagnostic, Span};
-use crate::ir::{
-    BinaryOp, Expr, ExprKind, Extent, Function, Scalar, Type, UnaryOp, Value, ValueId,
-};
+use crate::ir::{BinaryOp, Expr, ExprKind, Extent, Function, Scalar, Type, UnaryOp, Value, ValueId};
 use crate::syntax::ast;
 
 /// How deep an expression may be once functions are inlined.
@@ -49,19 +47,17 @@ impl Lowering<'_> {
             } else {
                 "the expression is too deep once its functions are inlined"
             };
-            self.report(Diagnostic::error(Code::S105, span, message));
+            // The outermost call is what the user can change.
+            let calls = std::mem::take(&mut self.calls);
+            let place = calls.first().copied().unwrap_or(span);
+            self.report(Diagnostic::error(Code::S105, place, message));
+            self.calls = calls;
         }
         false
     }
 
     fn lower_kind(&mut self, e: &ast::Expr) -> Option<Expr> {
-        let leaf = |kind, ty| {
-            Some(Expr {
-                kind,
-                ty,
-                span: e.span,
-            })
-        };
+        let leaf = |kind, ty| Some(Expr { kind, ty, span: e.span });
         match &e.kind {
             ast::ExprKind::Int(n) => leaf(ExprKind::Int(*n), Scalar::Int),
             ast::ExprKind::Real(x) => leaf(ExprKind::Real(*x), Scalar::Real),
@@ -78,14 +74,8 @@ impl Lowering<'_> {
             ast::ExprKind::Name(name) => self.lower_name(name, e.span),
             ast::ExprKind::Access { name, at } => self.lower_access(name, at, e.span),
             ast::ExprKind::Call { name, args } => self.lower_call(name, args, e.span),
-            ast::ExprKind::Binder {
-                name,
-                bindings,
-                args,
-            } => self.lower_binder(name, bindings, args, e.span),
-            ast::ExprKind::CallAccess { name, args, at } => {
-                self.lower_call_access(name, args, at, e.span)
-            }
+            ast::ExprKind::Binder { name, bindings, args } => self.lower_binder(name, bindings, args, e.span),
+            ast::ExprKind::CallAccess { name, args, at } => self.lower_call_access(name, args, at, e.span),
             ast::ExprKind::Unary(op, operand) => self.lower_unary(*op, operand, e.span),
             ast::ExprKind::Binary(op, a, b) => self.lower_binary(*op, a, b, e.span),
             ast::ExprKind::If(parts) => self.lower_if(parts, e.span),
@@ -98,11 +88,7 @@ impl Lowering<'_> {
         if let Some(place) = self.find_index(name)
             && let Frame::Index(index) = &self.frames[place]
         {
-            return Some(Expr {
-                kind: ExprKind::Index(index.id),
-                ty: Scalar::Int,
-                span,
-            });
+            return Some(Expr { kind: ExprKind::Index(index.id), ty: Scalar::Int, span });
         }
         match self.find_argument(name) {
             Ok(Some(argument)) => {
@@ -120,16 +106,9 @@ impl Lowering<'_> {
             Err(()) => {}
         }
         match self.names.get(name).copied() {
-            Some((Named::Dim(dim), _)) => Some(Expr {
-                kind: ExprKind::Dim(dim),
-                ty: Scalar::Int,
-                span,
-            }),
+            Some((Named::Dim(dim), _)) => Some(Expr { kind: ExprKind::Dim(dim), ty: Scalar::Int, span }),
             Some((named, _)) => {
-                let name = ast::Name {
-                    text: name.to_owned(),
-                    span,
-                };
+                let name = ast::Name { text: name.to_owned(), span };
                 let value = self.resolve(&name, named)?;
                 self.read(&name, value, &[], span)
             }
@@ -142,41 +121,45 @@ impl Lowering<'_> {
 
     /// The value that a tensor's name stands for here.
     fn resolve(&mut self, name: &ast::Name, named: Named) -> Option<ValueId> {
-        let value = match named {
-            Named::Poisoned => return None,
-            Named::Param(value) => value,
-            Named::Input(value) => value,
-            Named::State(state) => self.versions[state.at()],
-            Named::Definition(Some(value)) => value,
+        if let Named::Poisoned = named {
+            return None;
+        }
+        if self.context != Context::Step && !matches!(named, Named::Dim(_)) {
+            return self.resolve_in_init(name, named);
+        }
+        match named {
+            Named::Poisoned => None,
+            Named::Param(value) | Named::Input(value) => Some(value),
+            Named::State(state) => Some(self.versions[state.at()]),
+            Named::Definition(Some(value)) => Some(value),
             Named::Definition(None) => {
                 let (_, span) = self.names[&name.text];
                 self.report_before_definition(name, span);
-                return None;
+                None
             }
             Named::Dim(_) => {
                 let message = format!("`{}` is a dimension, not a tensor", name.text);
                 self.report(Diagnostic::error(Code::S207, name.span, message));
-                return None;
-            }
-        };
-        if let Context::Init { all_params, .. } = self.context {
-            let declared = self.layer.value(value).span;
-            let known = self.layer.params.iter().any(|p| p.value == value);
-            let earlier = all_params || declared.start < name.span.start;
-            if !known || !earlier {
-                let message = if known {
-                    format!("`{}` is declared further down", name.text)
-                } else {
-                    format!("an initialiser cannot depend on `{}`", name.text)
-                };
-                let error = Diagnostic::error(Code::S222, name.span, message)
-                    .also(declared, "declared here")
-                    .label("an initialiser reads parameters only, a parameter's those that are declared before it");
-                self.report(error);
-                return None;
+                None
             }
         }
-        Some(value)
+    }
+
+    /// The parameter that a name stands for in an initialiser: one that is declared before it.
+    fn resolve_in_init(&mut self, name: &ast::Name, named: Named) -> Option<ValueId> {
+        let (_, declared) = self.names[&name.text];
+        let in_sight = &self.layer.params[..self.params_in_sight];
+        let (message, label) = match named {
+            Named::Param(value) if in_sight.iter().any(|p| p.value == value) => return Some(value),
+            Named::Param(_) => (
+                format!("`{}` has no value yet", name.text),
+                "only parameters that are declared before it may stand here",
+            ),
+            _ => (format!("an initialiser cannot depend on `{}`", name.text), "only parameters may stand here"),
+        };
+        let error = Diagnostic::error(Code::S222, name.span, message).also(declared, "declared here").label(label);
+        self.report(error);
+        None
     }
 
     pub(super) fn report_before_definition(&mut self, name: &ast::Name, definition: Span) {
@@ -188,13 +171,7 @@ impl Lowering<'_> {
     }
 
     /// Checks the number of indices of an access or of a left side.
-    pub(super) fn check_arity(
-        &mut self,
-        name: &str,
-        span: Span,
-        found: usize,
-        value: &Value,
-    ) -> bool {
+    pub(super) fn check_arity(&mut self, name: &str, span: Span, found: usize, value: &Value) -> bool {
         let axes = value.axes.len();
         if axes == found {
             return true;
@@ -204,28 +181,16 @@ impl Lowering<'_> {
             1 => format!("1 {one}"),
             n => format!("{n} {more}"),
         };
-        let message = format!(
-            "`{name}` has {}, found {}",
-            plural(axes, "axis", "axes"),
-            plural(found, "index", "indices")
-        );
+        let message =
+            format!("`{name}` has {}, found {}", plural(axes, "axis", "axes"), plural(found, "index", "indices"));
         let shape: Vec<String> = value.axes.iter().map(|extent| self.show(extent)).collect();
-        let shape = if shape.is_empty() {
-            "a scalar".to_owned()
-        } else {
-            format!("`[{}]`", shape.join(", "))
-        };
-        self.report(
-            Diagnostic::error(Code::S207, span, message)
-                .also(value.span, format!("this is {shape}")),
-        );
+        let shape = if shape.is_empty() { "a scalar".to_owned() } else { format!("`[{}]`", shape.join(", ")) };
+        self.report(Diagnostic::error(Code::S207, span, message).also(value.span, format!("this is {shape}")));
         false
     }
 
     fn lower_access(&mut self, name: &ast::Name, at: &[ast::Expr], span: Span) -> Option<Expr> {
-        if self.find_index(&name.text).is_some()
-            || matches!(self.find_argument(&name.text), Ok(Some(_)))
-        {
+        if self.find_index(&name.text).is_some() || matches!(self.find_argument(&name.text), Ok(Some(_))) {
             let message = format!("`{}` is a number, not a tensor", name.text);
             self.report(Diagnostic::error(Code::S207, name.span, message));
             return None;
@@ -240,13 +205,7 @@ impl Lowering<'_> {
         self.read(name, value, at, span)
     }
 
-    fn read(
-        &mut self,
-        name: &ast::Name,
-        id: ValueId,
-        at: &[ast::Expr],
-        span: Span,
-    ) -> Option<Expr> {
+    fn read(&mut self, name: &ast::Name, id: ValueId, at: &[ast::Expr], span: Span) -> Option<Expr> {
         let value = self.layer.value(id).clone();
         if !self.check_arity(&name.text, span, at.len(), &value) {
             return None;
@@ -256,11 +215,7 @@ impl Lowering<'_> {
             positions.push(self.lower_position(e, extent, &name.text, Some(value.span)));
         }
         let at = positions.into_iter().collect::<Option<Vec<_>>>()?;
-        Some(Expr {
-            kind: ExprKind::Read { value: id, at },
-            ty: value.ty.scalar(),
-            span,
-        })
+        Some(Expr { kind: ExprKind::Read { value: id, at }, ty: value.ty.scalar(), span })
     }
 
     /// Lowers what stands in brackets: an integer inside an axis.
@@ -292,11 +247,7 @@ impl Lowering<'_> {
             self.report(error);
             return None;
         }
-        let goal = Goal::Inside {
-            extent: axis.clone(),
-            tensor: tensor.to_owned(),
-            declared,
-        };
+        let goal = Goal::Inside { extent: axis.clone(), tensor: tensor.to_owned(), declared };
         self.expect(goal, &lowered);
         Some(lowered)
     }
@@ -308,11 +259,7 @@ impl Lowering<'_> {
             ast::UnaryOp::Not => (UnaryOp::Not, e.ty == Scalar::Bool),
         };
         if !fits {
-            let wanted = if op == UnaryOp::Not {
-                Scalar::Bool
-            } else {
-                Scalar::Real
-            };
+            let wanted = if op == UnaryOp::Not { Scalar::Bool } else { Scalar::Real };
             self.report_type(operand.span, describe(wanted), e.ty);
             return None;
         }
@@ -326,13 +273,7 @@ impl Lowering<'_> {
         Some(Expr { kind, ty, span })
     }
 
-    fn lower_binary(
-        &mut self,
-        op: ast::BinaryOp,
-        a: &ast::Expr,
-        b: &ast::Expr,
-        span: Span,
-    ) -> Option<Expr> {
+    fn lower_binary(&mut self, op: ast::BinaryOp, a: &ast::Expr, b: &ast::Expr, span: Span) -> Option<Expr> {
         let op = match op {
             ast::BinaryOp::Pow => return self.lower_power(a, b, span),
             ast::BinaryOp::Or => BinaryOp::Or,
@@ -370,6 +311,7 @@ impl Lowering<'_> {
                 }
             }
         }
+        let types = (a.ty, b.ty);
         let (a, b) = self.join(a, b, span)?;
         let of = a.ty;
         let fits = match op {
@@ -386,26 +328,21 @@ impl Lowering<'_> {
                 (_, Scalar::Bool) => "a number",
                 _ => describe(Scalar::Real),
             };
-            self.report_type(if of == Scalar::Bool { place_a } else { span }, wanted, of);
+            let place = if types.0 == of { place_a } else { place_b };
+            self.report_type(place, wanted, of);
             return None;
         }
         let (a, b, ty) = match op {
-            BinaryOp::Div if of == Scalar::Int => (
-                self.widen(a, Scalar::Real),
-                self.widen(b, Scalar::Real),
-                Scalar::Real,
-            ),
+            BinaryOp::Div if of == Scalar::Int => {
+                (self.widen(a, Scalar::Real), self.widen(b, Scalar::Real), Scalar::Real)
+            }
             _ if op.is_comparison() => (a, b, Scalar::Bool),
             _ => (a, b, of),
         };
         if matches!(op, BinaryOp::FloorDiv | BinaryOp::Mod) && ty == Scalar::Int {
             self.expect(Goal::Divisor, &b);
         }
-        Some(Expr {
-            kind: ExprKind::Binary(op, Box::new(a), Box::new(b)),
-            ty,
-            span,
-        })
+        Some(Expr { kind: ExprKind::Binary(op, Box::new(a), Box::new(b)), ty, span })
     }
 
     fn lower_power(&mut self, base: &ast::Expr, exponent: &ast::Expr, span: Span) -> Option<Expr> {
@@ -421,11 +358,7 @@ impl Lowering<'_> {
         {
             let ty = base.ty.max(Scalar::Real);
             let base = self.widen(base, ty);
-            return Some(Expr {
-                kind: ExprKind::Powi(Box::new(base), n as i32),
-                ty,
-                span,
-            });
+            return Some(Expr { kind: ExprKind::Powi(Box::new(base), n as i32), ty, span });
         }
         self.apply(Function::Pow, vec![base, exponent], span)
     }
@@ -454,11 +387,7 @@ impl Lowering<'_> {
         }
         let (then, other) = self.join(then, other, span)?;
         let ty = then.ty;
-        Some(Expr {
-            kind: ExprKind::If(Box::new([condition, then, other])),
-            ty,
-            span,
-        })
+        Some(Expr { kind: ExprKind::If(Box::new([condition, then, other])), ty, span })
     }
 
     pub(super) fn report_type(&mut self, span: Span, wanted: &str, found: Scalar) {
@@ -475,16 +404,11 @@ impl Lowering<'_> {
     /// Brings two operands to one type.
     pub(super) fn join(&mut self, a: Expr, b: Expr, span: Span) -> Option<(Expr, Expr)> {
         if (a.ty == Scalar::Bool) != (b.ty == Scalar::Bool) {
-            let (truth, number) = if a.ty == Scalar::Bool {
-                (&a, &b)
-            } else {
-                (&b, &a)
-            };
-            let error =
-                Diagnostic::error(Code::S209, span, "a truth value and a number do not mix")
-                    .also(truth.span, "this is a truth value")
-                    .also(number.span, format!("this is {}", describe(number.ty)))
-                    .help("make a number of it: `if .. then 1 else 0`");
+            let (truth, number) = if a.ty == Scalar::Bool { (&a, &b) } else { (&b, &a) };
+            let error = Diagnostic::error(Code::S209, span, "a truth value and a number do not mix")
+                .also(truth.span, "this is a truth value")
+                .also(number.span, format!("this is {}", describe(number.ty)))
+                .help("make a number of it: `if .. then 1 else 0`");
             self.report(error);
             return None;
         }
@@ -498,23 +422,11 @@ impl Lowering<'_> {
         match (e.ty, to) {
             (from, to) if from == to => e,
             (Scalar::Int, Scalar::Real) => match e.kind {
-                ExprKind::Int(n) => Expr {
-                    kind: ExprKind::Real(n as f64),
-                    ty: to,
-                    span,
-                },
-                _ => Expr {
-                    kind: ExprKind::Widen(Box::new(e)),
-                    ty: to,
-                    span,
-                },
+                ExprKind::Int(n) => Expr { kind: ExprKind::Real(n as f64), ty: to, span },
+                _ => Expr { kind: ExprKind::Widen(Box::new(e)), ty: to, span },
             },
             (Scalar::Int, Scalar::Complex) => self.widen(self.widen(e, Scalar::Real), to),
-            (Scalar::Real, Scalar::Complex) => Expr {
-                kind: ExprKind::Widen(Box::new(e)),
-                ty: to,
-                span,
-            },
+            (Scalar::Real, Scalar::Complex) => Expr { kind: ExprKind::Widen(Box::new(e)), ty: to, span },
             (from, to) => unreachable!("{from:?} does not widen to {to:?}"),
         }
     }
@@ -533,9 +445,7 @@ impl Lowering<'_> {
             .label(format!("this is {}", describe(e.ty)))
             .also(declared, format!("this takes {wanted}"));
         error = match (e.ty, to) {
-            (Scalar::Complex, Scalar::Real) => {
-                error.help("take a part of it with `re(..)`, or declare it `: complex`")
-            }
+            (Scalar::Complex, Scalar::Real) => error.help("take a part of it with `re(..)`, or declare it `: complex`"),
             (Scalar::Bool, Scalar::Int | Scalar::Real | Scalar::Complex) => {
                 error.help("make a number of it: `if .. then 1 else 0`")
             }

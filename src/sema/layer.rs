@@ -1,5 +1,7 @@
 //! The statements of a layer, in order.
 
+use std::collections::HashSet;
+
 use super::Functions;
 use super::scope::{Lowering, Named};
 use crate::analysis::passes;
@@ -9,15 +11,16 @@ use crate::ir::{ValueId, ValueKind};
 use crate::syntax::ast;
 
 /// Lowers one layer. The layer is whole only where there are no diagnostics.
-pub(super) fn lower(
-    source: &ast::Layer,
-    functions: &Functions<'_>,
-) -> (Option<ir::Layer>, Vec<Diagnostic>) {
+pub(super) fn lower(source: &ast::Layer, functions: &Functions<'_>) -> (Option<ir::Layer>, Vec<Diagnostic>) {
     let mut lowering = Lowering::new(&source.name.text, functions);
     lowering.declare_dims(&source.dims);
     lowering.declare_names(&source.statements);
     lowering.lower_inits(&source.statements);
     for statement in &source.statements {
+        if lowering.full() {
+            break;
+        }
+        lowering.unknown_indices.clear();
         match statement {
             ast::Statement::Let(equation) => lowering.lower_let(equation),
             ast::Statement::Update(equation) => lowering.lower_update(equation),
@@ -42,11 +45,7 @@ impl Lowering<'_> {
     }
 
     fn enter(&mut self, name: &ast::Name, defined: Option<ValueId>) {
-        if self
-            .names
-            .get(&name.text)
-            .is_some_and(|(_, span)| *span != name.span)
-        {
+        if self.names.get(&name.text).is_some_and(|(_, span)| *span != name.span) {
             return; // declared twice, which has been said
         }
         let named = defined.map_or(Named::Poisoned, |value| Named::Definition(Some(value)));
@@ -54,14 +53,10 @@ impl Lowering<'_> {
     }
 
     /// Lowers the sides of an equation; `axes` are the extents of the left side where they are known.
-    fn lower_sides(
-        &mut self,
-        equation: &ast::Equation,
-        axes: Option<&[Extent]>,
-        ty: Option<&Type>,
-    ) -> Option<Sides> {
+    fn lower_sides(&mut self, equation: &ast::Equation, axes: Option<&[Extent]>, ty: Option<&Type>) -> Option<Sides> {
         let Some(indices) = self.bind(&equation.indices, axes) else {
             self.frames.clear();
+            self.damaged = true;
             return None;
         };
         let body = self.lower_expr(&equation.body);
@@ -81,10 +76,8 @@ impl Lowering<'_> {
             self.pending.clear();
             self.lifted.clear();
         }
-        decided.then_some(Sides {
-            indices,
-            body: body?,
-        })
+        self.damaged |= !decided;
+        decided.then_some(Sides { indices, body: body? })
     }
 
     fn lower_definition(&mut self, equation: &ast::Equation, kind: ValueKind) -> Option<ValueId> {
@@ -107,10 +100,7 @@ impl Lowering<'_> {
         body: Expr,
         span: Span,
     ) -> ValueId {
-        let axes = indices
-            .iter()
-            .map(|i| self.layer.index(*i).extent.clone())
-            .collect();
+        let axes = indices.iter().map(|i| self.layer.index(*i).extent.clone()).collect();
         let ty = match body.ty {
             Scalar::Bool => Type::Bool,
             Scalar::Int => Type::Int,
@@ -122,12 +112,7 @@ impl Lowering<'_> {
         let value = self.add_value(name, kind, axes, ty, span);
         self.stateful[value.at()] = stateful;
         self.from_index[value.at()] = from_index;
-        self.layer.equations.push(Equation {
-            value,
-            indices,
-            body,
-            span,
-        });
+        self.layer.equations.push(Equation { value, indices, body, span });
         value
     }
 
@@ -139,10 +124,7 @@ impl Lowering<'_> {
                 found |= matches!(self.layer.value(*value).ty, Type::Index(_));
                 found |= self.from_index[value.at()];
             }
-            ExprKind::Reduce {
-                op: ir::ReduceOp::ArgMax | ir::ReduceOp::ArgMin,
-                ..
-            } => found = true,
+            ExprKind::Reduce { op: ir::ReduceOp::ArgMax | ir::ReduceOp::ArgMin, .. } => found = true,
             _ => {}
         });
         found && body.ty == Scalar::Int
@@ -157,15 +139,11 @@ impl Lowering<'_> {
                 let message = format!("`{}` is no state", name.text);
                 let error = Diagnostic::error(Code::S211, name.span, message)
                     .also(span, "declared here")
-                    .help(format!(
-                        "define a value of this step with `let {} = ..`",
-                        name.text
-                    ));
+                    .help(format!("define a value of this step with `let {} = ..`", name.text));
                 return self.report(error);
             }
             None => {
-                let states: Vec<String> =
-                    self.layer.states.iter().map(|s| s.name.clone()).collect();
+                let states: Vec<String> = self.layer.states.iter().map(|s| s.name.clone()).collect();
                 let message = format!("unknown state `{}`", name.text);
                 let mut error = Diagnostic::error(Code::S201, name.span, message);
                 error = match crate::diag::nearest(&name.text, states.iter().map(String::as_str)) {
@@ -175,11 +153,9 @@ impl Lowering<'_> {
                 return self.report(error);
             }
         };
-        let declared = self
-            .layer
-            .value(self.layer.states[state.at()].value)
-            .clone();
+        let declared = self.layer.value(self.layer.states[state.at()].value).clone();
         // Whatever goes wrong below, the state counts as updated: one error is enough.
+        self.updated[state.at()] = true;
         let version = self.versions[state.at()];
         if !self.check_arity(&name.text, name.span, equation.indices.len(), &declared) {
             self.rename(&name.text, Named::Poisoned);
@@ -196,20 +172,9 @@ impl Lowering<'_> {
                 return;
             }
         }
-        let next = self.add_value(
-            &name.text,
-            ValueKind::Next(state),
-            declared.axes,
-            declared.ty,
-            name.span,
-        );
+        let next = self.add_value(&name.text, ValueKind::Next(state), declared.axes, declared.ty, name.span);
         debug_assert_ne!(next, version);
-        self.layer.equations.push(Equation {
-            value: next,
-            indices,
-            body,
-            span: equation.span,
-        });
+        self.layer.equations.push(Equation { value: next, indices, body, span: equation.span });
         self.versions[state.at()] = next;
         self.layer.states[state.at()].next = next;
     }
@@ -228,15 +193,10 @@ impl Lowering<'_> {
             if let Some(first) = self.layer.outputs.iter().find(|o| o.name == name.text) {
                 let first = self.layer.value(first.value).span;
                 let message = format!("`{}` is returned twice", name.text);
-                self.report(
-                    Diagnostic::error(Code::S202, name.span, message).also(first, "first here"),
-                );
+                self.report(Diagnostic::error(Code::S202, name.span, message).also(first, "first here"));
                 continue;
             }
-            self.layer.outputs.push(Output {
-                name: name.text.clone(),
-                value,
-            });
+            self.layer.outputs.push(Output { name: name.text.clone(), value });
         }
     }
 
@@ -275,30 +235,16 @@ impl Lowering<'_> {
             .enumerate()
             .map(|(axis, extent)| self.add_index(&format!("i{axis}"), extent.clone(), name.span))
             .collect();
-        let at = indices.iter().map(|i| Expr {
-            kind: ExprKind::Index(*i),
-            ty: Scalar::Int,
-            span: name.span,
-        });
-        let read = ExprKind::Read {
-            value,
-            at: at.collect(),
-        };
-        let body = self.widen(
-            Expr {
-                kind: read,
-                ty: Scalar::Int,
-                span: name.span,
-            },
-            Scalar::Real,
-        );
+        let at = indices.iter().map(|i| Expr { kind: ExprKind::Index(*i), ty: Scalar::Int, span: name.span });
+        let read = ExprKind::Read { value, at: at.collect() };
+        let body = self.widen(Expr { kind: read, ty: Scalar::Int, span: name.span }, Scalar::Real);
         self.define(&name.text, ValueKind::Output, indices, body, name.span)
     }
 
     fn lower_resets(&mut self, statements: &[ast::Statement]) {
         let mut condition: Option<Expr> = None;
         for statement in statements {
-            let ast::Statement::Reset { condition: e, span } = statement else {
+            let ast::Statement::Reset { condition: e, .. } = statement else {
                 continue;
             };
             let Some(lowered) = self.lower_expr(e) else {
@@ -312,10 +258,15 @@ impl Lowering<'_> {
                 continue;
             }
             if let Some(place) = self.state_in(&lowered) {
-                let error =
-                    Diagnostic::error(Code::S214, *span, "a reset may not depend on a state")
-                        .also(place, "this depends on a state");
-                self.report(error);
+                let message = "a reset may not depend on a state";
+                let error = Diagnostic::error(Code::S214, place, message);
+                self.report(error.label("this depends on a state"));
+                continue;
+            }
+            if let Some(place) = self.first_in(&lowered) {
+                let message = "a reset may not depend on `first`";
+                let error = Diagnostic::error(Code::S214, place, message);
+                self.report(error.label("`first` is true in a step that resets"));
                 continue;
             }
             condition = Some(match condition {
@@ -330,9 +281,32 @@ impl Lowering<'_> {
         self.frames.clear();
         if let Some(condition) = condition {
             let span = condition.span;
-            self.layer.reset =
-                Some(self.define("reset", ValueKind::Let, Vec::new(), condition, span));
+            self.layer.reset = Some(self.define("reset", ValueKind::Let, Vec::new(), condition, span));
         }
+    }
+
+    /// Where an expression depends on `first`.
+    fn first_in(&self, e: &Expr) -> Option<Span> {
+        let mut seen: HashSet<ValueId> = HashSet::new();
+        let mut open: Vec<(&Expr, Option<Span>)> = vec![(e, None)];
+        while let Some((e, from)) = open.pop() {
+            let mut found = None;
+            e.walk(&mut |e| match &e.kind {
+                ExprKind::First => found = found.or(Some(from.unwrap_or(e.span))),
+                ExprKind::Read { value, .. } | ExprKind::Past { delay: value, .. } => {
+                    if let Some(equation) = self.layer.definition(*value)
+                        && seen.insert(*value)
+                    {
+                        open.push((&equation.body, Some(from.unwrap_or(e.span))));
+                    }
+                }
+                _ => {}
+            });
+            if found.is_some() {
+                return found;
+            }
+        }
+        None
     }
 
     /// Where an expression reads something that depends on a state.
@@ -349,37 +323,25 @@ impl Lowering<'_> {
     }
 
     fn finish(mut self, source: &ast::Layer) -> (Option<ir::Layer>, Vec<Diagnostic>) {
-        for state in self.layer.states.clone() {
-            let poisoned = matches!(self.names.get(&state.name), Some((Named::Poisoned, _)));
-            if state.next == state.value && !poisoned && self.diagnostics.is_empty() {
+        for (id, state) in self.layer.states.clone().into_iter().enumerate() {
+            if !self.updated[id] {
                 let value = self.layer.value(state.value);
-                let axes: Vec<String> = value
-                    .axes
-                    .iter()
-                    .map(|e| self.show(e).to_lowercase())
-                    .collect();
-                let left = if axes.is_empty() {
-                    state.name.clone()
-                } else {
-                    format!("{}[{}]", state.name, axes.join(", "))
-                };
+                let axes: Vec<String> = value.axes.iter().map(|e| self.show(e).to_lowercase()).collect();
+                let left =
+                    if axes.is_empty() { state.name.clone() } else { format!("{}[{}]", state.name, axes.join(", ")) };
                 let message = format!("state `{}` is never updated", state.name);
                 let error = Diagnostic::error(Code::S211, value.span, message)
                     .help(format!("say what its new value is: `{left} <- ..`"));
                 self.report(error);
             }
         }
-        if self.layer.states.is_empty()
-            && self.layer.outputs.is_empty()
-            && self.diagnostics.is_empty()
-        {
-            let message = format!(
-                "layer `{}` has neither an output nor a state",
-                source.name.text
-            );
+        let gives = |s: &ast::Statement| matches!(s, ast::Statement::Output(_) | ast::Statement::State(_));
+        if !source.statements.iter().any(gives) {
+            let message = format!("layer `{}` has neither an output nor a state", source.name.text);
             self.report(Diagnostic::error(Code::S220, source.name.span, message));
         }
         if self.diagnostics.is_empty()
+            && self.has_reverse
             && let Err(conflict) = passes::passes(&self.layer)
         {
             let state = |id: ir::StateId| &self.layer.states[id.at()];
@@ -388,21 +350,14 @@ impl Lowering<'_> {
                 "`{}` runs forward and `{}` in reverse, and each depends on the other",
                 forward.name, reverse.name
             );
-            let error =
-                Diagnostic::error(Code::S217, self.layer.value(reverse.value).span, message)
-                    .label("runs from the last step to the first")
-                    .also(
-                        self.layer.value(forward.value).span,
-                        "runs from the first step to the last",
-                    );
+            let error = Diagnostic::error(Code::S217, self.layer.value(reverse.value).span, message)
+                .label("runs from the last step to the first")
+                .also(self.layer.value(forward.value).span, "runs from the first step to the last");
             self.report(error);
         }
-        let whole = self.diagnostics.is_empty();
+        let whole = self.diagnostics.is_empty() && !self.damaged;
         if whole && let Err(error) = ir::verify::verify(&self.layer) {
-            panic!(
-                "sema made a layer that does not verify: {error}\n{}",
-                ir::print::print(&self.layer)
-            );
+            panic!("sema made a layer that does not verify: {error}\n{}", ir::print::print(&self.layer));
         }
         (whole.then_some(self.layer), self.diagnostics)
     }

@@ -22,9 +22,11 @@ mod rewrite;
 mod scope;
 mod settle;
 
-use crate::diag::Diagnostic;
+use std::collections::HashMap;
+
+use crate::diag::{Diagnostic, Span};
 use crate::ir;
-use crate::syntax::ast;
+use crate::syntax::{MAX_DIAGNOSTICS, ast};
 use functions::Functions;
 
 /// Lowers all layers of a file: those without an error, and what is wrong with the others.
@@ -33,20 +35,18 @@ pub fn lower(file: &ast::File) -> (Vec<ir::Layer>, Vec<Diagnostic>) {
     let functions = Functions::of(file, &mut diagnostics);
     let sound_functions = diagnostics.is_empty();
     let mut layers: Vec<ir::Layer> = Vec::new();
-    let mut seen: Vec<&ast::Name> = Vec::new();
+    let mut seen: HashMap<&str, Span> = HashMap::new();
     for item in &file.items {
         let ast::Item::Layer(layer) = item else {
             continue;
         };
-        if let Some(other) = seen.iter().find(|name| name.text == layer.name.text) {
-            diagnostics.push(functions::declared_twice(&layer.name, other.span));
+        if diagnostics.len() > MAX_DIAGNOSTICS {
+            break;
         }
-        seen.push(&layer.name);
-        if layer
-            .statements
-            .iter()
-            .any(|s| matches!(s, ast::Statement::Error(_)))
-        {
+        if let Some(other) = seen.insert(&layer.name.text, layer.name.span) {
+            diagnostics.push(functions::declared_twice(&layer.name, other));
+        }
+        if layer.statements.iter().any(|s| matches!(s, ast::Statement::Error(_))) {
             continue;
         }
         let (lowered, found) = layer::lower(layer, &functions);
@@ -56,7 +56,16 @@ pub fn lower(file: &ast::File) -> (Vec<ir::Layer>, Vec<Diagnostic>) {
             layers.push(lowered);
         }
     }
-    diagnostics.sort_by_key(|d| d.primary.as_ref().map_or(0, |label| label.span.start));
-    diagnostics.dedup();
+    // A function that is called twice says what is wrong in it once.
+    let place = |d: &Diagnostic| d.primary.as_ref().map(|label| label.span);
+    diagnostics.sort_by_key(place);
+    diagnostics.dedup_by(|a, b| a.code == b.code && place(a) == place(b));
+    if diagnostics.len() > MAX_DIAGNOSTICS {
+        let last = diagnostics.swap_remove(MAX_DIAGNOSTICS);
+        diagnostics.truncate(MAX_DIAGNOSTICS);
+        let place = last.primary.map(|label| label.span).unwrap_or_default();
+        let message = format!("more than {MAX_DIAGNOSTICS} errors; those from here on are not shown");
+        diagnostics.push(Diagnostic::error(last.code, place, message).into_note());
+    }
     (layers, diagnostics)
 }

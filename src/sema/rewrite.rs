@@ -26,13 +26,7 @@ impl Lowering<'_> {
                     *index = self.rebind(*index, renamed);
                 }
             }
-            ExprKind::Normalise {
-                index,
-                at,
-                eps,
-                body,
-                ..
-            } => {
+            ExprKind::Normalise { index, at, eps, body, .. } => {
                 // Only the body is in the scope of the index.
                 **at = self.copy_with(at, renamed);
                 if let Some(eps) = eps {
@@ -65,10 +59,8 @@ pub(super) fn free_indices(e: &Expr) -> Vec<IndexId> {
     fn visit(e: &Expr, bound: &mut Vec<IndexId>, free: &mut Vec<IndexId>) {
         let before = bound.len();
         match &e.kind {
-            ExprKind::Index(i) => {
-                if !bound.contains(i) && !free.contains(i) {
-                    free.push(*i);
-                }
+            ExprKind::Index(i) if !bound.contains(i) && !free.contains(i) => {
+                free.push(*i);
             }
             ExprKind::Reduce { indices, .. } => bound.extend(indices),
             ExprKind::Normalise { index, .. } => bound.push(*index),

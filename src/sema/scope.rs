@@ -1,16 +1,14 @@
 //! What names mean: the tensors and dimensions of a layer, and the indices in scope.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use super::Functions;
 use super::range::same_extent;
 use super::settle::Pending;
 use crate::diag::{Code, Diagnostic, Span, nearest};
-use crate::ir::{
-    self, DimId, Expr, Extent, Index, IndexId, StateId, Type, Value, ValueId, ValueKind,
-};
-use crate::syntax::ast;
+use crate::ir::{self, DimId, Expr, Extent, Index, IndexId, StateId, Type, Value, ValueId, ValueKind};
+use crate::syntax::{MAX_DIAGNOSTICS, ast};
 
 /// What a name of the layer stands for.
 #[derive(Clone, Copy, Debug)]
@@ -47,9 +45,8 @@ pub(super) struct IndexFrame {
 pub(super) enum Context {
     /// The step.
     Step,
-    /// The initial value of a parameter or a state: whether it is complex, and which parameters it may read: those
-    /// that are declared before it, for a parameter; all of them, for a state.
-    Init { complex: bool, all_params: bool },
+    /// The initial value of a parameter or a state; whether it is complex.
+    Init { complex: bool },
 }
 
 /// A layer on its way to the IR.
@@ -73,6 +70,16 @@ pub(super) struct Lowering<'a> {
     /// The delays of whole values.
     pub(super) delays_of: HashMap<ValueId, ValueId>,
     pub(super) context: Context,
+    /// How many parameters an initialiser may use: those that are declared before it.
+    pub(super) params_in_sight: usize,
+    /// All dimensions, those that are declared further down among them.
+    pub(super) later_dims: Vec<(String, Span)>,
+    /// The names that were reported as unknown: once is enough.
+    pub(super) unknown: HashSet<String>,
+    /// The indices that were reported as unknown in this statement.
+    pub(super) unknown_indices: HashSet<String>,
+    /// Whether each state has an update, sound or not.
+    pub(super) updated: Vec<bool>,
     pub(super) has_reverse: bool,
     /// The calls that are being inlined.
     pub(super) calls: Vec<Span>,
@@ -80,16 +87,15 @@ pub(super) struct Lowering<'a> {
     pub(super) in_brackets: bool,
     pub(super) depth: u32,
     pub(super) nodes: u32,
+    /// Whether an equation is missing: the parser, or the check of the functions, may have said why.
+    pub(super) damaged: bool,
 }
 
 impl<'a> Lowering<'a> {
     pub(super) fn new(name: &str, functions: &'a Functions<'a>) -> Self {
         Self {
             functions,
-            layer: ir::Layer {
-                name: name.to_owned(),
-                ..ir::Layer::default()
-            },
+            layer: ir::Layer { name: name.to_owned(), ..ir::Layer::default() },
             diagnostics: Vec::new(),
             names: HashMap::new(),
             versions: Vec::new(),
@@ -101,11 +107,17 @@ impl<'a> Lowering<'a> {
             lifted: Vec::new(),
             delays_of: HashMap::new(),
             context: Context::Step,
+            params_in_sight: 0,
+            later_dims: Vec::new(),
+            unknown: HashSet::new(),
+            unknown_indices: HashSet::new(),
+            updated: Vec::new(),
             has_reverse: false,
             calls: Vec::new(),
             in_brackets: false,
             depth: 0,
             nodes: 0,
+            damaged: false,
         }
     }
 
@@ -114,7 +126,14 @@ impl<'a> Lowering<'a> {
         for call in self.calls.iter().rev().take(3) {
             diagnostic = diagnostic.also(*call, "in the function called here");
         }
-        self.diagnostics.push(diagnostic);
+        if !self.full() {
+            self.diagnostics.push(diagnostic);
+        }
+    }
+
+    /// Whether so much was reported that more would not help.
+    pub(super) fn full(&self) -> bool {
+        self.diagnostics.len() > MAX_DIAGNOSTICS
     }
 
     /// Enters a name; reports where it is taken.
@@ -143,26 +162,15 @@ impl<'a> Lowering<'a> {
         span: Span,
     ) -> ValueId {
         let id = ValueId(self.layer.values.len() as u32);
-        self.layer.values.push(Value {
-            name: name.to_owned(),
-            kind,
-            axes,
-            ty,
-            span,
-        });
-        self.stateful
-            .push(matches!(kind, ValueKind::State(_) | ValueKind::Next(_)));
+        self.layer.values.push(Value { name: name.to_owned(), kind, axes, ty, span });
+        self.stateful.push(matches!(kind, ValueKind::State(_) | ValueKind::Next(_)));
         self.from_index.push(false);
         id
     }
 
     pub(super) fn add_index(&mut self, name: &str, extent: Extent, span: Span) -> IndexId {
         let id = IndexId(self.layer.indices.len() as u32);
-        self.layer.indices.push(Index {
-            name: name.to_owned(),
-            extent,
-            span,
-        });
+        self.layer.indices.push(Index { name: name.to_owned(), extent, span });
         id
     }
 
@@ -191,10 +199,7 @@ impl<'a> Lowering<'a> {
     pub(super) fn find_argument(&self, name: &str) -> Result<Option<Option<Expr>>, ()> {
         for frame in self.frames.iter().rev() {
             if let Frame::Arguments(args) = frame {
-                return Ok(args
-                    .iter()
-                    .find(|(n, _)| n == name)
-                    .map(|(_, value)| value.clone()));
+                return Ok(args.iter().find(|(n, _)| n == name).map(|(_, value)| value.clone()));
             }
         }
         Err(())
@@ -220,8 +225,7 @@ impl<'a> Lowering<'a> {
         }
         if !name.starts_with(|c: char| c.is_lowercase() || c == '_') {
             let message = format!("`{name}` cannot serve as an index");
-            let error = Diagnostic::error(Code::S203, span, message)
-                .label("an index starts with a lower-case letter");
+            let error = Diagnostic::error(Code::S203, span, message).label("an index starts with a lower-case letter");
             self.report(error);
             return false;
         }
@@ -231,25 +235,19 @@ impl<'a> Lowering<'a> {
     /// Brings indices into scope; returns their ids, or `None` where one is in error.
     ///
     /// `extents` gives the extent of each where it is known beforehand (a state's axis).
-    pub(super) fn bind(
-        &mut self,
-        bindings: &[ast::Binding],
-        extents: Option<&[Extent]>,
-    ) -> Option<Vec<IndexId>> {
+    pub(super) fn bind(&mut self, bindings: &[ast::Binding], extents: Option<&[Extent]>) -> Option<Vec<IndexId>> {
         let mut entered = Vec::new();
         let mut sound = true;
         for (place, binding) in bindings.iter().enumerate() {
             let ast::ExprKind::Name(name) = &binding.index.kind else {
-                let error =
-                    Diagnostic::error(Code::S223, binding.index.span, "expected an index name");
+                let error = Diagnostic::error(Code::S223, binding.index.span, "expected an index name");
                 self.report(error.label("only a plain name can be bound here"));
                 sound = false;
                 continue;
             };
             sound &= self.check_index_name(name, binding.index.span);
-            let again = bindings[..place]
-                .iter()
-                .find(|b| matches!(&b.index.kind, ast::ExprKind::Name(other) if other == name));
+            let again =
+                bindings[..place].iter().find(|b| matches!(&b.index.kind, ast::ExprKind::Name(other) if other == name));
             if let Some(first) = again {
                 let message = format!("index `{name}` is bound twice");
                 let error = Diagnostic::error(Code::S223, binding.index.span, message)
@@ -269,15 +267,10 @@ impl<'a> Lowering<'a> {
             if let (Some((written, span)), Some(axis)) = (&written, &axis)
                 && !same_extent(&self.layer, written, axis)
             {
-                let message = format!(
-                    "index `{name}` has two extents: `{}` and `{}`",
-                    self.show(written),
-                    self.show(axis)
-                );
-                let error = Diagnostic::error(Code::S205, *span, message).also(
-                    binding.index.span,
-                    format!("the axis has `{}`", self.show(axis)),
-                );
+                let message =
+                    format!("index `{name}` has two extents: `{}` and `{}`", self.show(written), self.show(axis));
+                let error = Diagnostic::error(Code::S205, *span, message)
+                    .also(binding.index.span, format!("the axis has `{}`", self.show(axis)));
                 self.report(error);
                 sound = false;
             }
@@ -285,12 +278,7 @@ impl<'a> Lowering<'a> {
             let fixed = extent.is_some();
             let span = binding.index.span;
             let id = self.add_index(name, extent.unwrap_or(Extent::Lit(1)), span);
-            entered.push(IndexFrame {
-                name: name.clone(),
-                id,
-                fixed,
-                alone: Vec::new(),
-            });
+            entered.push(IndexFrame { name: name.clone(), id, fixed, alone: Vec::new() });
         }
         if !sound {
             return None;
@@ -319,10 +307,10 @@ impl<'a> Lowering<'a> {
         let name = &index.name;
         let Some((extent, first)) = index.alone.first().cloned() else {
             let span = self.layer.index(index.id).span;
-            let error =
-                Diagnostic::error(Code::S206, span, format!("index `{name}` has no extent"))
-                    .label("it stands alone in no axis")
-                    .help(format!("say how far it runs: `{name} in N`"));
+            let size = self.layer.dims.first().map_or("4", |dim| &dim.name);
+            let error = Diagnostic::error(Code::S206, span, format!("index `{name}` has no extent"))
+                .label("it stands alone in no axis")
+                .help(format!("say how far it runs: `{name} in {size}`"));
             self.report(error);
             return false;
         };
@@ -341,24 +329,43 @@ impl<'a> Lowering<'a> {
         true
     }
 
+    /// Whether a name can stand in brackets: an index or an integer.
+    fn may_be_position(&self, name: &str) -> bool {
+        let value = match self.names.get(name) {
+            Some((Named::Param(value) | Named::Input(value), _)) => *value,
+            Some((Named::Definition(Some(value)), _)) => *value,
+            Some((Named::State(state), _)) => self.versions[state.at()],
+            _ => return self.find_index(name).is_some(),
+        };
+        self.layer.value(value).ty.scalar() == ir::Scalar::Int
+    }
+
     /// Says that a name is not known, and which one may be meant.
     pub(super) fn unknown_name(&mut self, name: &str, span: Span) {
+        let lower = name.starts_with(|c: char| c.is_lowercase() || c == '_');
+        let as_index = self.in_brackets && lower;
+        let said = match as_index {
+            true => &mut self.unknown_indices,
+            false => &mut self.unknown,
+        };
+        if !said.insert(name.to_owned()) {
+            return;
+        }
         let mut known: Vec<String> = self.names.keys().cloned().collect();
         known.extend(self.frames.iter().filter_map(|frame| match frame {
             Frame::Index(index) => Some(index.name.clone()),
             Frame::Arguments(_) => None,
         }));
         known.sort_unstable();
-        let lower = name.starts_with(|c: char| c.is_lowercase() || c == '_');
         let near = nearest(name, known.iter().map(String::as_str)).map(str::to_owned);
-        if self.in_brackets && lower {
+        if as_index {
             let message = format!("index `{name}` is neither on the left nor bound");
             let mut error = Diagnostic::error(Code::S204, span, message);
-            error = match near.filter(|n| self.find_index(n).is_some()) {
+            error = match near.filter(|n| self.may_be_position(n)) {
                 Some(near) => error.help(format!("did you mean `{near}`?")),
-                None if self.context != Context::Step => error.help(format!(
-                    "name the index in the declaration: `[{name} in N]`"
-                )),
+                None if self.context != Context::Step => {
+                    error.help(format!("name the index in the declaration: `[{name} in N]`"))
+                }
                 None => error.help(format!("reduce over it: `sum[{name}](..)`")),
             };
             self.report(error);

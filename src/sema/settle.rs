@@ -2,10 +2,10 @@
 
 use std::rc::Rc;
 
-use super::range::{Poly, Prover};
+use super::range::{Divides, NotShown, Poly, Prover};
 use super::scope::Lowering;
 use crate::diag::{Code, Diagnostic, Span};
-use crate::ir::{Expr, Extent, Requirement};
+use crate::ir::{Expr, ExprKind, Extent, Requirement};
 
 /// What has to be shown once the extents of a statement's indices are known.
 pub(super) struct Pending {
@@ -18,11 +18,7 @@ pub(super) struct Pending {
 /// What is to be shown of an integer.
 pub(super) enum Goal {
     /// It lies in `[0, extent)`: a position in an axis of this tensor.
-    Inside {
-        extent: Extent,
-        tensor: String,
-        declared: Option<Span>,
-    },
+    Inside { extent: Extent, tensor: String, declared: Option<Span> },
     /// It is not negative: a number of steps.
     Steps,
     /// It is not zero: a divisor.
@@ -32,11 +28,7 @@ pub(super) enum Goal {
 impl Lowering<'_> {
     pub(super) fn expect(&mut self, goal: Goal, expr: &Expr) {
         let guards = self.guards.clone();
-        self.pending.push(Pending {
-            goal,
-            expr: expr.clone(),
-            guards,
-        });
+        self.pending.push(Pending { goal, expr: expr.clone(), guards });
     }
 
     /// Gives lifted values their axes, and shows what is to be shown.
@@ -50,26 +42,31 @@ impl Lowering<'_> {
             }
             self.layer.values[value.at()].axes = axes;
         }
+        // Divisors come before what is computed with them, and of that nothing more is said.
+        let mut failed: Vec<Span> = Vec::new();
         for pending in std::mem::take(&mut self.pending) {
-            self.show_pending(pending);
+            let whole = pending.expr.span;
+            let said = failed.iter().any(|part| whole.start <= part.start && part.end <= whole.end);
+            if !said && !self.full() && !self.show_pending(pending) {
+                failed.push(whole);
+            }
         }
     }
 
-    fn show_pending(&mut self, pending: Pending) {
+    fn show_pending(&mut self, pending: Pending) -> bool {
         let Pending { goal, expr, guards } = pending;
         let mut prover = Prover::new(&self.layer);
-        let facts = facts(&mut prover, &expr, &guards);
+        prover.assume_inhabited(&expr);
+        for (condition, holds) in &guards {
+            prover.assume_that(condition, *holds);
+        }
         let value = prover.integer(&expr);
         let one = Poly::constant(1);
         let (found, error) = match &goal {
-            Goal::Inside {
-                extent,
-                tensor,
-                declared,
-            } => {
+            Goal::Inside { extent, tensor, declared } => {
                 let size = prover.extent(extent);
-                let low = prover.shows(&value, &facts);
-                let high = prover.shows(&size.minus(&one).minus(&value), &facts);
+                let low = prover.shows(&value);
+                let high = prover.shows(&size.minus(&one).minus(&value));
                 let size = extent.text(&self.layer.dims);
                 let what = match (low.is_ok(), high.is_ok()) {
                     (true, true) => String::new(),
@@ -78,95 +75,85 @@ impl Lowering<'_> {
                     (false, false) => format!("not shown to lie between 0 and `{size}`"),
                 };
                 let mut error =
-                    Diagnostic::error(Code::S208, expr.span, format!("this may leave `{tensor}`"))
-                        .label(what);
+                    Diagnostic::error(Code::S208, expr.span, format!("this may leave `{tensor}`")).label(what);
                 if let Some(declared) = declared {
                     error = error.also(*declared, format!("`{size}` elements along this axis"));
                 }
-                let way =
-                    "guard it with an `if` on the index, as in `if i == 0 then u else h[i - 1]`";
-                ([low, high], error.help(way))
+                if !matches!((&expr.kind, extent), (ExprKind::Int(_), Extent::Lit(_))) {
+                    let way = "guard it with an `if` on the index, as in `if i == 0 then u else h[i - 1]`";
+                    error = error.help(way);
+                }
+                ([low, high], error)
             }
             Goal::Steps => {
-                let low = prover.shows(&value, &facts);
+                let low = prover.shows(&value);
                 let error = Diagnostic::error(Code::S218, expr.span, "a delay may not be negative")
                     .label("not shown to be at least 0");
                 ([low, Ok(None)], error)
             }
             Goal::Divisor => {
-                let above = prover.shows(&value.minus(&one), &facts);
+                let above = prover.shows(&value.minus(&one));
                 let shown = match above {
                     Ok(_) => above,
-                    Err(_) => prover.shows(&Poly::constant(-1).minus(&value), &facts),
+                    Err(_) => prover.shows(&Poly::constant(-1).minus(&value)),
                 };
-                let error =
-                    Diagnostic::error(Code::S219, expr.span, "an integer divisor may be zero")
+                let mut error = Diagnostic::error(Code::S219, expr.span, "an integer divisor may be zero");
+                if expr.kind == ExprKind::Int(0) {
+                    error = error.label("this is zero");
+                } else {
+                    error = error
                         .label("not shown to be positive")
-                        .help("divide reals: `real(a) // real(b)`");
+                        .help("guard it with an `if`, as in `if b > 0 then a // b else 0`");
+                }
                 ([shown, Ok(None)], error)
             }
         };
-        let mut failed = false;
-        for shown in found {
-            match shown {
-                Ok(None) => {}
-                Ok(Some(divides)) => {
-                    let known =
-                        self.layer.requirements.iter().any(|r| {
-                            r.divisor == divides.divisor && r.dividend == divides.dividend
-                        });
-                    if !known {
-                        let (divisor, dividend) = (divides.divisor, divides.dividend);
-                        self.layer.requirements.push(Requirement {
-                            divisor,
-                            dividend,
-                            span: expr.span,
-                        });
-                    }
-                }
-                Err(_) => failed = true,
-            }
-        }
-        if failed {
+        let shown = self.rests_on(found, expr.span);
+        if !shown {
             self.report(error);
         }
+        shown
+    }
+
+    /// Whether all was shown; keeps what the proofs require of the dimensions.
+    fn rests_on(&mut self, shown: [Result<Option<Divides>, NotShown>; 2], span: Span) -> bool {
+        let [Ok(first), Ok(second)] = shown else {
+            return false;
+        };
+        for Divides { divisor, dividend } in [first, second].into_iter().flatten() {
+            let known = &self.layer.requirements;
+            if !known.iter().any(|r| r.divisor == divisor && r.dividend == dividend) {
+                self.layer.requirements.push(Requirement { divisor, dividend, span });
+            }
+        }
+        true
     }
 
     /// Shows that an integer that becomes a value of an index type is in its range.
-    pub(super) fn check_range(
-        &mut self,
-        body: &Expr,
-        extent: &Extent,
-        at: Span,
-        declared: Span,
-    ) -> bool {
+    pub(super) fn check_range(&mut self, body: &Expr, extent: &Extent, at: Span, declared: Span) -> bool {
         let mut prover = Prover::new(&self.layer);
-        let facts = facts(&mut prover, body, &[]);
+        prover.assume_inhabited(body);
         let value = prover.integer(body);
-        let above = prover
-            .extent(extent)
-            .minus(&Poly::constant(1))
-            .minus(&value);
-        let shown = prover.shows(&value, &facts).is_ok() && prover.shows(&above, &facts).is_ok();
+        let above = prover.extent(extent).minus(&Poly::constant(1)).minus(&value);
+        let shown = [prover.shows(&value), prover.shows(&above)];
+        let shown = self.rests_on(shown, at);
         if !shown {
             let size = extent.text(&self.layer.dims);
             let message = format!("this may leave the range of `index({size})`");
-            let error = Diagnostic::error(Code::S221, at, message)
-                .label(format!("not shown to lie in `[0, {size})`"))
-                .also(declared, "declared here")
-                .help(format!("take the remainder: `(..) % {size}`"));
+            let mut error =
+                Diagnostic::error(Code::S221, at, message).label(format!("not shown to lie in `[0, {size})`"));
+            if at != declared {
+                error = error
+                    .also(declared, "declared here")
+                    .help(format!("take the remainder: `(..) % {}`", grouped(&size)));
+            }
             self.report(error);
         }
         shown
     }
 }
 
-/// What is known where `expr` is evaluated.
-fn facts(prover: &mut Prover<'_>, expr: &Expr, guards: &[(Rc<Expr>, bool)]) -> Vec<Poly> {
-    let mut facts = Vec::new();
-    for (condition, holds) in guards {
-        facts.extend(prover.known(condition, *holds));
-    }
-    facts.extend(prover.inhabited(expr));
-    facts
+/// An extent as an operand: in parentheses where it is more than a name or a number.
+fn grouped(extent: &str) -> String {
+    if extent.contains(' ') { format!("({extent})") } else { extent.to_owned() }
 }

@@ -6,8 +6,8 @@
 use crate::diag::{Code, Diagnostic, Span};
 
 use super::ast::{
-    Axis, BinaryOp, Binding, Decl, Dim, Equation, Expr, ExprKind, Function, MAX_DEPTH, Name,
-    Statement, Text, Type, UnaryOp,
+    Axis, BinaryOp, Binding, Decl, Dim, Equation, Expr, ExprKind, Function, MAX_DEPTH, Name, Statement, Text, Type,
+    UnaryOp,
 };
 
 /// What the grammar recognises at a time.
@@ -71,11 +71,7 @@ impl Builder {
                 self.too_deep = true;
                 self.diagnostics.push(too_deep(span));
             }
-            return Expr {
-                kind: ExprKind::Error,
-                span,
-                depth: 0,
-            };
+            return Expr { kind: ExprKind::Error, span, depth: 0 };
         }
         Expr { kind, span, depth }
     }
@@ -98,17 +94,9 @@ impl Builder {
                     .also(middle.span, "compared twice")
                     .help("join two comparisons with `and`"),
             );
-            return Expr {
-                kind: ExprKind::Error,
-                span,
-                depth: 0,
-            };
+            return Expr { kind: ExprKind::Error, span, depth: 0 };
         }
-        self.expr(
-            ExprKind::Binary(op, Box::new(left), Box::new(right)),
-            span.start as usize,
-            span.end as usize,
-        )
+        self.expr(ExprKind::Binary(op, Box::new(left), Box::new(right)), span.start as usize, span.end as usize)
     }
 
     /// The places of an access; an extent belongs to binders.
@@ -136,39 +124,19 @@ impl Builder {
         span: Span,
     ) -> Decl {
         let axes = axes.into_iter().map(|axis| self.axis(axis)).collect();
-        let mut decl = Decl {
-            name,
-            axes,
-            ty: None,
-            from: None,
-            init: None,
-            reverse: None,
-            span,
-        };
+        let mut decl = Decl { name, axes, ty: None, from: None, init: None, reverse: None, span };
         for option in options {
             let (place, taken) = match option {
                 DeclOption::Type(ty, place) => (place, decl.ty.replace(ty).is_some()),
-                DeclOption::From(text, place) if kind == DeclKind::Param => {
-                    (place, decl.from.replace(text).is_some())
-                }
-                DeclOption::Init(e, place) if kind != DeclKind::Input => {
-                    (place, decl.init.replace(e).is_some())
-                }
-                DeclOption::Reverse(place) if kind == DeclKind::State => {
-                    (place, decl.reverse.replace(place).is_some())
-                }
+                DeclOption::From(text, place) if kind == DeclKind::Param => (place, decl.from.replace(text).is_some()),
+                DeclOption::Init(e, place) if kind != DeclKind::Input => (place, decl.init.replace(e).is_some()),
+                DeclOption::Reverse(place) if kind == DeclKind::State => (place, decl.reverse.replace(place).is_some()),
                 DeclOption::From(_, place) => {
-                    self.refuse(
-                        place,
-                        "only a `param` takes the name of its tensor with `from`",
-                    );
+                    self.refuse(place, "only a `param` takes the name of its tensor with `from`");
                     continue;
                 }
                 DeclOption::Init(_, place) => {
-                    self.refuse(
-                        place,
-                        "an `input` has no initialiser: it is given at every step",
-                    );
+                    self.refuse(place, "an `input` has no initialiser: it is given at every step");
                     continue;
                 }
                 DeclOption::Reverse(place) => {
@@ -177,13 +145,7 @@ impl Builder {
                 }
             };
             if taken {
-                self.refuse(
-                    place,
-                    &format!(
-                        "a second part of this kind in the declaration of `{}`",
-                        decl.name.text
-                    ),
-                );
+                self.refuse(place, &format!("a second part of this kind in the declaration of `{}`", decl.name.text));
             }
         }
         decl
@@ -191,30 +153,20 @@ impl Builder {
 
     fn axis(&mut self, Binding { index, extent }: Binding) -> Axis {
         let Some(extent) = extent else {
-            return Axis {
-                index: None,
-                extent: index,
-            };
+            return Axis { index: None, extent: index };
         };
         let span = index.span;
         match index.kind {
-            ExprKind::Name(text) => Axis {
-                index: Some(Name { text, span }),
-                extent,
-            },
+            ExprKind::Name(text) => Axis { index: Some(Name { text, span }), extent },
             _ => {
                 self.refuse(span, "the index of an axis is a plain name");
-                Axis {
-                    index: None,
-                    extent,
-                }
+                Axis { index: None, extent }
             }
         }
     }
 
     fn refuse(&mut self, span: Span, message: &str) {
-        self.diagnostics
-            .push(Diagnostic::error(Code::S102, span, message));
+        self.diagnostics.push(Diagnostic::error(Code::S102, span, message));
     }
 
     /// The statements of `let a = e, b = f`; the first one's span begins with the keyword.
@@ -228,12 +180,8 @@ impl Builder {
 
 /// The report on nesting beyond [`MAX_DEPTH`].
 pub fn too_deep(span: Span) -> Diagnostic {
-    Diagnostic::error(
-        Code::S105,
-        span,
-        format!("an expression of more than {MAX_DEPTH} levels"),
-    )
-    .help("name parts of it with `let`")
+    Diagnostic::error(Code::S105, span, format!("an expression of more than {MAX_DEPTH} levels"))
+        .help("name parts of it with `let`")
 }
 
 fn is_comparison(op: BinaryOp) -> bool {
@@ -244,11 +192,7 @@ fn is_comparison(op: BinaryOp) -> bool {
 /// The height of a node over its children's heights.
 fn height(kind: &ExprKind) -> u32 {
     fn over<'a>(children: impl IntoIterator<Item = &'a Expr>) -> u32 {
-        children
-            .into_iter()
-            .map(|child| child.depth + 1)
-            .max()
-            .unwrap_or(0)
+        children.into_iter().map(|child| child.depth + 1).max().unwrap_or(0)
     }
     match kind {
         ExprKind::Access { at, .. } => over(at),
@@ -256,11 +200,7 @@ fn height(kind: &ExprKind) -> u32 {
         ExprKind::CallAccess { args, at, .. } => over(args).max(over(at)),
         ExprKind::Binder { bindings, args, .. } => over(args)
             .max(over(bindings.iter().map(|binding| &binding.index)))
-            .max(over(
-                bindings
-                    .iter()
-                    .filter_map(|binding| binding.extent.as_ref()),
-            )),
+            .max(over(bindings.iter().filter_map(|binding| binding.extent.as_ref()))),
         ExprKind::Unary(_, e) | ExprKind::Paren(e) => e.depth + 1,
         ExprKind::Binary(_, a, b) => a.depth.max(b.depth) + 1,
         ExprKind::If(parts) => over(parts.iter()),

@@ -5,8 +5,7 @@
 use std::fmt::{self, Write};
 
 use super::ast::{
-    Axis, BinaryOp, Binding, Decl, Equation, Expr, ExprKind, File, Item, Name, Output, Statement,
-    Type, UnaryOp,
+    Axis, BinaryOp, Binding, Decl, Equation, Expr, ExprKind, File, Item, Name, Output, Statement, Type, UnaryOp,
 };
 
 /// Prints a tree as S-expressions. Parentheses that the user wrote are `(paren e)`.
@@ -125,22 +124,14 @@ fn dump_equation(out: &mut String, head: &str, equation: &Equation) -> fmt::Resu
 
 fn dump_bindings(out: &mut String, bindings: &[Binding]) -> fmt::Result {
     out.write_char('[')?;
-    separated(
-        out,
-        bindings,
-        |out, Binding { index, extent }| match extent {
-            None => dump_expr(out, index),
-            Some(extent) => dump_in(out, |out| dump_expr(out, index), extent),
-        },
-    )?;
+    separated(out, bindings, |out, Binding { index, extent }| match extent {
+        None => dump_expr(out, index),
+        Some(extent) => dump_in(out, |out| dump_expr(out, index), extent),
+    })?;
     out.write_char(']')
 }
 
-fn dump_in(
-    out: &mut String,
-    index: impl FnOnce(&mut String) -> fmt::Result,
-    extent: &Expr,
-) -> fmt::Result {
+fn dump_in(out: &mut String, index: impl FnOnce(&mut String) -> fmt::Result, extent: &Expr) -> fmt::Result {
     out.write_str("(in ")?;
     index(out)?;
     out.write_char(' ')?;
@@ -165,11 +156,7 @@ fn dump_expr(out: &mut String, expr: &Expr) -> fmt::Result {
             write!(out, "(call {}", name.text)?;
             dump_args(out, args)
         }
-        ExprKind::Binder {
-            name,
-            bindings,
-            args,
-        } => {
+        ExprKind::Binder { name, bindings, args } => {
             write!(out, "({} ", name.text)?;
             dump_bindings(out, bindings)?;
             dump_args(out, args)
@@ -220,11 +207,7 @@ fn dump_name(out: &mut String, name: &Name) -> fmt::Result {
     out.write_str(&name.text)
 }
 
-fn separated<T>(
-    out: &mut String,
-    items: &[T],
-    mut each: impl FnMut(&mut String, &T) -> fmt::Result,
-) -> fmt::Result {
+fn separated<T>(out: &mut String, items: &[T], mut each: impl FnMut(&mut String, &T) -> fmt::Result) -> fmt::Result {
     for (position, item) in items.iter().enumerate() {
         if position > 0 {
             out.write_char(' ')?;

@@ -26,16 +26,10 @@ impl Misfit<'_, '_> {
         let expected = self.expected();
         let Some(found) = self.tokens.get(self.at) else {
             let end = self.tokens.last().map_or(0, |lexeme| lexeme.span.end);
-            let place = Span {
-                start: end.saturating_sub(1),
-                end,
-            };
+            let place = Span { start: end.saturating_sub(1), end };
             let start = self.tokens[self.start.min(self.tokens.len() - 1)].span;
-            let diagnostic = Diagnostic::error(
-                Code::S103,
-                place,
-                format!("expected {expected}, found the end of the file"),
-            );
+            let diagnostic =
+                Diagnostic::error(Code::S103, place, format!("expected {expected}, found the end of the file"));
             return Some(match self.open_bracket() {
                 Some(open) => diagnostic.also(open, "opened here"),
                 None => diagnostic.also(start, "begins here"),
@@ -45,11 +39,7 @@ impl Misfit<'_, '_> {
             return None;
         }
         let shown = describe(found, self.source);
-        let mut diagnostic = Diagnostic::error(
-            Code::S102,
-            found.span,
-            format!("expected {expected}, found {shown}"),
-        );
+        let mut diagnostic = Diagnostic::error(Code::S102, found.span, format!("expected {expected}, found {shown}"));
         if let Some(open) = self.open_bracket() {
             diagnostic = diagnostic.also(open, "opened here");
         }
@@ -105,41 +95,22 @@ impl Misfit<'_, '_> {
             }
             if has("\"+\"") {
                 // Behind an operand: brackets would be a call or an access, and are hardly what is missing.
-                covered.extend([
-                    "\"+\"", "\"-\"", "\"*\"", "\"/\"", "\"//\"", "\"%\"", "\"^\"", "\"or\"",
-                    "\"and\"",
-                ]);
-                covered.extend([
-                    "\"<\"", "\"<=\"", "\">\"", "\">=\"", "\"==\"", "\"!=\"", "\"(\"", "\"[\"",
-                ]);
+                covered.extend(["\"+\"", "\"-\"", "\"*\"", "\"/\"", "\"//\"", "\"%\"", "\"^\"", "\"or\"", "\"and\""]);
+                covered.extend(["\"<\"", "\"<=\"", "\">\"", "\">=\"", "\"==\"", "\"!=\"", "\"(\"", "\"[\""]);
             }
         }
         // In the order in which a reader expects them.
-        let mut rest: Vec<&str> = self
-            .expected
-            .iter()
-            .map(String::as_str)
-            .filter(|token| !covered.contains(token))
-            .collect();
+        let mut rest: Vec<&str> =
+            self.expected.iter().map(String::as_str).filter(|token| !covered.contains(token)).collect();
         rest.sort_by_key(|token| (!token.contains([']', ')', '=']), *token));
-        words.extend(
-            rest.iter()
-                .map(|token| format!("`{}`", token.trim_matches('"'))),
-        );
+        words.extend(rest.iter().map(|token| format!("`{}`", token.trim_matches('"'))));
         if has("\"+\"") && !has("integer") {
             words.push("an operator".to_owned());
         }
         if self.complete {
             words.truncate(4);
             let item = self.tokens[self.start].token.starts_item();
-            words.push(
-                if item {
-                    "the next item"
-                } else {
-                    "the next statement"
-                }
-                .to_owned(),
-            );
+            words.push(if item { "the next item" } else { "the next statement" }.to_owned());
         }
         match words.as_slice() {
             [] => "the end of the statement".to_owned(),
@@ -155,35 +126,18 @@ impl Misfit<'_, '_> {
         let before = (self.at > self.start).then(|| self.tokens[self.at - 1].token);
         let operand = has("integer") && has("\"(\"");
         let text = match found {
-            Token::Arrow if has("\"=\"") && !has("\"+\"") => {
-                "what is named or declared takes its value with `=`"
-            }
-            Token::Arrow => {
-                "`<-` is one token; a comparison with a negative number needs a space: `a < -b`"
-            }
-            Token::Equal
-                if ["\"==\"", "\"then\"", "\"else\"", "\")\""]
-                    .into_iter()
-                    .any(has) =>
-            {
+            Token::Arrow if has("\"=\"") && !has("\"+\"") => "what is named or declared takes its value with `=`",
+            Token::Arrow => "`<-` is one token; a comparison with a negative number needs a space: `a < -b`",
+            Token::Equal if ["\"==\"", "\"then\"", "\"else\"", "\")\""].into_iter().any(has) => {
                 "equality is written `==`"
             }
             Token::Star if before == Some(Token::Star) => "powers are written `^`",
-            Token::Equal
-                if operand && before.is_some_and(|token| matches!(token, Token::Equal)) =>
-            {
+            Token::Equal if operand && before.is_some_and(|token| matches!(token, Token::Equal)) => {
                 "equality is written `==`"
             }
-            Token::Not if operand => {
-                "`not` binds loosely here; put it in parentheses with its operand"
-            }
+            Token::Not if operand => "`not` binds loosely here; put it in parentheses with its operand",
             Token::If if operand => "put the `if` in parentheses",
-            token
-                if token.is_keyword()
-                    && has("name")
-                    && !token.starts_statement()
-                    && !token.starts_item() =>
-            {
+            token if token.is_keyword() && has("name") && !token.starts_statement() && !token.starts_item() => {
                 "keywords cannot be names"
             }
             _ => return None,
@@ -209,16 +163,14 @@ pub fn describe(lexeme: &Lexeme<'_>, source: &str) -> String {
 /// The keyword that starts a statement which a misspelt name most likely meant.
 pub fn misspelt_statement(name: &str) -> Option<Token<'static>> {
     let known = ["param", "input", "state", "let", "output", "reset"];
-    Some(
-        match nearest(&name.to_lowercase(), known).or_else(|| alias(name))? {
-            "param" => Token::Param,
-            "input" => Token::Input,
-            "state" => Token::State,
-            "let" => Token::Let,
-            "output" => Token::Output,
-            _ => Token::Reset,
-        },
-    )
+    Some(match nearest(&name.to_lowercase(), known).or_else(|| alias(name))? {
+        "param" => Token::Param,
+        "input" => Token::Input,
+        "state" => Token::State,
+        "let" => Token::Let,
+        "output" => Token::Output,
+        _ => Token::Reset,
+    })
 }
 
 /// Words of other languages.

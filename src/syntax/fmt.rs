@@ -27,18 +27,11 @@ const CONTINUATION: usize = 8;
 /// What the parser says about a text that it does not understand.
 pub fn format(source: &str) -> Result<String, Vec<Diagnostic>> {
     let (_, diagnostics) = super::parse(source);
-    if diagnostics
-        .iter()
-        .any(|diagnostic| diagnostic.severity == Severity::Error)
-    {
+    if diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error) {
         return Err(diagnostics);
     }
     let lexed = lex(source, 1);
-    let comments = lexed
-        .comments
-        .iter()
-        .map(|span| span.start as usize..span.end as usize)
-        .collect();
+    let comments = lexed.comments.iter().map(|span| span.start as usize..span.end as usize).collect();
     let mut formatter = Formatter {
         source,
         tokens: &lexed.tokens,
@@ -98,11 +91,7 @@ impl Formatter<'_> {
     fn piece(&mut self, piece: Range<usize>) {
         let first = &self.tokens[piece.start];
         let closes = first.token == Token::CloseBrace;
-        let indent = if first.token.starts_item() || closes {
-            0
-        } else {
-            INDENT
-        };
+        let indent = if first.token.starts_item() || closes { 0 } else { INDENT };
         let comment_indent = if closes { INDENT } else { indent };
         self.comments_before(first.span.start as usize, comment_indent);
         self.line_before(first.span.start as usize, indent, closes);
@@ -114,42 +103,27 @@ impl Formatter<'_> {
             let end = self.tokens[position].span.end as usize;
             let last = position + 1 == piece.end;
             let commented = !last
-                && self.comments.get(self.next_comment).is_some_and(|comment| {
-                    comment.start < self.tokens[position + 1].span.start as usize
-                });
+                && self
+                    .comments
+                    .get(self.next_comment)
+                    .is_some_and(|comment| comment.start < self.tokens[position + 1].span.start as usize);
             if !last && !commented {
                 continue;
             }
-            let column = if start == piece.start {
-                indent
-            } else {
-                indent + CONTINUATION
-            };
-            self.wrap(
-                start..position + 1,
-                &gaps[start - piece.start..],
-                column,
-                indent + CONTINUATION,
-            );
+            let column = if start == piece.start { indent } else { indent + CONTINUATION };
+            self.wrap(start..position + 1, &gaps[start - piece.start..], column, indent + CONTINUATION);
             self.behind = end;
             self.opened = self.tokens[position].token == Token::OpenBrace;
             start = position + 1;
             if commented {
-                self.comments_inside(
-                    self.tokens[start].span.start as usize,
-                    indent + CONTINUATION,
-                );
+                self.comments_inside(self.tokens[start].span.start as usize, indent + CONTINUATION);
             }
         }
     }
 
     /// Writes the comments between statements that stand in front of `offset`.
     fn comments_before(&mut self, offset: usize, indent: usize) {
-        while let Some(comment) = self
-            .comments
-            .get(self.next_comment)
-            .filter(|comment| comment.start < offset)
-            .cloned()
+        while let Some(comment) = self.comments.get(self.next_comment).filter(|comment| comment.start < offset).cloned()
         {
             let same_line = !self.source[self.behind..comment.start].contains('\n');
             if same_line && !self.out.is_empty() {
@@ -163,11 +137,7 @@ impl Formatter<'_> {
 
     /// Writes the comments inside a statement that stand in front of `offset`, and starts its next line.
     fn comments_inside(&mut self, offset: usize, indent: usize) {
-        while let Some(comment) = self
-            .comments
-            .get(self.next_comment)
-            .filter(|comment| comment.start < offset)
-            .cloned()
+        while let Some(comment) = self.comments.get(self.next_comment).filter(|comment| comment.start < offset).cloned()
         {
             if self.source[self.behind..comment.start].contains('\n') {
                 self.start_line(indent);
@@ -190,11 +160,7 @@ impl Formatter<'_> {
         if self.out.is_empty() {
             return;
         }
-        let blank = self.source[self.behind..offset]
-            .bytes()
-            .filter(|byte| *byte == b'\n')
-            .count()
-            > 1;
+        let blank = self.source[self.behind..offset].bytes().filter(|byte| *byte == b'\n').count() > 1;
         if blank && !self.opened && !closes {
             self.out.push('\n');
         }
@@ -217,8 +183,7 @@ impl Formatter<'_> {
                     self.out.push(' ');
                 }
                 let span = self.tokens[position].span;
-                self.out
-                    .push_str(&self.source[span.start as usize..span.end as usize]);
+                self.out.push_str(&self.source[span.start as usize..span.end as usize]);
             }
             if end < tokens.end {
                 self.start_line(indent);
@@ -277,13 +242,9 @@ fn gaps(tokens: &[Lexeme<'_>]) -> Vec<Gap> {
     let mut before: Option<(Token<'_>, bool)> = None;
     for lexeme in tokens {
         let token = lexeme.token;
-        let sign =
-            token == Token::Minus && !before.is_some_and(|(before, _)| before.ends_operand());
+        let sign = token == Token::Minus && !before.is_some_and(|(before, _)| before.ends_operand());
         let Some((previous, previous_sign)) = before.replace((token, sign)) else {
-            gaps.push(Gap {
-                space: false,
-                cost: None,
-            });
+            gaps.push(Gap { space: false, cost: None });
             continue;
         };
         match previous {
@@ -292,15 +253,8 @@ fn gaps(tokens: &[Lexeme<'_>]) -> Vec<Gap> {
             _ => {}
         }
         let space = !previous_sign && spaced(previous, token);
-        let level = if sign {
-            None
-        } else {
-            break_level(previous, token, space)
-        };
-        gaps.push(Gap {
-            space,
-            cost: level.map(|level| nesting + level),
-        });
+        let level = if sign { None } else { break_level(previous, token, space) };
+        gaps.push(Gap { space, cost: level.map(|level| nesting + level) });
         match token {
             Token::CloseParen => nesting = nesting.saturating_sub(IN_PAREN),
             Token::CloseBracket => nesting = nesting.saturating_sub(IN_BRACKET),

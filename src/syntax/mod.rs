@@ -38,8 +38,7 @@ pub fn parse(source: &str) -> (ast::File, Vec<Diagnostic>) {
         let last = diagnostics.swap_remove(MAX_DIAGNOSTICS);
         diagnostics.truncate(MAX_DIAGNOSTICS);
         let place = last.primary.map(|label| label.span).unwrap_or_default();
-        let message =
-            format!("more than {MAX_DIAGNOSTICS} errors; those from here on are not shown");
+        let message = format!("more than {MAX_DIAGNOSTICS} errors; those from here on are not shown");
         diagnostics.push(Diagnostic::error(Code::S102, place, message).into_note());
     }
     (file, diagnostics)

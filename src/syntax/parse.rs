@@ -7,13 +7,7 @@ use super::token::Lexeme;
 
 /// LALRPOP's output.
 mod grammar {
-    #![allow(
-        clippy::all,
-        clippy::pedantic,
-        missing_docs,
-        unused,
-        reason = "generated"
-    )]
+    #![allow(clippy::all, clippy::pedantic, missing_docs, unused, reason = "generated")]
     include!(concat!(env!("OUT_DIR"), "/ssm.rs"));
 }
 
@@ -30,33 +24,16 @@ pub struct Unexpected {
 /// # Errors
 /// The first token that does not fit.
 pub fn parse_piece(tokens: &[Lexeme<'_>], builder: &mut Builder) -> Result<Piece, Unexpected> {
-    use lalrpop_util::ParseError::{
-        ExtraToken, InvalidToken, UnrecognizedEof, UnrecognizedToken, User,
-    };
+    use lalrpop_util::ParseError::{ExtraToken, InvalidToken, UnrecognizedEof, UnrecognizedToken, User};
 
-    let triples = tokens
-        .iter()
-        .map(|Lexeme { token, span }| (span.start as usize, *token, span.end as usize));
-    let position =
-        |start: usize| tokens.partition_point(|lexeme| (lexeme.span.start as usize) < start);
-    grammar::PieceParser::new()
-        .parse(builder, triples)
-        .map_err(|error| match error {
-            UnrecognizedToken {
-                token: (start, ..),
-                expected,
-            } => Unexpected {
-                at: position(start),
-                expected,
-            },
-            ExtraToken { token: (start, ..) } | InvalidToken { location: start } => Unexpected {
-                at: position(start),
-                expected: Vec::new(),
-            },
-            UnrecognizedEof { expected, .. } => Unexpected {
-                at: tokens.len(),
-                expected,
-            },
-            User { error } => match error {},
-        })
+    let triples = tokens.iter().map(|Lexeme { token, span }| (span.start as usize, *token, span.end as usize));
+    let position = |start: usize| tokens.partition_point(|lexeme| (lexeme.span.start as usize) < start);
+    grammar::PieceParser::new().parse(builder, triples).map_err(|error| match error {
+        UnrecognizedToken { token: (start, ..), expected } => Unexpected { at: position(start), expected },
+        ExtraToken { token: (start, ..) } | InvalidToken { location: start } => {
+            Unexpected { at: position(start), expected: Vec::new() }
+        }
+        UnrecognizedEof { expected, .. } => Unexpected { at: tokens.len(), expected },
+        User { error } => match error {},
+    })
 }

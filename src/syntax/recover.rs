@@ -20,13 +20,7 @@ use super::token::{Lexeme, Token};
 /// Parses the tokens of a file.
 pub fn parse_file(source: &str, tokens: Vec<Lexeme<'_>>) -> (File, Vec<Diagnostic>) {
     let begins = beginnings(&tokens);
-    let mut parser = Parser {
-        source,
-        tokens,
-        begins,
-        position: 0,
-        diagnostics: Vec::new(),
-    };
+    let mut parser = Parser { source, tokens, begins, position: 0, diagnostics: Vec::new() };
     let mut file = File::default();
     while parser.position < parser.tokens.len() && !parser.full() {
         parser.item(&mut file);
@@ -57,16 +51,10 @@ pub fn beginnings(tokens: &[Lexeme<'_>]) -> Vec<Begins> {
             Token::OpenBracket | Token::OpenParen => open.push(position),
             Token::CloseBracket | Token::CloseParen => closes = open.pop(),
             Token::Arrow | Token::Equal => {
-                let behind = closed
-                    .filter(|&bracket| tokens[bracket].token == Token::OpenBracket)
-                    .unwrap_or(position);
+                let behind = closed.filter(|&bracket| tokens[bracket].token == Token::OpenBracket).unwrap_or(position);
                 if behind > 0 && matches!(tokens[behind - 1].token, Token::Name(_)) {
                     let update = lexeme.token == Token::Arrow;
-                    begins[behind - 1] = if update {
-                        Begins::Update
-                    } else {
-                        Begins::Definition
-                    };
+                    begins[behind - 1] = if update { Begins::Update } else { Begins::Definition };
                 }
             }
             token if token.starts_statement() || token.starts_item() => open.clear(),
@@ -107,11 +95,8 @@ impl<'s> Parser<'s> {
     }
 
     fn first_on_line(&self, position: usize) -> bool {
-        let behind = position
-            .checked_sub(1)
-            .map_or(0, |before| self.tokens[before].span.end as usize);
-        position == 0
-            || self.source[behind..self.tokens[position].span.start as usize].contains('\n')
+        let behind = position.checked_sub(1).map_or(0, |before| self.tokens[before].span.end as usize);
+        position == 0 || self.source[behind..self.tokens[position].span.start as usize].contains('\n')
     }
 
     /// Whether a statement starts at a token, seen from a piece in which `depth` brackets are open.
@@ -132,10 +117,7 @@ impl<'s> Parser<'s> {
 
     /// Where the piece that starts at a token ends.
     fn cut(&self, start: usize) -> Cut {
-        let mut cut = Cut {
-            end: start + 1,
-            too_deep: None,
-        };
+        let mut cut = Cut { end: start + 1, too_deep: None };
         let (mut depth, mut braces) = (0_usize, 0_usize);
         while let Some(token) = self.token(cut.end) {
             match token {
@@ -178,18 +160,14 @@ impl<'s> Parser<'s> {
                 if self.starts_statement(start, 0) {
                     message = "a statement outside of a layer".to_owned();
                 }
-                let mut diagnostic =
-                    Diagnostic::error(Code::S102, self.tokens[start].span, message);
+                let mut diagnostic = Diagnostic::error(Code::S102, self.tokens[start].span, message);
                 if let Some(meant) = self.meant_item(start) {
                     diagnostic = diagnostic.help(format!("did you mean `{}`?", spelling(meant)));
                     self.tokens[start].token = meant;
                 } else {
                     self.position += 1;
-                    while self
-                        .token(self.position)
-                        .is_some_and(|token| !token.starts_item())
-                        && !(self.meant_item(self.position).is_some()
-                            && self.first_on_line(self.position))
+                    while self.token(self.position).is_some_and(|token| !token.starts_item())
+                        && !(self.meant_item(self.position).is_some() && self.first_on_line(self.position))
                     {
                         self.position += 1;
                     }
@@ -215,30 +193,14 @@ impl<'s> Parser<'s> {
         let failed = self.diagnostics.len();
         let head = match self.piece(start, cut) {
             Some(Piece::LayerHead(head)) => head,
-            _ => LayerHead {
-                name: self.name_behind(start),
-                dims: Vec::new(),
-                span: self.span(start, self.position),
-            },
+            _ => LayerHead { name: self.name_behind(start), dims: Vec::new(), span: self.span(start, self.position) },
         };
-        let mut layer = Layer {
-            name: head.name,
-            dims: head.dims,
-            statements: Vec::new(),
-            span: head.span,
-        };
+        let mut layer = Layer { name: head.name, dims: head.dims, statements: Vec::new(), span: head.span };
         let open = self.position;
         if self.token(open) == Some(Token::OpenBrace) {
             self.position += 1;
         } else if self.diagnostics.len() == failed {
-            self.misfit(
-                start,
-                &Unexpected {
-                    at: open - start,
-                    expected: vec!["\"{\"".to_owned()],
-                },
-                false,
-            );
+            self.misfit(start, &Unexpected { at: open - start, expected: vec!["\"{\"".to_owned()] }, false);
         }
         // Without a brace the statements may be there all the same.
         let next = self.tokens.get(self.position);
@@ -252,17 +214,8 @@ impl<'s> Parser<'s> {
     /// The name of an item whose head did not parse; empty if there is none.
     fn name_behind(&self, start: usize) -> Name {
         match self.tokens.get(start + 1) {
-            Some(Lexeme {
-                token: Token::Name(text),
-                span,
-            }) => Name {
-                text: (*text).to_owned(),
-                span: *span,
-            },
-            _ => Name {
-                text: String::new(),
-                span: self.tokens[start].span,
-            },
+            Some(Lexeme { token: Token::Name(text), span }) => Name { text: (*text).to_owned(), span: *span },
+            _ => Name { text: String::new(), span: self.tokens[start].span },
         }
     }
 
@@ -276,10 +229,7 @@ impl<'s> Parser<'s> {
                 }
                 Some(token) if !token.starts_item() => self.statement(&mut layer.statements),
                 end => {
-                    let ended = self
-                        .diagnostics
-                        .iter()
-                        .any(|diagnostic| diagnostic.code == Code::S103);
+                    let ended = self.diagnostics.iter().any(|diagnostic| diagnostic.code == Code::S103);
                     if end.is_some() || !ended {
                         self.unclosed(start);
                     }
@@ -290,32 +240,20 @@ impl<'s> Parser<'s> {
     }
 
     fn unclosed(&mut self, start: usize) {
-        let name = describe(
-            &self.tokens[(start + 1).min(self.tokens.len() - 1)],
-            self.source,
-        );
+        let name = describe(&self.tokens[(start + 1).min(self.tokens.len() - 1)], self.source);
         let diagnostic = match self.tokens.get(self.position) {
             Some(found) => {
                 let message = format!("expected `}}`, found {}", describe(found, self.source));
-                Diagnostic::error(Code::S102, found.span, message)
-                    .help("close the layer in front of the next item")
+                Diagnostic::error(Code::S102, found.span, message).help("close the layer in front of the next item")
             }
             None => {
                 let last = self.tokens[self.tokens.len() - 1].span;
-                let place = Span {
-                    start: last.end - 1,
-                    end: last.end,
-                };
-                Diagnostic::error(
-                    Code::S103,
-                    place,
-                    format!("the file ends inside the layer {name}"),
-                )
-                .help("close it with `}`")
+                let place = Span { start: last.end - 1, end: last.end };
+                Diagnostic::error(Code::S103, place, format!("the file ends inside the layer {name}"))
+                    .help("close it with `}`")
             }
         };
-        self.diagnostics
-            .push(diagnostic.also(self.tokens[start].span, "this layer is not closed"));
+        self.diagnostics.push(diagnostic.also(self.tokens[start].span, "this layer is not closed"));
     }
 
     fn statement(&mut self, statements: &mut Vec<Statement>) {
@@ -350,8 +288,7 @@ impl<'s> Parser<'s> {
     fn recover(&mut self, start: usize, end: usize, unexpected: &Unexpected) -> Option<Piece> {
         let at = start + unexpected.at;
         let token = self.tokens[start].token;
-        if !token.starts_item() && !token.starts_statement() && self.begins[start] != Begins::Update
-        {
+        if !token.starts_item() && !token.starts_statement() && self.begins[start] != Begins::Update {
             if !self.mend(start) {
                 self.no_statement(start, end);
                 self.position = end;
@@ -361,9 +298,7 @@ impl<'s> Parser<'s> {
         // In front of the misfit the piece may be complete; then something else begins there.
         let mut builder = Builder::default();
         let front = parse_piece(&self.tokens[start..at], &mut builder).ok();
-        let begins = at < end
-            && !token.starts_item()
-            && (self.first_on_line(at) || self.meant(at).is_some());
+        let begins = at < end && !token.starts_item() && (self.first_on_line(at) || self.meant(at).is_some());
         if front.is_some() && begins {
             self.diagnostics.append(&mut builder.diagnostics);
             self.position = at;
@@ -398,12 +333,8 @@ impl<'s> Parser<'s> {
         };
         let found = describe(&self.tokens[position], self.source);
         self.diagnostics.push(
-            Diagnostic::error(
-                Code::S102,
-                self.tokens[position].span,
-                format!("expected a statement, found {found}"),
-            )
-            .help(format!("did you mean `{}`?", spelling(meant))),
+            Diagnostic::error(Code::S102, self.tokens[position].span, format!("expected a statement, found {found}"))
+                .help(format!("did you mean `{}`?", spelling(meant))),
         );
         self.tokens[position].token = meant;
         true
@@ -420,15 +351,8 @@ impl<'s> Parser<'s> {
         let mut diagnostic = Diagnostic::error(Code::S102, lexeme.span, message);
         if let Token::Name(name) = lexeme.token {
             let equal = (start..end).find(|&position| self.tokens[position].token == Token::Equal);
-            if equal.is_some()
-                && matches!(
-                    self.token(start + 1),
-                    Some(Token::Equal | Token::OpenBracket)
-                )
-            {
-                diagnostic = diagnostic.help(format!(
-                    "`{name}` is updated with `<-`, or named with `let`"
-                ));
+            if equal.is_some() && matches!(self.token(start + 1), Some(Token::Equal | Token::OpenBracket)) {
+                diagnostic = diagnostic.help(format!("`{name}` is updated with `<-`, or named with `let`"));
             }
         }
         self.diagnostics.push(diagnostic);
@@ -450,9 +374,5 @@ impl<'s> Parser<'s> {
 /// Whether a statement can end with a token.
 fn ends_statement(token: Token<'_>) -> bool {
     use Token::*;
-    token.ends_operand()
-        || matches!(
-            token,
-            Complex | Bool | Reverse | Text(_) | OpenBrace | CloseBrace | Error
-        )
+    token.ends_operand() || matches!(token, Complex | Bool | Reverse | Text(_) | OpenBrace | CloseBrace | Error)
 }

@@ -39,10 +39,7 @@ pub enum LexError {
 /// A token.
 #[derive(Logos, Clone, Copy, Debug, PartialEq)]
 #[logos(skip r"[ \t\r\n\x0C\u{feff}]+", error = LexError)]
-#[allow(
-    missing_docs,
-    reason = "each variant is named after the text beside it"
-)]
+#[allow(missing_docs, reason = "each variant is named after the text beside it")]
 pub enum Token<'s> {
     #[token("layer")]
     Layer,
@@ -182,9 +179,8 @@ fn real(digits: &str) -> Result<f64, LexError> {
 
 /// The words that cannot be names.
 pub const KEYWORDS: &[&str] = &[
-    "layer", "fn", "param", "input", "state", "let", "output", "reset", "when", "if", "then",
-    "else", "in", "and", "or", "not", "true", "false", "complex", "index", "bool", "reverse",
-    "from", "first",
+    "layer", "fn", "param", "input", "state", "let", "output", "reset", "when", "if", "then", "else", "in", "and",
+    "or", "not", "true", "false", "complex", "index", "bool", "reverse", "from", "first",
 ];
 
 impl Token<'_> {
@@ -251,16 +247,7 @@ impl Token<'_> {
         use Token::*;
         matches!(
             self,
-            Name(_)
-                | Int(_)
-                | Real(_)
-                | Imaginary(_)
-                | BadNumber
-                | True
-                | False
-                | First
-                | CloseParen
-                | CloseBracket
+            Name(_) | Int(_) | Real(_) | Imaginary(_) | BadNumber | True | False | First | CloseParen | CloseBracket
         )
     }
 }
@@ -292,13 +279,8 @@ pub struct Lexed<'s> {
 pub fn lex(source: &str, limit: usize) -> Lexed<'_> {
     let mut lexed = Lexed::default();
     if source.len() > MAX_BYTES {
-        let message = format!(
-            "a source text of {} bytes; the limit is {MAX_BYTES}",
-            source.len()
-        );
-        lexed
-            .diagnostics
-            .push(Diagnostic::error(Code::S408, Span::new(0, 0), message));
+        let message = format!("a source text of {} bytes; the limit is {MAX_BYTES}", source.len());
+        lexed.diagnostics.push(Diagnostic::error(Code::S408, Span::new(0, 0), message));
         return lexed;
     }
     for (token, range) in Token::lexer(source).spanned() {
@@ -306,10 +288,7 @@ pub fn lex(source: &str, limit: usize) -> Lexed<'_> {
         let token = match token {
             Ok(Token::Comment) => {
                 let end = range.start + source[range].trim_end().len();
-                lexed.comments.push(Span {
-                    start: span.start,
-                    end: end as u32,
-                });
+                lexed.comments.push(Span { start: span.start, end: end as u32 });
                 continue;
             }
             Ok(token) => token,
@@ -318,9 +297,7 @@ pub fn lex(source: &str, limit: usize) -> Lexed<'_> {
                     continue;
                 }
                 if lexed.diagnostics.len() < limit {
-                    lexed
-                        .diagnostics
-                        .push(describe(error, span, &source[range]));
+                    lexed.diagnostics.push(describe(error, span, &source[range]));
                 }
                 match error {
                     LexError::Unknown | LexError::OpenString => Token::Error,
@@ -330,10 +307,7 @@ pub fn lex(source: &str, limit: usize) -> Lexed<'_> {
         };
         if lexed.tokens.len() == MAX_TOKENS {
             let message = format!("a source text of more than {MAX_TOKENS} tokens");
-            lexed = Lexed {
-                diagnostics: vec![Diagnostic::error(Code::S408, span, message)],
-                ..Lexed::default()
-            };
+            lexed = Lexed { diagnostics: vec![Diagnostic::error(Code::S408, span, message)], ..Lexed::default() };
             break;
         }
         lexed.tokens.push(Lexeme { token, span });
@@ -349,10 +323,7 @@ fn extend_error(lexed: &mut Lexed, span: Span) -> bool {
     if last.token != Token::Error || last.span.end != span.start {
         return false;
     }
-    if let Some(label) = lexed
-        .diagnostics
-        .last_mut()
-        .and_then(|diagnostic| diagnostic.primary.as_mut())
+    if let Some(label) = lexed.diagnostics.last_mut().and_then(|diagnostic| diagnostic.primary.as_mut())
         && label.span == last.span
     {
         label.span.end = span.end;
@@ -365,28 +336,20 @@ fn describe(error: LexError, span: Span, text: &str) -> Diagnostic {
     let shown: String = text.chars().take(40).collect();
     match error {
         LexError::Unknown => unknown(span, text),
-        LexError::OpenString => {
-            Diagnostic::error(Code::S101, span, "a string without its closing quote")
-                .help("a string ends on the line on which it starts")
-        }
+        LexError::OpenString => Diagnostic::error(Code::S101, span, "a string without its closing quote")
+            .help("a string ends on the line on which it starts"),
         LexError::BarePoint => Diagnostic::error(
             Code::S101,
             span,
             format!("`{shown}` is no number: digits stand on both sides of the point"),
         ),
-        LexError::NumberThenName => Diagnostic::error(
-            Code::S101,
-            span,
-            format!("`{shown}` is neither a number nor a name"),
-        ),
-        LexError::IntTooLarge => {
-            Diagnostic::error(Code::S104, span, format!("an integer above {}", i64::MAX))
+        LexError::NumberThenName => {
+            Diagnostic::error(Code::S101, span, format!("`{shown}` is neither a number nor a name"))
         }
-        LexError::RealTooLarge => Diagnostic::error(
-            Code::S104,
-            span,
-            "a number beyond the range of 64-bit floating point",
-        ),
+        LexError::IntTooLarge => Diagnostic::error(Code::S104, span, format!("an integer above {}", i64::MAX)),
+        LexError::RealTooLarge => {
+            Diagnostic::error(Code::S104, span, "a number beyond the range of 64-bit floating point")
+        }
     }
 }
 
@@ -417,26 +380,14 @@ fn unknown(span: Span, text: &str) -> Diagnostic {
 pub fn tokens(source: &str) -> (String, Vec<Diagnostic>) {
     let lexed = lex(source, super::MAX_DIAGNOSTICS);
     let mut text = String::new();
-    let mut position = Position {
-        offset: 0,
-        line: 1,
-        column: 1,
-    };
+    let mut position = Position { offset: 0, line: 1, column: 1 };
     for Lexeme { token, span } in &lexed.tokens {
         position.advance(source, span.start as usize);
         let start = (position.line, position.column);
         position.advance(source, span.end as usize);
         let spelt = &source[span.start as usize..span.end as usize];
         let end = (position.line, position.column);
-        let _ = writeln!(
-            text,
-            "{}:{}-{}:{} {} {spelt}",
-            start.0,
-            start.1,
-            end.0,
-            end.1,
-            token.kind()
-        );
+        let _ = writeln!(text, "{}:{}-{}:{} {} {spelt}", start.0, start.1, end.0, end.1, token.kind());
     }
     (text, lexed.diagnostics)
 }
@@ -467,19 +418,11 @@ mod tests {
     use super::*;
 
     fn kinds(source: &str) -> Vec<Token<'_>> {
-        lex(source, 50)
-            .tokens
-            .into_iter()
-            .map(|lexeme| lexeme.token)
-            .collect()
+        lex(source, 50).tokens.into_iter().map(|lexeme| lexeme.token).collect()
     }
 
     fn codes(source: &str) -> Vec<Code> {
-        lex(source, 50)
-            .diagnostics
-            .into_iter()
-            .map(|diagnostic| diagnostic.code)
-            .collect()
+        lex(source, 50).diagnostics.into_iter().map(|diagnostic| diagnostic.code).collect()
     }
 
     #[test]
@@ -493,49 +436,18 @@ mod tests {
 
     #[test]
     fn the_arrow_is_one_token() {
-        assert_eq!(
-            kinds("a<-b"),
-            [Token::Name("a"), Token::Arrow, Token::Name("b")]
-        );
-        assert_eq!(
-            kinds("a < -b"),
-            [
-                Token::Name("a"),
-                Token::Less,
-                Token::Minus,
-                Token::Name("b")
-            ]
-        );
-        assert_eq!(
-            kinds("<=/// %"),
-            [
-                Token::LessEqual,
-                Token::DoubleSlash,
-                Token::Slash,
-                Token::Percent
-            ]
-        );
+        assert_eq!(kinds("a<-b"), [Token::Name("a"), Token::Arrow, Token::Name("b")]);
+        assert_eq!(kinds("a < -b"), [Token::Name("a"), Token::Less, Token::Minus, Token::Name("b")]);
+        assert_eq!(kinds("<=/// %"), [Token::LessEqual, Token::DoubleSlash, Token::Slash, Token::Percent]);
     }
 
     #[test]
     fn numbers() {
         assert_eq!(
             kinds("2 0.5 1e-5 1.5E+3"),
-            [
-                Token::Int(2),
-                Token::Real(0.5),
-                Token::Real(1e-5),
-                Token::Real(1500.0)
-            ]
+            [Token::Int(2), Token::Real(0.5), Token::Real(1e-5), Token::Real(1500.0)]
         );
-        assert_eq!(
-            kinds("2i 2.5i 1e2i"),
-            [
-                Token::Imaginary(2.0),
-                Token::Imaginary(2.5),
-                Token::Imaginary(100.0)
-            ]
-        );
+        assert_eq!(kinds("2i 2.5i 1e2i"), [Token::Imaginary(2.0), Token::Imaginary(2.5), Token::Imaginary(100.0)]);
         assert_eq!(kinds("9223372036854775807"), [Token::Int(i64::MAX)]);
         assert_eq!(codes("9223372036854775808"), [Code::S104]);
         assert_eq!(codes("1e999 1e999i"), [Code::S104, Code::S104]);
@@ -545,28 +457,16 @@ mod tests {
 
     #[test]
     fn strings_and_comments() {
-        assert_eq!(
-            kinds("\"a.b\" # \"x\n\"\""),
-            [Token::Text("a.b"), Token::Text("")]
-        );
+        assert_eq!(kinds("\"a.b\" # \"x\n\"\""), [Token::Text("a.b"), Token::Text("")]);
         assert_eq!(codes("\"abc\nlayer"), [Code::S101]);
         assert_eq!(kinds("\"abc\nlayer"), [Token::Error, Token::Layer]);
-        assert_eq!(
-            lex("a # b \nc#", 50).comments,
-            [Span::new(2, 5), Span::new(8, 9)]
-        );
+        assert_eq!(lex("a # b \nc#", 50).comments, [Span::new(2, 5), Span::new(8, 9)]);
     }
 
     #[test]
     fn unknown_characters_are_reported_in_runs() {
         assert_eq!(codes("a $$$ b é\u{1F600}"), [Code::S101; 2]);
-        assert_eq!(
-            lex("$$$", 50).diagnostics[0]
-                .primary
-                .as_ref()
-                .map(|label| label.span),
-            Some(Span::new(0, 3))
-        );
+        assert_eq!(lex("$$$", 50).diagnostics[0].primary.as_ref().map(|label| label.span), Some(Span::new(0, 3)));
     }
 
     #[test]

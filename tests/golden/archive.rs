@@ -30,8 +30,7 @@ impl Archive {
     /// Reads `tests/vectors/NAME.safetensors`.
     pub fn read(name: &str) -> Self {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors");
-        let bytes =
-            std::fs::read(folder.join(format!("{name}.safetensors"))).expect("the vector is there");
+        let bytes = std::fs::read(folder.join(format!("{name}.safetensors"))).expect("the vector is there");
         let (_, metadata) = SafeTensors::read_metadata(&bytes).expect("the header is sound");
         let notes = metadata.metadata().clone().expect("the vector has notes");
         let tolerance = |key: &str| notes.get(key).and_then(|t| t.parse().ok()).unwrap_or(0.0);
@@ -41,27 +40,15 @@ impl Archive {
             .into_iter()
             .map(|(name, view)| {
                 let values = numbers(view.dtype(), view.data());
-                (
-                    name,
-                    Raw {
-                        shape: view.shape().to_vec(),
-                        values,
-                    },
-                )
+                (name, Raw { shape: view.shape().to_vec(), values })
             })
             .collect();
-        Self {
-            tensors,
-            tolerance_f32: tolerance("tol_f32_nme"),
-            tolerance_f64: tolerance("tol_f64_nme"),
-        }
+        Self { tensors, tolerance_f32: tolerance("tol_f32_nme"), tolerance_f64: tolerance("tol_f64_nme") }
     }
 
     /// The tensor of that role and name, else the one of the bare name.
     pub fn find(&self, role: &str, name: &str) -> Option<&Raw> {
-        self.tensors
-            .get(&format!("{role}.{name}"))
-            .or_else(|| self.tensors.get(name))
+        self.tensors.get(&format!("{role}.{name}")).or_else(|| self.tensors.get(name))
     }
 
     /// The tensor of that role and name only.
@@ -75,9 +62,7 @@ fn numbers(dtype: Dtype, bytes: &[u8]) -> Vec<f64> {
         ($ty:ty) => {
             bytes
                 .chunks_exact(size_of::<$ty>())
-                .map(|b| {
-                    <$ty>::from_le_bytes(b.try_into().expect("the chunk has this size")) as f64
-                })
+                .map(|b| <$ty>::from_le_bytes(b.try_into().expect("the chunk has this size")) as f64)
                 .collect()
         };
     }
@@ -101,28 +86,15 @@ impl Raw {
     /// The tensor in the runtime's form.
     pub fn tensor<F: Float>(&self, ty: &Type) -> Tensor<F> {
         let plane = |from: usize, step: usize| -> Vec<F> {
-            self.values
-                .iter()
-                .skip(from)
-                .step_by(step)
-                .map(|&x| F::from_f64(x))
-                .collect()
+            self.values.iter().skip(from).step_by(step).map(|&x| F::from_f64(x)).collect()
         };
         let elements = match ty {
             Type::Real => Elements::Real(plane(0, 1)),
-            Type::Complex => Elements::Complex {
-                re: plane(0, 2),
-                im: plane(1, 2),
-            },
+            Type::Complex => Elements::Complex { re: plane(0, 2), im: plane(1, 2) },
             Type::Bool => Elements::Bool(self.values.iter().map(|&x| x as u8).collect()),
-            Type::Int | Type::Index(_) => {
-                Elements::Int(self.values.iter().map(|&x| x as i32).collect())
-            }
+            Type::Int | Type::Index(_) => Elements::Int(self.values.iter().map(|&x| x as i32).collect()),
         };
-        Tensor {
-            shape: self.shape_as(ty),
-            elements,
-        }
+        Tensor { shape: self.shape_as(ty), elements }
     }
 }
 
@@ -130,46 +102,24 @@ impl Raw {
 pub fn flat<F: Float>(tensor: &Tensor<F>) -> Vec<f64> {
     match &tensor.elements {
         Elements::Real(v) => v.iter().map(|x| x.to_f64()).collect(),
-        Elements::Complex { re, im } => re
-            .iter()
-            .zip(im)
-            .flat_map(|(re, im)| [re.to_f64(), im.to_f64()])
-            .collect(),
+        Elements::Complex { re, im } => re.iter().zip(im).flat_map(|(re, im)| [re.to_f64(), im.to_f64()]).collect(),
         Elements::Int(v) => v.iter().map(|&x| f64::from(x)).collect(),
         Elements::Bool(v) => v.iter().map(|&x| f64::from(x)).collect(),
     }
 }
 
 /// Rows `range` of a tensor's first axis, taken as `[count, length, ..]`.
-pub fn piece<F: Float>(
-    tensor: &Tensor<F>,
-    count: usize,
-    length: usize,
-    range: std::ops::Range<usize>,
-) -> Tensor<F> {
+pub fn piece<F: Float>(tensor: &Tensor<F>, count: usize, length: usize, range: std::ops::Range<usize>) -> Tensor<F> {
     let row: usize = tensor.elements.len() / (count * length).max(1);
-    fn cut<T: Copy>(
-        v: &[T],
-        count: usize,
-        length: usize,
-        row: usize,
-        range: std::ops::Range<usize>,
-    ) -> Vec<T> {
+    fn cut<T: Copy>(v: &[T], count: usize, length: usize, row: usize, range: std::ops::Range<usize>) -> Vec<T> {
         (0..count)
-            .flat_map(|s| {
-                v[(s * length + range.start) * row..(s * length + range.end) * row]
-                    .iter()
-                    .copied()
-            })
+            .flat_map(|s| v[(s * length + range.start) * row..(s * length + range.end) * row].iter().copied())
             .collect()
     }
     let cut_plane = |v: &Vec<F>| cut(v, count, length, row, range.clone());
     let elements = match &tensor.elements {
         Elements::Real(v) => Elements::Real(cut_plane(v)),
-        Elements::Complex { re, im } => Elements::Complex {
-            re: cut_plane(re),
-            im: cut_plane(im),
-        },
+        Elements::Complex { re, im } => Elements::Complex { re: cut_plane(re), im: cut_plane(im) },
         Elements::Int(v) => Elements::Int(cut(v, count, length, row, range.clone())),
         Elements::Bool(v) => Elements::Bool(cut(v, count, length, row, range.clone())),
     };
@@ -190,21 +140,11 @@ pub fn instance(layer: &Layer, archive: &Archive) -> (Instance, usize, usize) {
     let (mut batch, mut seq) = (1, 1);
     for &input in &layer.inputs {
         let value = layer.value(input);
-        let raw = archive
-            .find("in", &value.name)
-            .unwrap_or_else(|| panic!("no input {}", value.name));
+        let raw = archive.find("in", &value.name).unwrap_or_else(|| panic!("no input {}", value.name));
         let shape = raw.shape_as(&value.ty);
         let lead = shape.len() - value.axes.len();
-        assert!(
-            lead == 1 || lead == 2,
-            "{} has {lead} leading axes",
-            value.name
-        );
-        (batch, seq) = if lead == 2 {
-            (shape[0], shape[1])
-        } else {
-            (1, shape[0])
-        };
+        assert!(lead == 1 || lead == 2, "{} has {lead} leading axes", value.name);
+        (batch, seq) = if lead == 2 { (shape[0], shape[1]) } else { (1, shape[0]) };
         shapes.push((input, shape[lead..].to_vec(), value.name.clone()));
     }
     for state in &layer.states {
@@ -216,11 +156,6 @@ pub fn instance(layer: &Layer, archive: &Archive) -> (Instance, usize, usize) {
         }
     }
     let given = vec![None; layer.dims.len()];
-    let dims =
-        ssmc::ir::instance::solve_dims(layer, &given, &shapes).expect("the dimensions are known");
-    (
-        Instance::new(layer.clone(), dims).expect("the sizes can be run"),
-        batch,
-        seq,
-    )
+    let dims = ssmc::ir::instance::solve_dims(layer, &given, &shapes).expect("the dimensions are known");
+    (Instance::new(layer.clone(), dims).expect("the sizes can be run"), batch, seq)
 }

@@ -115,7 +115,8 @@ impl<T: Lane> Kernel<T> {
         module.finalize_definitions().expect("executable memory");
         let code = module.get_finalized_function(id);
         // SAFETY: the function was defined just now with this signature, in the host's calling convention.
-        let entry = unsafe { std::mem::transmute::<*const u8, extern "C" fn(*const *const T, *const *mut T, usize)>(code) };
+        let entry =
+            unsafe { std::mem::transmute::<*const u8, extern "C" fn(*const *const T, *const *mut T, usize)>(code) };
         Kernel { module: Some(module), entry, inputs, outputs }
     }
 
@@ -147,9 +148,4 @@ pub fn real<T: Lane>(function: ssmc::codegen::math::Elementary, ty: Type) -> Ker
     Kernel::new(ty, function.arity(), 1, |b, environment, x| {
         vec![ssmc::codegen::math::emit(b, environment, function, x)]
     })
-}
-
-/// The 128-bit vector of a lane type.
-pub fn vector<T: Lane>() -> Type {
-    T::TYPE.by(128 / T::TYPE.bits()).expect("a vector")
 }

@@ -99,7 +99,11 @@ impl<F: Float> Decoder<F> {
                 // Pieces are cut at even numbers of elements, so that every piece starts with a real part.
                 let mut real_next = true;
                 reals(self.dtype, bytes, |v| {
-                    if real_next { re.push(v) } else { im.push(v) }
+                    if real_next {
+                        re.push(v)
+                    } else {
+                        im.push(v)
+                    }
                     real_next = !real_next;
                 });
                 Ok(())
@@ -115,11 +119,7 @@ impl<F: Float> Decoder<F> {
                     {
                         return Err(Fault::new(
                             Code::S406,
-                            format!(
-                                "element {} is {v}, which is not in the range 0 to {}",
-                                values.len(),
-                                below - 1
-                            ),
+                            format!("element {} is {v}, which is not in the range 0 to {}", values.len(), below - 1),
                         ));
                     }
                     let Ok(small) = i32::try_from(v) else {
@@ -168,15 +168,8 @@ fn reals<F: Float>(dtype: Dtype, bytes: &[u8], mut take: impl FnMut(F)) {
 }
 
 /// Reads integers. One beyond 63 bits is given as the largest that fits, which no range holds.
-pub fn integers(
-    dtype: Dtype,
-    bytes: &[u8],
-    mut take: impl FnMut(i64) -> Result<(), Fault>,
-) -> Result<(), Fault> {
-    fn each<const N: usize>(
-        bytes: &[u8],
-        mut take: impl FnMut([u8; N]) -> Result<(), Fault>,
-    ) -> Result<(), Fault> {
+pub fn integers(dtype: Dtype, bytes: &[u8], mut take: impl FnMut(i64) -> Result<(), Fault>) -> Result<(), Fault> {
+    fn each<const N: usize>(bytes: &[u8], mut take: impl FnMut([u8; N]) -> Result<(), Fault>) -> Result<(), Fault> {
         bytes.as_chunks::<N>().0.iter().try_for_each(|chunk| take(*chunk))
     }
     match dtype {

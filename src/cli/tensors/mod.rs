@@ -147,9 +147,7 @@ impl TensorFile {
         Ok(match arg.format {
             Format::Safetensors => Contents::Safetensors(safetensor::Archive::open(file)?),
             Format::Npz => Contents::Npz(Box::new(numpy::Archive::open(file)?)),
-            Format::Npy => {
-                Contents::Npy(numpy::Single::open(file, arg.name.clone().unwrap_or_default())?)
-            }
+            Format::Npy => Contents::Npy(numpy::Single::open(file, arg.name.clone().unwrap_or_default())?),
         })
     }
 
@@ -220,10 +218,7 @@ impl TensorFile {
                     Ok(())
                 })
             }),
-            _ => Err(Fault::new(
-                Code::S405,
-                format!("expected an integer type, found {}", entry.dtype_name),
-            )),
+            _ => Err(Fault::new(Code::S405, format!("expected an integer type, found {}", entry.dtype_name))),
         }
         .map_err(|fault| self.diagnostic(&entry.name, fault))?;
         Ok(values)
@@ -269,9 +264,7 @@ impl TensorFile {
         match (&mut self.contents, &entry.location) {
             (Contents::Safetensors(archive), Location::Offset(at)) => archive.read_at(*at, read),
             (Contents::Npy(single), Location::Offset(at)) => single.read_at(*at, read),
-            (Contents::Npz(archive), Location::Member { index, header }) => {
-                archive.read_member(*index, *header, read)
-            }
+            (Contents::Npz(archive), Location::Member { index, header }) => archive.read_member(*index, *header, read),
             _ => Err(Fault::damaged("the tensor is of another file")),
         }
     }

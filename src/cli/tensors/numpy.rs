@@ -54,10 +54,9 @@ impl Header {
         }
         let mut text = vec![0; length];
         reader.read_exact(&mut text).map_err(|error| Fault::reading(&error))?;
-        let text = std::str::from_utf8(&text)
-            .map_err(|_| Fault::damaged("the header of the array is not text"))?;
-        let mut header = parse_header(text)
-            .ok_or_else(|| Fault::damaged("the header of the array cannot be understood"))?;
+        let text = std::str::from_utf8(&text).map_err(|_| Fault::damaged("the header of the array is not text"))?;
+        let mut header =
+            parse_header(text).ok_or_else(|| Fault::damaged("the header of the array cannot be understood"))?;
         header.bytes = (prefix + length) as u64;
         count(&header.shape, header.dtype.map_or(1, Dtype::size))?;
         Ok(header)
@@ -308,9 +307,7 @@ fn check_directory(file: &mut File, length: u64) -> Result<(), Fault> {
     let tail_start = length - tail_len;
     let mut tail = vec![0; tail_len as usize];
     let mut read_at = |offset: u64, bytes: &mut [u8]| {
-        file.seek(SeekFrom::Start(offset))
-            .and_then(|_| file.read_exact(bytes))
-            .map_err(|error| Fault::reading(&error))
+        file.seek(SeekFrom::Start(offset)).and_then(|_| file.read_exact(bytes)).map_err(|error| Fault::reading(&error))
     };
     read_at(tail_start, &mut tail)?;
     let end = tail

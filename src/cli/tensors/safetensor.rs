@@ -27,9 +27,7 @@ impl Archive {
         file.read_exact(&mut prefix).map_err(|error| Fault::reading(&error))?;
         let header = u64::from_le_bytes(prefix);
         if header > MAX_HEADER || header > length - 8 {
-            return Err(Fault::damaged(format!(
-                "the table of contents claims {header} bytes; the file has {length}"
-            )));
+            return Err(Fault::damaged(format!("the table of contents claims {header} bytes; the file has {length}")));
         }
         let mut text = vec![0; header as usize];
         file.read_exact(&mut text).map_err(|error| Fault::reading(&error))?;

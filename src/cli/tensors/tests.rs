@@ -47,10 +47,7 @@ fn safetensors(header: &str, data: &[u8]) -> Vec<u8> {
 }
 
 fn one_safetensor(dtype: &str, shape: &str, data: &[u8]) -> Vec<u8> {
-    let header = format!(
-        r#"{{"x":{{"dtype":"{dtype}","shape":{shape},"data_offsets":[0,{}]}}}}"#,
-        data.len()
-    );
+    let header = format!(r#"{{"x":{{"dtype":"{dtype}","shape":{shape},"data_offsets":[0,{}]}}}}"#, data.len());
     safetensors(&header, data)
 }
 

@@ -45,11 +45,7 @@ impl OutputFile {
     /// S401 where the directory cannot be written to.
     pub fn create(arg: &OutputFileArg) -> Result<Self, Diagnostic> {
         let failed = |why: String| {
-            Diagnostic::error_at(
-                Code::S401,
-                arg.path.display().to_string(),
-                format!("cannot write: {why}"),
-            )
+            Diagnostic::error_at(Code::S401, arg.path.display().to_string(), format!("cannot write: {why}"))
         };
         if arg.path.is_dir() {
             return Err(failed("it is a directory".into()));
@@ -77,9 +73,8 @@ impl OutputFile {
     pub fn finish<F: Float>(self, mut tensors: Vec<Written<'_, F>>) -> Result<(), Diagnostic> {
         tensors.sort_by(|a, b| a.name.cmp(&b.name));
         let path = self.path.display().to_string();
-        self.write(&tensors).map_err(|error| {
-            Diagnostic::error_at(Code::S401, path, format!("cannot write: {}", plain(&error)))
-        })
+        self.write(&tensors)
+            .map_err(|error| Diagnostic::error_at(Code::S401, path, format!("cannot write: {}", plain(&error))))
     }
 
     fn write<F: Float>(self, tensors: &[Written<'_, F>]) -> io::Result<()> {
@@ -102,10 +97,7 @@ fn plain(error: &io::Error) -> String {
     }
 }
 
-fn write_safetensors<F: Float>(
-    writer: &mut impl Write,
-    tensors: &[Written<'_, F>],
-) -> io::Result<()> {
+fn write_safetensors<F: Float>(writer: &mut impl Write, tensors: &[Written<'_, F>]) -> io::Result<()> {
     // The widest types first, so that all are aligned; among one type by name. The sort is stable.
     let mut ordered: Vec<&Written<'_, F>> = tensors.iter().collect();
     ordered.sort_by_key(|tensor| std::cmp::Reverse(tensor.values.safetensors_dtype().bitsize()));
@@ -131,10 +123,7 @@ fn write_safetensors<F: Float>(
     ordered.iter().try_for_each(|tensor| tensor.values.write(writer))
 }
 
-fn write_npz<F: Float>(
-    writer: &mut (impl Write + Seek),
-    tensors: &[Written<'_, F>],
-) -> io::Result<()> {
+fn write_npz<F: Float>(writer: &mut (impl Write + Seek), tensors: &[Written<'_, F>]) -> io::Result<()> {
     let mut archive = zip::ZipWriter::new(writer);
     for tensor in tensors {
         let options = zip::write::FileOptions::default()
@@ -164,9 +153,7 @@ fn write_npz<F: Float>(
 impl<F: Float> Values<'_, F> {
     fn safetensors_dtype(&self) -> safetensors::Dtype {
         match self {
-            Values::Elements(Elements::Real(_) | Elements::Complex { .. }) if F::BITS == 64 => {
-                safetensors::Dtype::F64
-            }
+            Values::Elements(Elements::Real(_) | Elements::Complex { .. }) if F::BITS == 64 => safetensors::Dtype::F64,
             Values::Elements(Elements::Real(_) | Elements::Complex { .. }) => safetensors::Dtype::F32,
             Values::Elements(Elements::Int(_)) => safetensors::Dtype::I32,
             Values::Elements(Elements::Bool(_)) => safetensors::Dtype::BOOL,
@@ -200,15 +187,11 @@ impl<F: Float> Values<'_, F> {
     fn write(&self, writer: &mut impl Write) -> io::Result<()> {
         match self {
             Values::Elements(Elements::Real(v)) => v.iter().try_for_each(|x| write_float(writer, *x)),
-            Values::Elements(Elements::Complex { re, im }) => {
-                re.iter().zip(im).try_for_each(|(re, im)| {
-                    write_float(writer, *re)?;
-                    write_float(writer, *im)
-                })
-            }
-            Values::Elements(Elements::Int(v)) => {
-                v.iter().try_for_each(|x| writer.write_all(&x.to_le_bytes()))
-            }
+            Values::Elements(Elements::Complex { re, im }) => re.iter().zip(im).try_for_each(|(re, im)| {
+                write_float(writer, *re)?;
+                write_float(writer, *im)
+            }),
+            Values::Elements(Elements::Int(v)) => v.iter().try_for_each(|x| writer.write_all(&x.to_le_bytes())),
             Values::Elements(Elements::Bool(v)) => writer.write_all(v),
             Values::Long(v) => v.iter().try_for_each(|x| writer.write_all(&x.to_le_bytes())),
         }

@@ -116,7 +116,8 @@ fn scaled(z: Number<'_>) -> Scaled<'_> {
     let (larger, smaller) = (swap.select(im, re), swap.select(re, im));
     let (limit, down, up) = z.re.either((60, 80, 90), (500, 600, 700));
     let (huge, tiny) = (larger.gt(larger.power(limit)), larger.lt(larger.power(-limit)));
-    let pick = |high, low, middle| huge.select(larger.number(high), tiny.select(larger.number(low), larger.number(middle)));
+    let pick =
+        |high, low, middle| huge.select(larger.number(high), tiny.select(larger.number(low), larger.number(middle)));
     let scale = pick(2f64.powi(-down), 2f64.powi(up), 1.0);
     Scaled {
         larger: larger * scale,
@@ -151,9 +152,9 @@ fn polar<'e>(high: Float<'e>, low: Float<'e>, angle: Float<'e>) -> Number<'e> {
     let low = inside.eq(high).select(low, high.number(0.0));
     let half = inside * high.number(0.5);
     let e = exp_pair(Pair::new(half, low * high.number(0.5)));
-    let value = e.value.round();
+    let value = e.value.times(e.value).round();
     let (sine, cosine) = sin_cos(angle);
-    let part = |factor: Float<'e>| e.apply(e.apply(factor * value) * value);
+    let part = |factor: Float<'e>| e.apply(e.apply(factor * value));
     Number { re: part(cosine), im: part(sine) }
 }
 
@@ -232,10 +233,7 @@ fn pow<'e>(z: Number<'e>, w: Number<'e>) -> Number<'e> {
     let value = polar(magnitude, zero, angle);
     let nothing = z.re.eq(zero) & z.im.eq(zero) & w.re.gt(zero);
     let unit = w.re.eq(zero) & w.im.eq(zero);
-    Number {
-        re: unit.select(one, nothing.select(zero, value.re)),
-        im: (unit | nothing).select(zero, value.im),
-    }
+    Number { re: unit.select(one, nothing.select(zero, value.re)), im: (unit | nothing).select(zero, value.im) }
 }
 
 /// `2^-e` for a number around `2^e`, within the normal range.
@@ -256,6 +254,8 @@ fn divide<'e>(z: Number<'e>, w: Number<'e>) -> Number<'e> {
     let below = c.fma(c, d * d);
     let re = sum_of_products(z.re, c, z.im, d) / below * scale;
     let im = sum_of_products(z.im, c, -z.re, d) / below * scale;
-    // Infinite divisors give zero, as in C's Annex G, unless the numerator is infinite, too.
-    Number { re, im }
+    // An infinite divisor gives zero, a zero one NaN.
+    let zero = larger.number(0.0);
+    let endless = larger.eq(larger.number(f64::INFINITY));
+    Number { re: endless.select(z.re * zero, re), im: endless.select(z.im * zero, im) }
 }

@@ -2,13 +2,16 @@
 //!
 //! `exp(x) = p·s·s` with `s = 2^m`, `m` the integer next to `x/(2 ln 2)` and `p = exp(x - 2m ln 2)` from a polynomial.
 //! Multiplying by `s` twice passes through the whole range: an overflow becomes infinity, a subnormal result is rounded
-//! once. An even power costs one more coefficient than the usual `2^n` and saves taking `n` apart (cf. Muller 2016,
+//! once. Below the range `s` is clamped to where its exponent field is zero, hence itself zero: the result is zero without
+//! the penalty that processors charge for underflow. An even power costs one more coefficient than the usual `2^n` and saves taking `n` apart (cf. Muller 2016,
 //! Elementary Functions, §11). The argument is clamped to where the result no longer changes.
 //!
 //! `m` falls out of adding a large constant; its exponent field lies in the low bits of that sum, so that one shift
 //! makes the bits of `s`.
 
-use super::coefficients::{EXP, EXPM1, LN_2, LOG2_E};
+use std::f64::consts::LOG2_E;
+
+use super::coefficients::{EXP, EXPM1, LN_2};
 use super::lanes::Float;
 use super::log::log_pair;
 use super::pair::Pair;
@@ -28,7 +31,7 @@ struct Reduced<'e> {
 /// `x = multiple·step·ln 2 + rest`, `scale = 2^(multiple + offset)`.
 fn reduce(x: Float<'_>, step: f64, offset: i32) -> Reduced<'_> {
     let rounder = rounder(x, i32::try_from(x.bias()).expect("small") + offset);
-    let shifted = x.fma(x.scaled(&LOG2_E, 0, 1.0 / step), rounder);
+    let shifted = x.fma(x.number(LOG2_E / step), rounder);
     let multiple = shifted - rounder;
     let scale = shifted.bits().shift_left(x.fraction_bits()).float();
     let near = multiple.fma(x.scaled(&LN_2, 0, -step), x);
@@ -66,14 +69,14 @@ pub(super) fn exp_pair(x: Pair<'_>) -> Exponential<'_> {
     Exponential { value: Pair::new(value.high, low), scale }
 }
 
-/// `exp(-x)` for `0 ≤ x`, clamped above at `bound`.
-fn exp_negative<'e>(x: Float<'e>, bound: Float<'e>) -> Exponential<'e> {
-    exp_pair(Pair::new(-x.at_most(bound), x.number(0.0)))
+/// `exp(-|x|)`.
+fn exp_negative(x: Float<'_>) -> Exponential<'_> {
+    exp_pair(Pair::new((-x.abs()).at_least(exp_range(x).0), x.number(0.0)))
 }
 
-/// The ends of the range in which `exp` is neither 0 nor infinite.
+/// Where to clamp the argument of `exp`: below, where the scale is zero, and above, where the result is infinite.
 pub(super) fn exp_range(x: Float<'_>) -> (Float<'_>, Float<'_>) {
-    (x.number(x.either(-104.0, -746.0)), x.number(x.either(89.0, 710.0)))
+    (x.number(x.either(-176.1, -1418.5)), x.number(x.either(89.0, 710.0)))
 }
 
 pub(super) fn exp(x: Float<'_>) -> Float<'_> {
@@ -81,7 +84,7 @@ pub(super) fn exp(x: Float<'_>) -> Float<'_> {
     let x = x.at_most(high).at_least(low);
     let one = x.number(1.0);
     let rounder = rounder(x, i32::try_from(x.bias()).expect("small"));
-    let shifted = x.fma(x.scaled(&LOG2_E, 0, 0.5), rounder);
+    let shifted = x.fma(x.number(LOG2_E / 2.0), rounder);
     let half = shifted - rounder;
     let scale = shifted.bits().shift_left(x.fraction_bits()).float();
     let r = half.fma(x.scaled(&LN_2, 1, -2.0), half.fma(x.scaled(&LN_2, 0, -2.0), x));
@@ -116,8 +119,8 @@ pub(super) fn tanh(x: Float<'_>) -> Float<'_> {
 }
 
 /// `1/(1 + exp(-x)) = value·scale·scale`, from `exp(-|x|)`: `1/(1 + e)` or `e/(1 + e)`.
-fn logistic<'e>(x: Float<'e>, bound: Float<'e>) -> Exponential<'e> {
-    let e = exp_negative(x.abs(), bound);
+fn logistic(x: Float<'_>) -> Exponential<'_> {
+    let e = exp_negative(x);
     let one = x.number(1.0);
     let small = e.apply_pair(e.value);
     let below = Pair::fast_sum(one, small.high).nudge(small.low);
@@ -127,26 +130,25 @@ fn logistic<'e>(x: Float<'e>, bound: Float<'e>) -> Exponential<'e> {
 }
 
 pub(super) fn sigmoid(x: Float<'_>) -> Float<'_> {
-    let part = logistic(x, x.number(x.either(104.0, 746.0)));
+    let part = logistic(x);
     part.apply(part.value.round())
 }
 
 pub(super) fn silu(x: Float<'_>) -> Float<'_> {
     // Beyond the bound on either side the result is x or zero.
-    let bound = x.number(x.either(110.0, 760.0));
-    let part = logistic(x, bound);
+    let bound = -exp_range(x).0;
+    let part = logistic(x);
     let near = x.at_least(-bound);
     let value = part.apply(near.fma(part.value.high, near * part.value.low));
     x.gt(bound).select(x, value)
 }
 
 pub(super) fn softplus(x: Float<'_>) -> Float<'_> {
-    let bound = x.number(x.either(104.0, 746.0));
     let one = x.number(1.0);
-    let e = exp_negative(x.abs(), bound);
+    let e = exp_negative(x);
     let small = e.apply_pair(e.value);
     let sum = Pair::fast_sum(one, small.high).nudge(small.low);
     let log = log_pair(sum.high, sum.low / sum.high, x.number(0.0));
     let total = Pair::sum(x.at_least(x.number(0.0)), log.high).nudge(log.low);
-    x.gt(bound).select(x, total.round())
+    x.gt(-exp_range(x).0).select(x, total.round())
 }

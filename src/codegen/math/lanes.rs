@@ -142,7 +142,8 @@ impl<'e> Float<'e> {
 
     /// One entry of a table, times a factor that must keep it exact.
     pub(super) fn scaled(self, table: &Table, index: usize, factor: f64) -> Float<'e> {
-        let entry = self.either(f64::from(table.f32[index.min(table.f32.len() - 1)]), table.f64[index.min(table.f64.len() - 1)]);
+        let entry = self
+            .either(f64::from(table.f32[index.min(table.f32.len() - 1)]), table.f64[index.min(table.f64.len() - 1)]);
         self.number(entry * factor)
     }
 
@@ -222,7 +223,10 @@ impl<'e> Float<'e> {
     /// The bit pattern.
     pub(super) fn bits(self) -> Int<'e> {
         let ty = self.lanes.float().as_int();
-        Int { lanes: self.lanes, value: self.lanes.build(&mut |b| b.ins().bitcast(ty, MemFlagsData::new(), self.value)) }
+        Int {
+            lanes: self.lanes,
+            value: self.lanes.build(&mut |b| b.ins().bitcast(ty, MemFlagsData::new(), self.value)),
+        }
     }
 
     /// The sign bit alone.
@@ -293,7 +297,10 @@ impl<'e> Int<'e> {
     /// The float with these bits.
     pub(super) fn float(self) -> Float<'e> {
         let ty = self.lanes.float();
-        Float { lanes: self.lanes, value: self.lanes.build(&mut |b| b.ins().bitcast(ty, MemFlagsData::new(), self.value)) }
+        Float {
+            lanes: self.lanes,
+            value: self.lanes.build(&mut |b| b.ins().bitcast(ty, MemFlagsData::new(), self.value)),
+        }
     }
 
     /// Every lane shifted to the left.

@@ -11,6 +11,12 @@
 //! - Functions with a slow path ([`Elementary::has_branch`]) leave the builder in a new block, sealed like those before it; all
 //!   others emit one straight line.
 //!
+//! # Instructions
+//! `vconst fadd fsub fmul fdiv fma fneg fabs sqrt floor trunc fcmp` (`eq ne lt uno`) `icmp` (`eq`) `iadd isub ishl ushr
+//! band bor bxor bnot bitselect bitcast`; a blend is `bitselect` on a cast comparison, the form that Cranelift turns into
+//! minima, maxima and blends. Slow paths also use `vany_true brif jump call extractlane insertlane`; scalars `splat`,
+//! `scalar_to_vector` and `extractlane`.
+//!
 //! Left to others: where constants live ([`Environment::constant`]) and how scalar routines are found
 //! ([`Environment::routine`]).
 
@@ -72,10 +78,7 @@ impl Elementary {
     /// All of them.
     pub const ALL: [Elementary; 17] = {
         use Elementary::*;
-        [
-            Exp, Expm1, Log, Log1p, Sin, Cos, Tanh, Sigmoid, Silu, Softplus, Gelu, Erf, Sqrt, Rsqrt, Pow, Atan2,
-            Remainder,
-        ]
+        [Exp, Expm1, Log, Log1p, Sin, Cos, Tanh, Sigmoid, Silu, Softplus, Gelu, Erf, Sqrt, Rsqrt, Pow, Atan2, Remainder]
     };
 
     /// The name, in lower case.
@@ -231,8 +234,5 @@ fn on_vectors(
         let arguments: Vec<Float<'_>> = arguments.iter().map(|&argument| lanes.value(argument)).collect();
         formula(&arguments).iter().map(|result| result.value).collect()
     };
-    results
-        .into_iter()
-        .map(|result| if scalar { builder.ins().extractlane(result, 0) } else { result })
-        .collect()
+    results.into_iter().map(|result| if scalar { builder.ins().extractlane(result, 0) } else { result }).collect()
 }

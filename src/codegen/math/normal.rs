@@ -4,12 +4,14 @@
 //! `y·P(y)` in `y = 1/(t + c)` (cf. Shepherd and Laframboise 1981). Both factors are kept in two parts and the scale of
 //! the exponential aside, so that the relative error stays small to the last subnormal result.
 
-use super::coefficients::{ERF, SQRT_2, TAIL, TAIL_AT, TAIL_SLOPE};
+use std::f64::consts::SQRT_2;
+
+use super::coefficients::{ERF, TAIL, TAIL_AT, TAIL_SLOPE};
 use super::exp::{Exponential, exp_pair};
 use super::lanes::Float;
 use super::pair::Pair;
 
-/// `exp(-square)·exp(t²/2)·Q(t)` for `t` from 0 to 15 (40 for 64-bit lanes), before its scale.
+/// `exp(-square)·exp(t²/2)·Q(t)` for `t ≥ 0`, before its scale.
 fn tail<'e>(t: Float<'e>, square: Pair<'e>) -> Exponential<'e> {
     let e = exp_pair(Pair::new(-square.high, -square.low));
     let y = Pair::new(t.number(1.0), t.number(0.0)).over(Pair::sum(t, t.entry(&TAIL_AT, 0)));
@@ -31,15 +33,15 @@ pub(super) fn erf(x: Float<'_>) -> Float<'_> {
     let near = magnitude.fma(inner, magnitude);
     // From 6 on the result is 1.
     let far = magnitude.at_most(x.number(6.0));
-    let q = tail(far * x.entry(&SQRT_2, 0), Pair::product(far, far));
+    let q = tail(far * x.number(SQRT_2), Pair::product(far, far));
     let far = one - q.apply((q.value.high + q.value.low) * x.number(2.0));
     magnitude.lt(one).select(near, far).flip(x.sign())
 }
 
 pub(super) fn gelu(x: Float<'_>) -> Float<'_> {
     let one = x.number(1.0);
-    // Beyond, the result is x or zero.
-    let bound = x.number(x.either(14.5, 39.5));
+    // Beyond, the result is x or zero; there the scale of exp(-t²/2) is zero.
+    let bound = x.number(x.either(18.78, 53.26));
     let t = x.abs().at_most(bound);
     let q = tail(t, Pair::product(t, t * x.number(0.5)));
     // x < 0: -t·Q(t)

@@ -3,10 +3,12 @@
 //! Arguments up to 2^17 are reduced by π/2 in three parts (Cody and Waite 1980, with fused multiply-adds); the few
 //! beyond go to a scalar routine, lane by lane, in a cold block.
 
+use std::f64::consts::FRAC_2_PI;
+
 use super::Routine;
-use super::coefficients::{ATAN, COS, HALF_PI, QUARTER_PI, SIN, TWO_OVER_PI};
+use super::coefficients::{ATAN, COS, HALF_PI, QUARTER_PI, SIN};
 use super::exp::rounder;
-use super::lanes::{Float, Int};
+use super::lanes::{Float, Int, Mask};
 use super::pair::Pair;
 
 /// `|x| = quadrant·π/2 + rest`.
@@ -20,7 +22,7 @@ struct Quadrant<'e> {
 fn quadrant(magnitude: Float<'_>) -> Quadrant<'_> {
     let x = magnitude;
     let rounder = rounder(x, 0);
-    let shifted = x.fma(x.entry(&TWO_OVER_PI, 0), rounder);
+    let shifted = x.fma(x.number(FRAC_2_PI), rounder);
     let turns = rounder - shifted;
     let near = turns.fma(x.entry(&HALF_PI, 0), x);
     let middle = Pair::product(turns, x.entry(&HALF_PI, 1));
@@ -46,7 +48,7 @@ impl<'e> Quadrant<'e> {
     }
 }
 
-fn large(x: Float<'_>) -> super::lanes::Mask<'_> {
+fn large(x: Float<'_>) -> Mask<'_> {
     x.abs().gt(x.power(17))
 }
 
@@ -78,7 +80,8 @@ pub(super) fn atan2<'e>(y: Float<'e>, x: Float<'e>) -> Float<'e> {
     let steep = along.lt(up);
     let (small, large) = (steep.select(along, up), steep.select(up, along));
     // Keep the sum of both finite and the remainder of the division above underflow.
-    let scale = large.gt(x.power(100)).select(x.power(-2), large.lt(x.power(-100)).select(x.power(x.either(24, 53)), one));
+    let scale =
+        large.gt(x.power(100)).select(x.power(-2), large.lt(x.power(-100)).select(x.power(x.either(24, 53)), one));
     let infinity = x.number(f64::INFINITY);
     let beyond = large.eq(infinity);
     let small = beyond.select(small.eq(infinity).select(one, zero), small * scale);

@@ -430,7 +430,8 @@ impl<F: Number> Reduce<Real<F>> {
             ReduceOp::LogSumExp => {
                 let max = self.max(env);
                 if max.to_f64().is_finite() {
-                    let exp = |body: &Real<F>, env: &mut Env<F>| F::from_f64(libm::exp((body.eval(env) - max).to_f64()));
+                    let exp =
+                        |body: &Real<F>, env: &mut Env<F>| F::from_f64(libm::exp((body.eval(env) - max).to_f64()));
                     let sum = self.fold(env, zero(), exp, |a, b| a + b);
                     max + F::from_f64(libm::log(sum.to_f64()))
                 } else {

@@ -10,12 +10,7 @@ use ssmc_runtime::Float;
 
 /// The real numbers that the interpreter computes with: `f32` and `f64`.
 pub trait Real:
-    Float
-    + Add<Output = Self>
-    + Sub<Output = Self>
-    + Mul<Output = Self>
-    + Div<Output = Self>
-    + Neg<Output = Self>
+    Float + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> + Div<Output = Self> + Neg<Output = Self>
 {
 }
 

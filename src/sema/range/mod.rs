@@ -13,9 +13,8 @@ mod prove;
 
 pub use poly::{AtomId, Poly};
 
-use crate::ir::{
-    BinaryOp, DimId, Expr, ExprKind, Extent, Function, IndexId, Layer, ReduceOp, Type,
-};
+use super::rewrite::free_indices;
+use crate::ir::{BinaryOp, DimId, Expr, ExprKind, Extent, Function, IndexId, Layer, ReduceOp, Type};
 use crate::ir::{UnaryOp, ValueId, ValueKind};
 
 /// What a polynomial is made of.
@@ -33,19 +32,37 @@ enum Atom {
     Max(Poly, Poly),
     /// One of two polynomials, by a condition that says this much where it holds and where it does not.
     Either(Box<Either>),
-    /// An element of a value of an index type: in `[0, extent)`.
+    /// An element of a value of an index type: in `[0, extent)`. Of a delay, the steps stand behind the positions.
     Element(ValueId, Vec<Poly>, Poly),
-    /// Something in `[0, extent)` that equals only itself.
-    Below(usize, Poly),
-    /// Something that nothing is known about.
-    Unknown(usize),
+    /// An element of another value, that nothing is known about.
+    Value(ValueId, Vec<Poly>),
+    /// An expression in `[0, extent)`.
+    Below(Box<Source>, Poly),
+    /// An expression that nothing is known about.
+    Unknown(Box<Source>),
 }
 
 #[derive(Clone, Debug, PartialEq)]
 struct Either {
+    condition: Source,
     then: (Vec<Poly>, Poly),
     other: (Vec<Poly>, Poly),
 }
+
+/// Where an opaque value comes from: what comes from the same place is the same number.
+#[derive(Clone, Debug, PartialEq)]
+struct Source {
+    expr: Expr,
+    /// The values of its free indices, where these stand for something else.
+    env: Vec<(IndexId, Poly)>,
+    /// Tells draws of random numbers apart, which equal only themselves.
+    draw: Option<usize>,
+}
+
+/// How many nodes of definitions are looked into.
+const LOOKED_INTO: u32 = 4000;
+/// How deep below its start an expression is looked for definitions.
+const DEPTH_OF_DEFINITIONS: u32 = 64;
 
 /// Shows that integers stay inside ranges.
 pub struct Prover<'a> {
@@ -55,6 +72,12 @@ pub struct Prover<'a> {
     fuel: u32,
     /// While set, the dimension is this multiple of the quotient that stands for it.
     assumed: Option<Assumption>,
+    /// What is known where the integer is evaluated: polynomials that are not negative.
+    given: Vec<Poly>,
+    /// The nodes that were turned into polynomials.
+    lowered: u32,
+    /// How deep the expression is that is being turned into a polynomial.
+    depth: u32,
 }
 
 /// That a dimension is a multiple of another: `dim = divisor * quotient`.
@@ -77,29 +100,32 @@ pub struct Divides {
 impl<'a> Prover<'a> {
     /// A prover for expressions of this layer.
     pub fn new(layer: &'a Layer) -> Self {
-        Self {
-            layer,
-            atoms: Vec::new(),
-            fuel: 0,
-            assumed: None,
-        }
+        Self { layer, atoms: Vec::new(), fuel: 0, assumed: None, given: Vec::new(), lowered: 0, depth: 0 }
     }
 
     fn atom(&mut self, atom: Atom) -> Poly {
-        let id = self
-            .atoms
-            .iter()
-            .position(|known| *known == atom)
-            .unwrap_or_else(|| {
-                self.atoms.push(atom);
-                self.atoms.len() - 1
-            });
+        let id = self.atoms.iter().position(|known| *known == atom).unwrap_or_else(|| {
+            self.atoms.push(atom);
+            self.atoms.len() - 1
+        });
         Poly::atom(AtomId(id as u32))
     }
 
-    fn unknown(&mut self) -> Poly {
-        let fresh = self.atoms.len();
-        self.atom(Atom::Unknown(fresh))
+    /// The identity of an expression whose indices have these values.
+    fn source(&self, expr: &Expr, env: &[(IndexId, Poly)]) -> Source {
+        let free = free_indices(expr);
+        let values = free.iter().filter_map(|i| {
+            let known = env.iter().rev().find(|(known, _)| known == i);
+            known.cloned()
+        });
+        let mut random = false;
+        expr.walk(&mut |e| random |= matches!(e.kind, ExprKind::Random(..)));
+        Source { expr: expr.clone(), env: values.collect(), draw: random.then_some(self.atoms.len()) }
+    }
+
+    fn unknown(&mut self, expr: &Expr, env: &[(IndexId, Poly)]) -> Poly {
+        let source = self.source(expr, env);
+        self.atom(Atom::Unknown(Box::new(source)))
     }
 
     /// The polynomial of an extent.
@@ -151,6 +177,14 @@ impl<'a> Prover<'a> {
 
     /// `env` gives the values of indices that stand for something else: those of a definition that is looked into.
     fn lower(&mut self, expr: &Expr, env: &[(IndexId, Poly)]) -> Poly {
+        self.lowered += 1;
+        self.depth += 1;
+        let poly = self.lower_kind(expr, env);
+        self.depth -= 1;
+        poly
+    }
+
+    fn lower_kind(&mut self, expr: &Expr, env: &[(IndexId, Poly)]) -> Poly {
         match &expr.kind {
             ExprKind::Int(n) => Poly::constant(*n),
             ExprKind::Dim(d) => self.atom(Atom::Dim(*d)),
@@ -159,10 +193,11 @@ impl<'a> Prover<'a> {
                 None => self.atom(Atom::Index(*i)),
             },
             ExprKind::Read { value, at } => self.read(*value, at, env),
-            ExprKind::Past { delay, .. } => match &self.layer.value(*delay).ty {
-                Type::Index(extent) => self.below(&extent.clone()),
-                _ => self.unknown(),
-            },
+            ExprKind::Past { delay, at, steps } => {
+                let at = at.iter().chain([&**steps]);
+                let at = at.map(|e| self.lower(e, env)).collect();
+                self.element(*delay, at)
+            }
             ExprKind::Unary(UnaryOp::Neg, e) => Poly::constant(0).minus(&self.lower(e, env)),
             ExprKind::Binary(op, a, b) => {
                 let (a, b) = (self.lower(a, env), self.lower(b, env));
@@ -172,7 +207,7 @@ impl<'a> Prover<'a> {
                     BinaryOp::Mul => a.times(&b),
                     BinaryOp::FloorDiv => self.quotient(a, b),
                     BinaryOp::Mod => self.remainder(a, b),
-                    _ => self.unknown(),
+                    _ => self.unknown(expr, env),
                 }
             }
             ExprKind::Call(function, args) => {
@@ -181,45 +216,56 @@ impl<'a> Prover<'a> {
                     (Function::Min, [a, b]) => self.atom(Atom::Min(a.clone(), b.clone())),
                     (Function::Max, [a, b]) => self.atom(Atom::Max(a.clone(), b.clone())),
                     (Function::Relu, [a]) => self.atom(Atom::Max(a.clone(), Poly::constant(0))),
-                    (Function::Abs, [a]) => {
-                        self.atom(Atom::Max(a.clone(), Poly::constant(0).minus(a)))
-                    }
+                    (Function::Abs, [a]) => self.atom(Atom::Max(a.clone(), Poly::constant(0).minus(a))),
                     (Function::Clamp, [x, low, high]) => {
                         let least = self.atom(Atom::Max(x.clone(), low.clone()));
                         self.atom(Atom::Min(least, high.clone()))
                     }
-                    _ => self.unknown(),
+                    _ => self.unknown(expr, env),
                 }
             }
             ExprKind::If(parts) => {
                 let [condition, then, other] = &**parts;
-                let then = (self.facts(condition, true, env), self.lower(then, env));
-                let other = (self.facts(condition, false, env), self.lower(other, env));
-                self.atom(Atom::Either(Box::new(Either { then, other })))
+                let then = self.branch(condition, true, then, env);
+                let other = self.branch(condition, false, other, env);
+                let condition = self.source(condition, env);
+                self.atom(Atom::Either(Box::new(Either { condition, then, other })))
             }
-            ExprKind::Reduce {
-                op: ReduceOp::ArgMax | ReduceOp::ArgMin,
-                indices,
-                ..
-            } => match indices.as_slice() {
-                [i] => self.below(&self.layer.index(*i).extent.clone()),
-                _ => self.unknown(),
+            ExprKind::Reduce { op: ReduceOp::ArgMax | ReduceOp::ArgMin, indices, .. } => match indices.as_slice() {
+                [i] => self.place(expr, env, *i),
+                _ => self.unknown(expr, env),
             },
-            _ => self.unknown(),
+            _ => self.unknown(expr, env),
         }
     }
 
-    fn below(&mut self, extent: &Extent) -> Poly {
-        let extent = self.extent(extent);
-        let fresh = self.atoms.len();
-        self.atom(Atom::Below(fresh, extent))
+    /// The place of the largest of some elements: the first, where there are none.
+    fn place(&mut self, expr: &Expr, env: &[(IndexId, Poly)], index: IndexId) -> Poly {
+        let one = Poly::constant(1);
+        let mut extent = self.extent(&self.layer.index(index).extent.clone());
+        if !self.holds(&extent.minus(&one), &[]) {
+            extent = self.atom(Atom::Max(extent, one));
+        }
+        let source = self.source(expr, env);
+        self.atom(Atom::Below(Box::new(source), extent))
+    }
+
+    fn element(&mut self, value: ValueId, at: Vec<Poly>) -> Poly {
+        let atom = match &self.layer.value(value).ty {
+            Type::Index(extent) => {
+                let extent = self.extent(&extent.clone());
+                Atom::Element(value, at, extent)
+            }
+            _ => Atom::Value(value, at),
+        };
+        self.atom(atom)
     }
 
     fn read(&mut self, value: ValueId, at: &[Expr], env: &[(IndexId, Poly)]) -> Poly {
         let at: Vec<Poly> = at.iter().map(|e| self.lower(e, env)).collect();
-        if let Type::Index(extent) = &self.layer.value(value).ty {
-            let extent = self.extent(&extent.clone());
-            return self.atom(Atom::Element(value, at, extent));
+        let looks = self.lowered < LOOKED_INTO && self.depth < DEPTH_OF_DEFINITIONS;
+        if matches!(self.layer.value(value).ty, Type::Index(_)) || !looks {
+            return self.element(value, at);
         }
         let kind = self.layer.value(value).kind;
         match self.layer.definition(value) {
@@ -227,34 +273,43 @@ impl<'a> Prover<'a> {
                 let env: Vec<_> = equation.indices.iter().copied().zip(at).collect();
                 self.lower(&equation.body, &env)
             }
-            _ => self.unknown(),
+            _ => self.element(value, at),
         }
     }
 
-    /// What a condition says about integers where it has this truth value: polynomials that are not negative.
-    pub fn known(&mut self, condition: &Expr, holds: bool) -> Vec<Poly> {
-        self.facts(condition, holds, &[])
+    /// A branch of an `if`: what is known in it, and its value.
+    fn branch(&mut self, condition: &Expr, holds: bool, value: &Expr, env: &[(IndexId, Poly)]) -> (Vec<Poly>, Poly) {
+        let before = self.given.len();
+        self.learn(condition, holds, env);
+        let value = self.lower(value, env);
+        (self.given.split_off(before), value)
     }
 
-    fn facts(&mut self, condition: &Expr, holds: bool, env: &[(IndexId, Poly)]) -> Vec<Poly> {
+    /// Takes a condition for known to have this truth value.
+    pub fn assume_that(&mut self, condition: &Expr, holds: bool) {
+        self.learn(condition, holds, &[]);
+    }
+
+    /// Adds what a condition says about integers where it has this truth value.
+    fn learn(&mut self, condition: &Expr, holds: bool, env: &[(IndexId, Poly)]) {
         let (op, a, b) = match &condition.kind {
-            ExprKind::Unary(UnaryOp::Not, e) => return self.facts(e, !holds, env),
+            ExprKind::Unary(UnaryOp::Not, e) => return self.learn(e, !holds, env),
             ExprKind::Binary(op, a, b) => (*op, a, b),
-            _ => return Vec::new(),
+            _ => return,
         };
         if (op == BinaryOp::And && holds) || (op == BinaryOp::Or && !holds) {
-            let mut facts = self.facts(a, holds, env);
-            facts.extend(self.facts(b, holds, env));
-            return facts;
+            self.learn(a, holds, env);
+            self.learn(b, holds, env);
+            return;
         }
         if !op.is_comparison() || a.ty != crate::ir::Scalar::Int {
-            return Vec::new();
+            return;
         }
         let (a, b) = (self.lower(a, env), self.lower(b, env));
         let one = Poly::constant(1);
         let at_least = |a: &Poly, b: &Poly| a.minus(b);
         let more = |a: &Poly, b: &Poly| a.minus(b).minus(&one);
-        match (op, holds) {
+        let facts = match (op, holds) {
             (BinaryOp::Lt, true) | (BinaryOp::Ge, false) => vec![more(&b, &a)],
             (BinaryOp::Le, true) | (BinaryOp::Gt, false) => vec![at_least(&b, &a)],
             (BinaryOp::Gt, true) | (BinaryOp::Le, false) => vec![more(&a, &b)],
@@ -263,34 +318,39 @@ impl<'a> Prover<'a> {
                 vec![at_least(&a, &b), at_least(&b, &a)]
             }
             // Unequal: more where it is known to be at least as much, less where it is at most as much.
-            _ if self.holds(&at_least(&a, &b), &[]) => vec![more(&a, &b)],
-            _ if self.holds(&at_least(&b, &a), &[]) => vec![more(&b, &a)],
-            _ => Vec::new(),
+            _ => {
+                let given = self.given.clone();
+                if self.holds(&at_least(&a, &b), &given) {
+                    vec![more(&a, &b)]
+                } else if self.holds(&at_least(&b, &a), &given) {
+                    vec![more(&b, &a)]
+                } else {
+                    Vec::new()
+                }
+            }
+        };
+        self.given.extend(facts);
+    }
+
+    /// Takes for known that the indices in an expression have a value: their extents are at least 1.
+    pub fn assume_inhabited(&mut self, expr: &Expr) {
+        let one = Poly::constant(1);
+        for i in free_indices(expr) {
+            let extent = self.layer.index(i).extent.clone();
+            if !matches!(extent, Extent::Lit(_) | Extent::Dim(_)) {
+                let fact = self.extent(&extent).minus(&one);
+                self.given.push(fact);
+            }
         }
     }
 
-    /// That the indices in an expression have a value: their extents are at least 1.
-    pub fn inhabited(&mut self, expr: &Expr) -> Vec<Poly> {
-        let mut found = Vec::new();
-        expr.walk(&mut |e| {
-            if let ExprKind::Index(i) = e.kind {
-                found.push(i);
-            }
-        });
-        let one = Poly::constant(1);
-        found
-            .into_iter()
-            .map(|i| self.layer.index(i).extent.clone())
-            .filter(|extent| !matches!(extent, Extent::Lit(_) | Extent::Dim(_)))
-            .map(|extent| self.extent(&extent).minus(&one))
-            .collect()
-    }
-
-    /// Shows that a polynomial is not negative wherever the facts are not.
+    /// Shows that a polynomial is not negative wherever what is known holds.
     ///
-    /// Where that needs one dimension to divide another, it says which.
-    pub fn shows(&mut self, goal: &Poly, facts: &[Poly]) -> Result<Option<Divides>, NotShown> {
-        if self.holds(goal, facts) {
+    /// # Errors
+    /// It could not be shown. Where that needs one dimension to divide another, it says which.
+    pub fn shows(&mut self, goal: &Poly) -> Result<Option<Divides>, NotShown> {
+        let facts = self.given.clone();
+        if self.holds(goal, &facts) {
             return Ok(None);
         }
         for id in 0..self.atoms.len() {
@@ -303,18 +363,11 @@ impl<'a> Prover<'a> {
             let quotient = AtomId(id as u32);
             let value = divisor.times(&Poly::atom(quotient));
             let dim_atom = dividend.as_atom().expect("a dimension is an atom");
-            self.assumed = Some(Assumption {
-                dim: dim_atom,
-                quotient,
-                value,
-            });
-            let shown = self.holds(goal, facts);
+            self.assumed = Some(Assumption { dim: dim_atom, quotient, value });
+            let shown = self.holds(goal, &facts);
             self.assumed = None;
             if shown {
-                return Ok(Some(Divides {
-                    divisor: Extent::Dim(by),
-                    dividend: Extent::Dim(dim),
-                }));
+                return Ok(Some(Divides { divisor: Extent::Dim(by), dividend: Extent::Dim(dim) }));
             }
         }
         Err(NotShown)
@@ -338,5 +391,6 @@ pub fn same_extent(layer: &Layer, a: &Extent, b: &Extent) -> bool {
         return true;
     }
     let mut prover = Prover::new(layer);
-    prover.extent(a) == prover.extent(b)
+    let (a, b) = (prover.extent(a), prover.extent(b));
+    a == b && !a.overflowed()
 }

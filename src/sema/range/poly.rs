@@ -30,23 +30,13 @@ impl Poly {
 
     /// The number `n`.
     pub fn constant_wide(n: i128) -> Self {
-        let terms = if n == 0 {
-            BTreeMap::new()
-        } else {
-            BTreeMap::from([(Vec::new(), n)])
-        };
-        Self {
-            terms,
-            overflowed: false,
-        }
+        let terms = if n == 0 { BTreeMap::new() } else { BTreeMap::from([(Vec::new(), n)]) };
+        Self { terms, overflowed: false }
     }
 
     /// The atom itself.
     pub fn atom(atom: AtomId) -> Self {
-        Self {
-            terms: BTreeMap::from([(vec![atom], 1)]),
-            overflowed: false,
-        }
+        Self { terms: BTreeMap::from([(vec![atom], 1)]), overflowed: false }
     }
 
     /// Whether a coefficient left the range that can be computed with.
@@ -67,7 +57,7 @@ impl Poly {
     /// The atom, where it is one.
     pub fn as_atom(&self) -> Option<AtomId> {
         match self.terms.iter().next() {
-            Some((atoms, 1)) if self.terms.len() == 1 && atoms.len() == 1 => Some(atoms[0]),
+            Some((atoms, 1)) if self.terms.len() == 1 && atoms.len() == 1 && !self.overflowed => Some(atoms[0]),
             _ => None,
         }
     }
@@ -115,10 +105,7 @@ impl Poly {
 
     /// The product.
     pub fn times(&self, other: &Poly) -> Poly {
-        let mut product = Poly {
-            overflowed: self.overflowed || other.overflowed,
-            ..Poly::default()
-        };
+        let mut product = Poly { overflowed: self.overflowed || other.overflowed, ..Poly::default() };
         // Products of large polynomials say nothing useful and would take long.
         if self.terms.len() * other.terms.len() > 256 {
             product.overflowed = true;
@@ -140,10 +127,7 @@ impl Poly {
 
     /// Splits it into `coefficient * atom + rest`; `None` where the atom does not stand in it linearly.
     pub fn split(&self, atom: AtomId) -> Option<(Poly, Poly)> {
-        let mut coefficient = Poly {
-            overflowed: self.overflowed,
-            ..Poly::default()
-        };
+        let mut coefficient = Poly { overflowed: self.overflowed, ..Poly::default() };
         let mut rest = coefficient.clone();
         for (atoms, n) in &self.terms {
             match atoms.iter().filter(|a| **a == atom).count() {
@@ -160,18 +144,11 @@ impl Poly {
 
     /// The polynomial with another in the place of an atom.
     pub fn with(&self, atom: AtomId, value: &Poly) -> Poly {
-        let mut result = Poly {
-            overflowed: self.overflowed,
-            ..Poly::default()
-        };
+        let mut result = Poly { overflowed: self.overflowed, ..Poly::default() };
         for (atoms, n) in &self.terms {
             let mut term = Poly::constant_wide(*n);
             for a in atoms {
-                let factor = if *a == atom {
-                    value.clone()
-                } else {
-                    Poly::atom(*a)
-                };
+                let factor = if *a == atom { value.clone() } else { Poly::atom(*a) };
                 term = term.times(&factor);
             }
             result = result.plus(&term);

@@ -62,8 +62,7 @@ impl Prover<'_> {
     }
 
     fn is_dim(&self, atom: AtomId) -> bool {
-        matches!(self.atoms[atom.at()], Atom::Dim(_))
-            || self.assumed.as_ref().is_some_and(|a| a.quotient == atom)
+        matches!(self.atoms[atom.at()], Atom::Dim(_)) || self.assumed.as_ref().is_some_and(|a| a.quotient == atom)
     }
 
     fn only_dims(&self, poly: &Poly) -> bool {
@@ -84,41 +83,25 @@ impl Prover<'_> {
             return Some(true);
         }
         let negative = Poly::constant(0).minus(coefficient);
-        self.prove(&negative, facts, depth.min(8) - 1)
-            .then_some(false)
+        self.prove(&negative, facts, depth.min(8) - 1).then_some(false)
     }
 
     /// Shows `coefficient * atom + rest >= 0` by what is known of the atom.
-    fn remove(
-        &mut self,
-        atom: AtomId,
-        coefficient: &Poly,
-        rest: &Poly,
-        facts: &[Poly],
-        depth: u32,
-    ) -> bool {
+    fn remove(&mut self, atom: AtomId, coefficient: &Poly, rest: &Poly, facts: &[Poly], depth: u32) -> bool {
         let Some(positive) = self.sign(coefficient, facts, depth) else {
             return false;
         };
         let put = |value: &Poly| coefficient.times(value).plus(rest);
         let one = Poly::constant(1);
         let shown = match self.atoms[atom.at()].clone() {
-            Atom::Dim(_) | Atom::Unknown(_) => false,
+            Atom::Dim(_) | Atom::Value(..) | Atom::Unknown(_) => false,
             Atom::Index(i) => {
                 let extent = self.extent(&self.layer.index(i).extent.clone());
-                let bound = if positive {
-                    Poly::constant(0)
-                } else {
-                    extent.minus(&one)
-                };
+                let bound = if positive { Poly::constant(0) } else { extent.minus(&one) };
                 self.prove(&put(&bound), facts, depth - 1)
             }
             Atom::Element(_, _, extent) | Atom::Below(_, extent) => {
-                let bound = if positive {
-                    Poly::constant(0)
-                } else {
-                    extent.minus(&one)
-                };
+                let bound = if positive { Poly::constant(0) } else { extent.minus(&one) };
                 self.prove(&put(&bound), facts, depth - 1)
             }
             Atom::Quotient(a, b) => {
@@ -132,11 +115,7 @@ impl Prover<'_> {
                     _ => None,
                 };
                 // b * q lies in (a - b, a].
-                let least = if positive {
-                    a.minus(&b).plus(&one)
-                } else {
-                    a.clone()
-                };
+                let least = if positive { a.minus(&b).plus(&one) } else { a.clone() };
                 let loose = coefficient.times(&least).plus(&b.times(rest));
                 let mut shows = |goal: &Poly| self.prove(goal, facts, depth - 1);
                 sound
@@ -147,11 +126,7 @@ impl Prover<'_> {
             Atom::Min(a, b) | Atom::Max(a, b) => {
                 let both = matches!(self.atoms[atom.at()], Atom::Min(..)) == positive;
                 let first = self.prove(&put(&a), facts, depth - 1);
-                if first == both {
-                    self.prove(&put(&b), facts, depth - 1)
-                } else {
-                    first
-                }
+                if first == both { self.prove(&put(&b), facts, depth - 1) } else { first }
             }
             Atom::Either(either) => [either.then, either.other].iter().all(|(more, value)| {
                 let facts: Vec<Poly> = facts.iter().chain(more).cloned().collect();
@@ -173,8 +148,6 @@ impl Prover<'_> {
                 }
             })
             .collect();
-        bounds
-            .iter()
-            .any(|bound| self.prove(&put(bound), facts, depth - 1))
+        bounds.iter().any(|bound| self.prove(&put(bound), facts, depth - 1))
     }
 }

@@ -1,0 +1,342 @@
+//! Compiled kernels against the interpreter: every form, both widths of reals, awkward lengths and extents.
+//!
+//! The kernel runs on the same numbers as the `f64` interpreter. The bound on an error grows with the number of steps
+//! and with the roundings of one step, relative to the largest expected value.
+
+#[path = "kernels/layers.rs"]
+mod layers;
+
+use layers::{CASES, Case};
+use ssmc::ir::{Instance, Layer, Type, ValueId, interp, parse};
+use ssmc::jit::{self, Form, Kernel};
+use ssmc_runtime::{Bound, Carry, Elements, Float, RunError, Sequences, Tensor};
+
+const LENGTHS: [usize; 8] = [0, 1, 2, 3, 4, 5, 7, 33];
+
+/// A small generator, so that data depends on nothing else.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> f64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
+    /// Numbers around 0 that `f32` holds exactly.
+    fn reals(&mut self, n: usize) -> Vec<f64> {
+        (0..n).map(|_| f64::from((self.next() - 0.5) as f32)).collect()
+    }
+}
+
+fn draw(instance: &Instance, value: ValueId, leading: &[usize], random: &mut Random) -> Tensor<f64> {
+    let shape: Vec<usize> = leading.iter().chain(&instance.axes[value.at()]).copied().collect();
+    let n = shape.iter().product();
+    let elements = match &instance.layer.value(value).ty {
+        Type::Real => Elements::Real(random.reals(n)),
+        Type::Complex => Elements::Complex { re: random.reals(n), im: random.reals(n) },
+        Type::Bool => Elements::Bool((0..n).map(|_| u8::from(random.next() > 0.7)).collect()),
+        Type::Int => Elements::Int((0..n).map(|_| (random.next() * 9.0) as i32 - 4).collect()),
+        Type::Index(extent) => {
+            let below = instance.extent(extent).expect("the dimensions have values") as f64;
+            Elements::Int((0..n).map(|_| (random.next() * below) as i32).collect())
+        }
+    };
+    Tensor { shape, elements }
+}
+
+fn rounded<F: Float>(tensor: &Tensor<f64>) -> Tensor<F> {
+    let round = |v: &Vec<f64>| v.iter().map(|&x| F::from_f64(x)).collect();
+    let elements = match &tensor.elements {
+        Elements::Real(v) => Elements::Real(round(v)),
+        Elements::Complex { re, im } => Elements::Complex { re: round(re), im: round(im) },
+        Elements::Int(v) => Elements::Int(v.clone()),
+        Elements::Bool(v) => Elements::Bool(v.clone()),
+    };
+    Tensor { shape: tensor.shape.clone(), elements }
+}
+
+fn rounded_all<F: Float>(tensors: &[Tensor<f64>]) -> Vec<Tensor<F>> {
+    tensors.iter().map(rounded).collect()
+}
+
+fn rounded_carry<F: Float>(carry: &Carry<f64>) -> Carry<F> {
+    Carry { steps: carry.steps.clone(), states: rounded_all(&carry.states), delays: rounded_all(&carry.delays) }
+}
+
+/// What a run takes, in `f64`.
+struct Data {
+    bound: Bound<f64>,
+    inputs: Vec<Tensor<f64>>,
+    carry: Carry<f64>,
+}
+
+impl Data {
+    fn new(instance: &Instance, sequences: &Sequences) -> Self {
+        let layer = &instance.layer;
+        let random = &mut Random(88_172_645_463_325_252);
+        let bound = Bound {
+            params: layer.params.iter().map(|p| draw(instance, p.value, &[], random)).collect(),
+            initial: layer.states.iter().map(|s| draw(instance, s.value, &[], random)).collect(),
+        };
+        let total = [sequences.total()];
+        let inputs = layer.inputs.iter().map(|&v| draw(instance, v, &total, random)).collect();
+        let carry = interp::initial_carry(instance, &bound, sequences.count());
+        Self { bound, inputs, carry }
+    }
+}
+
+fn compare<F: Float>(what: &str, got: &[Tensor<F>], expected: &[Tensor<f64>], roundings: f64) {
+    assert_eq!(got.len(), expected.len(), "{what}");
+    let bound = roundings * if F::BITS == 32 { f64::from(f32::EPSILON) } else { f64::EPSILON };
+    let planes = |got: &[F], expected: &[f64]| {
+        let largest = expected.iter().filter(|x| x.is_finite()).fold(1.0_f64, |m, x| m.max(x.abs()));
+        for (at, (got, expected)) in got.iter().zip(expected).enumerate() {
+            let got = got.to_f64();
+            let same = got == *expected || (got.is_nan() && expected.is_nan());
+            assert!(same || (got - expected).abs() <= bound * largest, "{what}[{at}]: {got}, expected {expected}");
+        }
+    };
+    for (got, expected) in got.iter().zip(expected) {
+        assert_eq!(got.shape, expected.shape, "{what}");
+        match (&got.elements, &expected.elements) {
+            (Elements::Real(got), Elements::Real(expected)) => planes(got, expected),
+            (Elements::Complex { re, im }, Elements::Complex { re: a, im: b }) => {
+                planes(re, a);
+                planes(im, b);
+            }
+            (Elements::Int(got), Elements::Int(expected)) => assert_eq!(got, expected, "{what}"),
+            (Elements::Bool(got), Elements::Bool(expected)) => assert_eq!(got, expected, "{what}"),
+            _ => panic!("{what}: another element type"),
+        }
+    }
+}
+
+fn layer(text: &str) -> Layer {
+    parse::parse(text).unwrap_or_else(|error| panic!("{error}\n{text}"))
+}
+
+fn instance(text: &str, dims: &[i64]) -> Instance {
+    Instance::new(layer(text), dims.to_vec()).unwrap_or_else(|problems| panic!("{problems:?}"))
+}
+
+fn quiet(_: u64) {}
+
+fn compile<F: Float>(instance: &Instance, form: Form) -> Kernel<F> {
+    jit::compile(instance, form).unwrap_or_else(|problems| panic!("{problems:?}"))
+}
+
+fn forms(instance: &Instance) -> &'static [Form] {
+    let turns = instance.layer.states.iter().any(|state| state.reverse);
+    if turns { &[Form::Sequence] } else { &[Form::Sequence, Form::Step] }
+}
+
+/// Two sequences of different lengths, twice, with the carry of the first run.
+fn against_interpreter<F: Float>(case: &Case, dims: &[i64]) {
+    let instance = instance(case.text, dims);
+    let name = &instance.layer.name;
+    let kernels: Vec<(Form, Kernel<F>)> = forms(&instance).iter().map(|&f| (f, compile(&instance, f))).collect();
+    for length in LENGTHS {
+        let sequences = Sequences::packed(vec![0, length, length + 3]).expect("ascending offsets");
+        let data = Data::new(&instance, &sequences);
+        let (mut expected, mut carries) = (Vec::new(), Vec::new());
+        let mut carry = data.carry.clone();
+        for _ in 0..2 {
+            expected.push(interp::run(&instance, &data.bound, &sequences, &data.inputs, &mut carry));
+            carries.push(carry.clone());
+        }
+        let bound = Bound { params: rounded_all(&data.bound.params), initial: rounded_all(&data.bound.initial) };
+        let inputs: Vec<Tensor<F>> = rounded_all(&data.inputs);
+        for (form, kernel) in &kernels {
+            let mut carry = rounded_carry(&data.carry);
+            for (round, (expected, after)) in expected.iter().zip(&carries).enumerate() {
+                let what = format!("{name}{dims:?} f{} {form:?} length {length} run {round}", F::BITS);
+                let roundings = case.ops + 2.0 * (length * (round + 1)) as f64;
+                let got = kernel.run(&bound, &sequences, &inputs, &mut carry, 1, &quiet).expect("the tensors fit");
+                compare(&format!("{what} outputs"), &got, expected, roundings);
+                compare(&format!("{what} states"), &carry.states, &after.states, roundings);
+                compare(&format!("{what} delays"), &carry.delays, &after.delays, roundings);
+                assert_eq!(carry.steps, after.steps, "{what}");
+            }
+        }
+    }
+}
+
+#[test]
+fn f32_kernels_agree_with_the_interpreter() {
+    for case in CASES {
+        for dims in case.dims {
+            against_interpreter::<f32>(case, dims);
+        }
+    }
+}
+
+#[test]
+fn f64_kernels_agree_with_the_interpreter() {
+    for case in CASES {
+        for dims in case.dims {
+            against_interpreter::<f64>(case, dims);
+        }
+    }
+}
+
+#[test]
+fn threads_do_not_change_a_bit() {
+    for case in CASES {
+        let instance = instance(case.text, case.dims[3]);
+        let sequences = Sequences::packed(vec![0, 5, 5, 12, 13, 40]).expect("ascending offsets");
+        let data = Data::new(&instance, &sequences);
+        let bound = Bound { params: rounded_all(&data.bound.params), initial: rounded_all(&data.bound.initial) };
+        let inputs: Vec<Tensor<f32>> = rounded_all(&data.inputs);
+        let kernel = compile::<f32>(&instance, Form::Sequence);
+        let mut runs = Vec::new();
+        for threads in [1, 2, 0] {
+            let mut carry = rounded_carry(&data.carry);
+            let outputs =
+                kernel.run(&bound, &sequences, &inputs, &mut carry, threads, &quiet).expect("the tensors fit");
+            runs.push((outputs, carry));
+        }
+        assert_eq!(runs[0], runs[1], "{}", instance.layer.name);
+        assert_eq!(runs[0], runs[2], "{}", instance.layer.name);
+    }
+}
+
+/// The rows of a range of steps.
+fn rows<F: Float>(tensor: &Tensor<F>, range: std::ops::Range<usize>) -> Tensor<F> {
+    let size: usize = tensor.shape[1..].iter().product();
+    let cut = range.start * size..range.end * size;
+    let elements = match &tensor.elements {
+        Elements::Real(v) => Elements::Real(v[cut].to_vec()),
+        Elements::Complex { re, im } => Elements::Complex { re: re[cut.clone()].to_vec(), im: im[cut].to_vec() },
+        Elements::Int(v) => Elements::Int(v[cut].to_vec()),
+        Elements::Bool(v) => Elements::Bool(v[cut].to_vec()),
+    };
+    Tensor { shape: [range.len()].iter().chain(&tensor.shape[1..]).copied().collect(), elements }
+}
+
+#[test]
+fn pieces_and_single_steps_give_what_one_run_gives() {
+    for case in CASES {
+        let instance = instance(case.text, case.dims[case.dims.len() - 1]);
+        if forms(&instance).len() == 1 {
+            continue;
+        }
+        let whole = Sequences::batch(1, 11);
+        let data = Data::new(&instance, &whole);
+        let bound = Bound { params: rounded_all(&data.bound.params), initial: rounded_all(&data.bound.initial) };
+        let inputs: Vec<Tensor<f32>> = rounded_all(&data.inputs);
+        let (sequence, step) = (compile::<f32>(&instance, Form::Sequence), compile::<f32>(&instance, Form::Step));
+        let mut carry = rounded_carry(&data.carry);
+        let expected = sequence.run(&bound, &whole, &inputs, &mut carry, 1, &quiet).expect("the tensors fit");
+        for cuts in [vec![0, 4, 4, 11], (0..12).collect()] {
+            for kernel in [&sequence, &step] {
+                let mut carried = rounded_carry(&data.carry);
+                for cut in cuts.windows(2) {
+                    let piece: Vec<Tensor<f32>> = inputs.iter().map(|t| rows(t, cut[0]..cut[1])).collect();
+                    let sequences = Sequences::batch(1, cut[1] - cut[0]);
+                    let got = kernel.run(&bound, &sequences, &piece, &mut carried, 1, &quiet).expect("the tensors fit");
+                    let part: Vec<Tensor<f32>> = expected.iter().map(|t| rows(t, cut[0]..cut[1])).collect();
+                    assert_eq!(got, part, "{} {cuts:?}", instance.layer.name);
+                }
+                assert_eq!(carried, carry, "{} {cuts:?}", instance.layer.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn nan_and_infinity_pass_as_in_the_interpreter() {
+    for case in CASES.iter().filter(|case| !case.text.contains("complex") && !case.text.contains("index")) {
+        let instance = instance(case.text, case.dims[3]);
+        let sequences = Sequences::batch(1, 4);
+        // At minus infinity `silu` and `gelu` are 0 in kernels, and 0 times infinity in the interpreter.
+        let limits = case.text.contains("silu");
+        let specials = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY];
+        for special in specials.into_iter().filter(|x| x.is_nan() || !limits) {
+            let mut data = Data::new(&instance, &sequences);
+            for tensor in &mut data.inputs {
+                if let Elements::Real(v) = &mut tensor.elements {
+                    let middle = v.len() / 2;
+                    v[middle] = special;
+                }
+            }
+            let mut carry = data.carry.clone();
+            let expected = interp::run(&instance, &data.bound, &sequences, &data.inputs, &mut carry);
+            let kernel = compile::<f64>(&instance, Form::Sequence);
+            let mut got = data.carry.clone();
+            let outputs =
+                kernel.run(&data.bound, &sequences, &data.inputs, &mut got, 1, &quiet).expect("the tensors fit");
+            let what = format!("{} with {special}", instance.layer.name);
+            compare(&what, &outputs, &expected, case.ops);
+            compare(&what, &got.states, &carry.states, case.ops);
+        }
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_refused() {
+    let case = CASES.iter().find(|case| case.text.contains("integers")).expect("the layer is there");
+    let instance = instance(case.text, &[3, 4]);
+    let sequences = Sequences::batch(2, 3);
+    let kernel = compile::<f64>(&instance, Form::Sequence);
+    let run = |change: &dyn Fn(&mut Data)| {
+        let mut data = Data::new(&instance, &sequences);
+        change(&mut data);
+        kernel.run(&data.bound, &sequences, &data.inputs, &mut data.carry, 1, &quiet).map(|_| ())
+    };
+    assert_eq!(run(&|_| ()), Ok(()));
+    let set = |tensor: &mut Tensor<f64>, x: i32| match &mut tensor.elements {
+        Elements::Int(v) => v[0] = x,
+        _ => panic!("integers"),
+    };
+    for x in [-1, 3, i32::MAX] {
+        assert!(matches!(run(&|data| set(&mut data.inputs[0], x)), Err(RunError::Range { .. })));
+    }
+    assert!(matches!(run(&|data| set(&mut data.bound.params[0], 4)), Err(RunError::Range { .. })));
+    assert!(matches!(run(&|data| set(&mut data.bound.initial[0], 4)), Err(RunError::Range { .. })));
+    assert!(matches!(run(&|data| set(&mut data.carry.states[0], -1)), Err(RunError::Range { .. })));
+    assert!(matches!(run(&|data| data.inputs[0].shape[0] = 5), Err(RunError::Shape { .. })));
+    assert!(matches!(run(&|data| data.inputs.truncate(1)), Err(RunError::Count { .. })));
+    assert!(matches!(run(&|data| data.carry.steps.truncate(1)), Err(RunError::Count { .. })));
+    let real = |data: &mut Data| data.inputs[0].elements = Elements::Real(vec![0.0; 6]);
+    assert!(matches!(run(&real), Err(RunError::Elements { .. })));
+    let short = |data: &mut Data| data.inputs[0].elements = Elements::Int(vec![0; 5]);
+    assert!(matches!(run(&short), Err(RunError::Elements { .. })));
+    let untruth = |data: &mut Data| data.inputs[1].elements = Elements::Bool(vec![2; 18]);
+    assert!(matches!(run(&untruth), Err(RunError::Elements { .. })));
+}
+
+#[test]
+fn reverse_states_have_no_step_kernel() {
+    let case = CASES.iter().find(|case| case.text.contains("reverse")).expect("the layer is there");
+    let problems = jit::compile::<f32>(&instance(case.text, &[3]), Form::Step).err().expect("it is refused");
+    assert_eq!(problems[0].code, ssmc::diag::Code::S301);
+}
+
+#[test]
+fn dumps_are_deterministic() {
+    for case in CASES {
+        let instance = instance(case.text, case.dims[2]);
+        for bits in [32, 64] {
+            let clif = jit::clif(&instance, Form::Sequence, bits).expect("it compiles");
+            assert_eq!(clif, jit::clif(&instance, Form::Sequence, bits).expect("it compiles"));
+            let asm = jit::asm(&instance, Form::Sequence, bits).expect("it compiles");
+            assert_eq!(asm, jit::asm(&instance, Form::Sequence, bits).expect("it compiles"));
+        }
+    }
+}
+
+#[test]
+fn progress_counts_all_steps() {
+    let instance = instance(CASES[0].text, &[3, 4]);
+    let sequences = Sequences::batch(2, 5000);
+    let mut data = Data::new(&instance, &sequences);
+    let kernel = compile::<f64>(&instance, Form::Sequence);
+    let most = std::sync::atomic::AtomicU64::new(0);
+    let note = |done: u64| {
+        most.fetch_max(done, std::sync::atomic::Ordering::Relaxed);
+    };
+    kernel.run(&data.bound, &sequences, &data.inputs, &mut data.carry, 2, &note).expect("the tensors fit");
+    assert_eq!(most.into_inner(), 10_000);
+}

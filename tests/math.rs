@@ -1,0 +1,132 @@
+//! The elementary functions of `codegen::math` against exact values: compiled, on samples, special values and
+//! neighbourhoods. `examples/ulp.rs` does the same on everything; `docs/numerics.md` has its results.
+
+#![allow(unsafe_code)]
+
+use cranelift_codegen::ir::types;
+use ssmc::codegen::math::Elementary;
+
+#[path = "math/complex.rs"]
+mod complex;
+#[path = "math/exact.rs"]
+mod exact;
+#[path = "math/kernel.rs"]
+mod kernel;
+#[path = "math/samples.rs"]
+mod samples;
+#[path = "math/special.rs"]
+mod special;
+#[path = "math/verify.rs"]
+mod verify;
+
+/// The bounds that the language's documentation gives: ulp in f32 and f64.
+fn bounds(function: Elementary) -> (f64, f64) {
+    match function {
+        Elementary::Sqrt => (0.5, 0.5),
+        Elementary::Remainder => (0.5, 0.5),
+        Elementary::Pow => (8.0, 8.0),
+        _ => (2.0, 4.0),
+    }
+}
+
+/// Bit patterns at a stride, and those around special values.
+fn singles() -> Vec<f32> {
+    let strided = (0..=u32::MAX).step_by(4001).map(f32::from_bits);
+    let around = samples::SPECIAL
+        .iter()
+        .flat_map(|x| (0..128).map(move |i| f32::from_bits(x.to_bits().wrapping_add(i).wrapping_sub(64))));
+    let mut all: Vec<f32> = strided.chain(around).collect();
+    all.resize(all.len().next_multiple_of(4), 0.0);
+    all
+}
+
+#[test]
+fn one_argument_in_f32() {
+    let x = singles();
+    for function in Elementary::ALL.into_iter().filter(|f| f.arity() == 1) {
+        let mut out = [Vec::new()];
+        kernel::real(function, types::F32X4).run(&[&x], &mut out);
+        for (&x, &got) in x.iter().zip(&out[0]) {
+            let exact = exact::value(function, f64::from(x), 0.0);
+            let ulp = exact::ulp_f32(got, exact);
+            assert!(ulp <= bounds(function).0, "{}({x:e}) = {exact:e}, not {got:e}: {ulp} ulp", function.name());
+        }
+    }
+}
+
+#[test]
+fn two_arguments_in_f32() {
+    for function in Elementary::ALL.into_iter().filter(|f| f.arity() == 2) {
+        let (x, y): (Vec<f32>, Vec<f32>) = (0..1 << 20).map(|i| samples::pair(function, i)).unzip();
+        let mut out = [Vec::new()];
+        kernel::real(function, types::F32X4).run(&[&x, &y], &mut out);
+        for ((&x, &y), &got) in x.iter().zip(&y).zip(&out[0]) {
+            let exact = exact::value(function, f64::from(x), f64::from(y));
+            let ulp = exact::ulp_f32(got, exact);
+            assert!(ulp <= bounds(function).0, "{}({x:e}, {y:e}) = {exact:e}, not {got:e}: {ulp} ulp", function.name());
+        }
+    }
+}
+
+/// `math/reference.txt` comes from `tools/reference.py`.
+#[test]
+fn reference_values_in_f64() {
+    let text = include_str!("math/reference.txt");
+    for function in Elementary::ALL.into_iter().filter(|&f| f != Elementary::Remainder) {
+        let samples: Vec<samples::Sample> = text
+            .lines()
+            .filter_map(samples::parse)
+            .filter(|(name, _)| *name == function.name())
+            .map(|(_, s)| s)
+            .collect();
+        assert!(samples.len() >= 100, "samples of {}", function.name());
+        let kernel = kernel::real::<f64>(function, types::F64X2);
+        let (ulp, sample, got) = samples::worst(&kernel, function, &samples);
+        assert!(ulp <= bounds(function).1, "{}: {sample:?}, not {got:e}: {ulp} ulp", function.name());
+    }
+}
+
+#[test]
+fn remainders_in_f64_are_exact() {
+    let (x, y): (Vec<f64>, Vec<f64>) = (0..1 << 16)
+        .map(|i| {
+            let (x, y) = samples::pair(Elementary::Remainder, i);
+            // More bits than f32 has.
+            (f64::from(x) * 1.000_000_000_3, f64::from(y) * 0.999_999_97)
+        })
+        .unzip();
+    let mut out = [Vec::new()];
+    kernel::real(Elementary::Remainder, types::F64X2).run(&[&x, &y], &mut out);
+    for ((&x, &y), &got) in x.iter().zip(&y).zip(&out[0]) {
+        let exact = exact::remainder(x, y);
+        assert!(
+            got.to_bits() == exact.to_bits() || got.is_nan() && exact.is_nan(),
+            "{x:e} % {y:e} = {exact:e}, not {got:e}"
+        );
+    }
+}
+
+/// A lane's result depends on that lane alone, so a scalar is any lane of a vector.
+#[test]
+fn scalars_and_vectors_agree_to_the_bit() {
+    for function in Elementary::ALL {
+        let (x, y): (Vec<f32>, Vec<f32>) = (0..1 << 14).map(|i| samples::pair(function, i)).unzip();
+        let inputs: &[&[f32]] = if function.arity() == 1 { &[&x] } else { &[&x, &y] };
+        let (mut vector, mut scalar) = ([Vec::new()], [Vec::new()]);
+        kernel::real(function, types::F32X4).run(inputs, &mut vector);
+        kernel::real(function, types::F32).run(inputs, &mut scalar);
+        for ((&a, &b), &x) in vector[0].iter().zip(&scalar[0]).zip(&x) {
+            assert!(a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan(), "{}({x:e}): {a:e}, {b:e}", function.name());
+        }
+
+        let wide = |x: &[f32]| -> Vec<f64> { x.iter().map(|&x| f64::from(x) * 1.000_000_1).collect() };
+        let (x, y) = (wide(&x), wide(&y));
+        let inputs: &[&[f64]] = if function.arity() == 1 { &[&x] } else { &[&x, &y] };
+        let (mut vector, mut scalar) = ([Vec::new()], [Vec::new()]);
+        kernel::real(function, types::F64X2).run(inputs, &mut vector);
+        kernel::real(function, types::F64).run(inputs, &mut scalar);
+        for ((&a, &b), &x) in vector[0].iter().zip(&scalar[0]).zip(&x) {
+            assert!(a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan(), "{}({x:e}): {a:e}, {b:e}", function.name());
+        }
+    }
+}

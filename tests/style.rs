@@ -1,0 +1,60 @@
+//! What the sources must look like: sizes of modules, and where `unsafe` may stand.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The modules outside of `src/jit` that may hold `unsafe` code.
+const UNSAFE: &[&str] = &[
+    "runtime/src/driver.rs",
+    "runtime/src/kernel.rs",
+    "runtime/tests/driver.rs",
+    "tests/math.rs",
+    "tests/math/kernel.rs",
+    "examples/ulp.rs",
+];
+
+fn sources() -> Vec<PathBuf> {
+    fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).expect("the folder can be listed") {
+            let path = entry.expect("the entry can be read").path();
+            if path.is_dir() {
+                collect(&path, found);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    for folder in ["src", "runtime", "tests", "examples", "fuzz/fuzz_targets"] {
+        collect(Path::new(folder), &mut found);
+    }
+    assert!(found.len() > 80, "the sources were not found");
+    found
+}
+
+#[test]
+fn modules_are_short() {
+    let long: Vec<String> = sources()
+        .iter()
+        .map(|path| (path, fs::read_to_string(path).expect("a source can be read").lines().count()))
+        .filter(|(_, lines)| *lines > 800)
+        .map(|(path, lines)| format!("{}: {lines} lines", path.display()))
+        .collect();
+    assert!(long.is_empty(), "split these: {long:?}");
+}
+
+#[test]
+fn unsafe_code_stands_where_it_may() {
+    let mut wrong = Vec::new();
+    for path in sources() {
+        let name = path.to_string_lossy().replace('\\', "/");
+        if name.starts_with("src/jit/") || UNSAFE.contains(&name.as_str()) || name == "tests/style.rs" {
+            continue;
+        }
+        let text = fs::read_to_string(&path).expect("a source can be read");
+        if text.lines().any(|line| line.contains("unsafe ") && !line.trim_start().starts_with("//")) {
+            wrong.push(name);
+        }
+    }
+    assert!(wrong.is_empty(), "`unsafe` in {wrong:?}");
+}
