@@ -25,8 +25,7 @@ fn layers(source: &str) -> Vec<ir::Layer> {
 fn summary(verdict: &Verdict) -> String {
     let mut text = String::new();
     for group in &verdict.groups {
-        let names: Vec<&str> =
-            group.states.iter().map(|s| verdict.layer.states[s.at()].name.as_str()).collect();
+        let names: Vec<&str> = group.states.iter().map(|s| verdict.layer.states[s.at()].name.as_str()).collect();
         write!(text, "{}: {} {}", names.join(" "), group.class.name(), group.field.name()).unwrap();
         if group.time_invariant {
             text += " time-invariant";
@@ -99,13 +98,22 @@ fn small_recurrences() {
 fn details() {
     for (source, expected) in [
         ("{ input x state h: complex = 0 h <- x * h + conj(h) }", "h: affine-dense real"),
-        ("{ param a: complex input x state h: complex = 0 h <- a * h + x }", "h: affine-diagonal complex time-invariant"),
-        ("(N) { input a[N] state u[N] = 0, v[N] = 0 u[i] <- u[i] + a[i] * v[i] v[i] <- v[i] + u[i] }", "u v: affine-dense real batch i"),
+        (
+            "{ param a: complex input x state h: complex = 0 h <- a * h + x }",
+            "h: affine-diagonal complex time-invariant",
+        ),
+        (
+            "(N) { input a[N] state u[N] = 0, v[N] = 0 u[i] <- u[i] + a[i] * v[i] v[i] <- v[i] + u[i] }",
+            "u v: affine-dense real batch i",
+        ),
         (
             "(N, M) { input k[N], b state S[N, M] = 0 S[n, m] <- S[n, m] - b * k[n] * sum[j](k[j] * S[j, m]) }",
             "S: affine-low-rank real mixed n batch m* factors 1",
         ),
-        ("(S) { param t[S]: index(S) state s[S]: index(S) = 0 s[i] <- t[s[i]] }", "s: finite-map index time-invariant batch i"),
+        (
+            "(S) { param t[S]: index(S) state s[S]: index(S) = 0 s[i] <- t[s[i]] }",
+            "s: finite-map index time-invariant batch i",
+        ),
     ] {
         let layer = layers(&format!("layer test {source}")).remove(0);
         assert_eq!(summary(&judge(&layer)).trim_end(), expected, "{source}");

@@ -24,7 +24,7 @@ pub fn execute(program: &Program, args: &DumpArgs) -> Outcome {
         Stage::Verdict => {
             let judged = verdict::judge(&program.layer(&args.layer)?);
             (verdict::print::verdict(&judged, &program.text), Vec::new())
-        },
+        }
         Stage::Plan => return later("plan", "the plan"),
         Stage::Clif => (kernels(program, args, jit::clif)?, Vec::new()),
         Stage::Asm => (kernels(program, args, jit::asm)?, Vec::new()),
