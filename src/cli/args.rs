@@ -185,10 +185,10 @@ pub struct RunArgs {
     /// How to run the sequence
     #[arg(long, value_enum, default_value = "auto")]
     pub plan: Plan,
-    /// How many threads [default: as many as the processor runs]
-    #[arg(long, value_name = "T")]
-    pub threads: Option<std::num::NonZeroUsize>,
-    /// The number of steps, for a layer without inputs
+    /// How many threads, up to 1024 [default: as many as the processor runs]
+    #[arg(long, value_name = "T", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+    /// The number of steps, for a layer without inputs [default: 1]
     #[arg(long, value_name = "L")]
     pub seq: Option<usize>,
 }
