@@ -18,7 +18,8 @@ pub fn check<F: Number>(instance: &Instance, layout: &Layout) -> Result<(), Vec<
     if needed::<F>(instance, layout).is_some_and(|bytes| Vec::<u8>::new().try_reserve_exact(bytes).is_ok()) {
         return Ok(());
     }
-    let message = format!("there is no memory for the tensors of `{}` in {} steps", instance.layer.name, layout.total());
+    let message =
+        format!("there is no memory for the tensors of `{}` in {} steps", instance.layer.name, layout.total());
     Err(vec![Diagnostic::error_at(Code::S408, "the run", message)])
 }
 
@@ -51,7 +52,8 @@ fn needed<F: Number>(instance: &Instance, layout: &Layout) -> Option<usize> {
         add(1, bytes(equation.value, real))?;
     }
     // Carried, with the copy that the run works on.
-    let carried = states.map(|state| (state, 1)).chain(layer.delays.iter().copied().zip(instance.depths.iter().copied()));
+    let carried =
+        states.map(|state| (state, 1)).chain(layer.delays.iter().copied().zip(instance.depths.iter().copied()));
     for (value, rows) in carried {
         add(2, bytes(value, real).and_then(|n| n.checked_mul(rows)?.checked_mul(layout.count())))?;
     }
