@@ -185,10 +185,10 @@ pub struct RunArgs {
     /// How to run the sequence
     #[arg(long, value_enum, default_value = "auto")]
     pub plan: Plan,
-    /// How many threads [default: as many as the processor runs]
-    #[arg(long, value_name = "T")]
-    pub threads: Option<std::num::NonZeroUsize>,
-    /// The number of steps, for a layer without inputs
+    /// How many threads, up to 1024 [default: as many as the processor runs]
+    #[arg(long, value_name = "T", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+    /// The number of steps, for a layer without inputs [default: 1]
     #[arg(long, value_name = "L")]
     pub seq: Option<usize>,
 }
@@ -318,7 +318,8 @@ fn parse_output_file(text: &str) -> Result<OutputFileArg, String> {
 }
 
 fn parse_dim(text: &str) -> Result<(String, i64), String> {
-    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
+    let (name, value) =
+        text.split_once('=').filter(|(name, _)| !name.trim().is_empty()).ok_or("expected NAME=VALUE")?;
     let value: i64 = value.trim().parse().map_err(|_| format!("`{value}` is not an integer"))?;
     if value < 1 {
         return Err("a dimension is at least 1".into());
@@ -358,7 +359,7 @@ mod tests {
     #[test]
     fn dimensions_are_positive() {
         assert_eq!(parse_dim("N=16"), Ok(("N".into(), 16)));
-        for bad in ["N", "N=", "N=0", "N=-1", "N=1.5", "N=99999999999999999999"] {
+        for bad in ["N", "N=", "=1", "N=0", "N=-1", "N=1.5", "N=99999999999999999999"] {
             assert!(parse_dim(bad).is_err(), "{bad}");
         }
     }

@@ -92,7 +92,7 @@ impl Inputs {
     /// Looks up all inputs, and finds how the sequences lie in them.
     ///
     /// `batch` is the batch axis that the state files have, and `seq` the number of steps that the user chose: they
-    /// count for a layer without inputs.
+    /// count for a layer without inputs, which takes one step if nothing was chosen.
     ///
     /// # Errors
     /// S403 for a missing input, S404 where the leading axes do not agree, S405 and S406 for `cu_seqlens`, S408
@@ -124,28 +124,22 @@ impl Inputs {
         }
         let declared = layer.inputs.iter().any(|&input| layer.value(input).name == "cu_seqlens");
         let cuts = if declared { None } else { files.find("in", "cu_seqlens").map_err(one)? };
+        if seq.is_some() && (cuts.is_some() || !leads.is_empty()) {
+            let message = "the inputs have the number of steps";
+            let error = Diagnostic::error_at(Code::S407, "--seq", message);
+            return Err(one(error.help("--seq is for layers without inputs")));
+        }
         let layout = match (cuts, leads.first()) {
             (Some(cuts), first) => packed(files, &cuts, first).map_err(one)?,
-            (None, Some(first)) => {
-                if seq.is_some() {
-                    let message = "the inputs have the number of steps";
-                    let error = Diagnostic::error_at(Code::S407, "--seq", message);
-                    return Err(one(error.help("--seq is for layers without inputs")));
-                }
-                match first.0[..] {
-                    [batch, seq] => Layout::Batch { batch, seq },
-                    _ => Layout::Single { seq: first.0[0] },
-                }
-            }
-            (None, None) => match (seq, batch) {
-                (Some(seq), Some(batch)) => Layout::Batch { batch, seq },
-                (Some(seq), None) => Layout::Single { seq },
-                (None, _) => {
-                    let message = "the layer has no inputs, so the number of steps must be given";
-                    let error = Diagnostic::error_at(Code::S407, "--seq", message);
-                    return Err(one(error.help("add --seq L")));
-                }
+            (None, Some(first)) => match first.0[..] {
+                [batch, seq] => Layout::Batch { batch, seq },
+                _ => Layout::Single { seq: first.0[0] },
             },
+            (None, None) => {
+                // One step shows what a layer returns that depends on nothing.
+                let seq = seq.unwrap_or(1);
+                batch.map_or(Layout::Single { seq }, |batch| Layout::Batch { batch, seq })
+            }
         };
         agree(&leads).map_err(one)?;
         check_size(&layout).map_err(one)?;

@@ -8,6 +8,7 @@ use ssmc::diag::{Code, Diagnostic};
 use ssmc_runtime::{Elements, Float};
 
 use super::files::{Files, Found};
+use super::layout::Layout;
 use super::results::{Named, Results, number, table};
 use super::tensors::{Kind, shape_text};
 
@@ -57,7 +58,7 @@ pub fn compare<F: Float>(
     for named in results.states() {
         // A bare name is the output's, where there is one.
         let output = outputs.iter().any(|output| output.name == named.name);
-        match compare_state(&named, output, files, tolerance) {
+        match compare_state(results, &named, output, files, tolerance) {
             Ok(result) => compared.extend(result),
             Err(error) => errors.push(error),
         }
@@ -118,7 +119,14 @@ fn kind_of<F>(elements: &Elements<F>) -> Kind {
     }
 }
 
+/// Whether a file's shape is that of a result. What is not batched may have a batch axis of 1 there.
+fn fits(shape: &[usize], result: &[usize], layout: &Layout) -> bool {
+    let single = matches!(layout, Layout::Single { .. });
+    shape == result || single && shape.split_first().is_some_and(|(&batch, rest)| batch == 1 && rest == result)
+}
+
 fn compare_state<F: Float>(
+    results: &Results<'_, F>,
     named: &Named<'_, F>,
     is_output: bool,
     files: &mut Files,
@@ -128,7 +136,7 @@ fn compare_state<F: Float>(
     let found = if is_output { files.find_exact(&role)? } else { files.find("final", named.name)? };
     let Some(found) = found else { return Ok(None) };
     let shape = files.shape(&found, kind_of(named.elements))?;
-    if shape != named.shape {
+    if !fits(&shape, &named.shape, results.layout) {
         return Err(unlike(files, &found, &[&named.shape], &shape));
     }
     let at: Vec<usize> = (0..named.elements.len()).collect();
@@ -146,26 +154,23 @@ fn compare_output<F: Float>(
     let (lead, slice) = named.shape.split_at(named.lead);
     let seq = lead[named.lead - 1];
     let batch = &lead[..named.lead - 1];
-    let packed = matches!(results.layout, super::layout::Layout::Packed(_));
-    let steps: Vec<usize> = if shape.len() + 1 == named.shape.len() && !packed {
-        let last = [batch, slice].concat();
-        if shape != last {
-            return Err(unlike(files, &found, &[&named.shape, &last], &shape));
-        }
+    let kept = match files.find_exact(&format!("idx.{}", named.name))? {
+        Some(idx) => time_steps(files, &idx, seq)?,
+        None => (0..seq).collect(),
+    };
+    let whole = [batch, &[kept.len()], slice].concat();
+    let last = [batch, slice].concat();
+    let packed = matches!(results.layout, Layout::Packed(_));
+    let steps: Vec<usize> = if fits(&shape, &whole, results.layout) {
+        kept
+    } else if packed || !fits(&shape, &last, results.layout) {
+        let shapes: &[&[usize]] = if packed { &[&whole] } else { &[&whole, &last] };
+        return Err(unlike(files, &found, shapes, &shape));
+    } else {
         match seq.checked_sub(1) {
             Some(last) => vec![last],
             None => return Err(files.error(&found, Code::S404, "the run has no last step")),
         }
-    } else {
-        let steps = match files.find_exact(&format!("idx.{}", named.name))? {
-            Some(idx) => time_steps(files, &idx, seq)?,
-            None => (0..seq).collect(),
-        };
-        let expected = [batch, &[steps.len()], slice].concat();
-        if shape != expected {
-            return Err(unlike(files, &found, &[&expected], &shape));
-        }
-        steps
     };
     let row: usize = slice.iter().product();
     let sequences: usize = batch.iter().product();

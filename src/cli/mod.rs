@@ -9,6 +9,7 @@
 //! | [`program`] | the text, and the layer that is meant |
 //! | [`tensors`] | files of tensors; [`files`]: those of one option |
 //! | [`data`], [`setup`] | which tensor of which file is which value of the layer; [`layout`]: the leading axes |
+//! | [`memory`] | whether the run fits |
 //! | [`engine`] | the plans behind one call |
 //! | [`check`], [`run`], [`step`], [`dump`], [`fmt`] | the commands |
 //! | [`results`], [`expect`] | what came out, and whether it should have |
@@ -25,6 +26,7 @@ mod files;
 mod fmt;
 mod json;
 mod layout;
+mod memory;
 mod program;
 mod progress;
 mod report;

@@ -1,5 +1,6 @@
 //! `ssmc run`: a layer over sequences from tensor files.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use ssmc::diag::{Code, Diagnostic};
@@ -11,7 +12,6 @@ use super::data::Inputs;
 use super::engine::{Engine, Number, Task, check_plan};
 use super::expect::{self, Tolerance};
 use super::files::Files;
-use super::layout::Layout;
 use super::program::Program;
 use super::results::{Results, dtype_name, number, range_text, table};
 use super::setup::{Setup, both, output_file};
@@ -22,7 +22,9 @@ use super::{Outcome, Verdict, progress, report};
 pub fn execute(program: &Program, args: &RunArgs) -> Outcome {
     let layer = program.layer(&args.layer)?;
     check_plan(&layer, args.plan, args.data.isa).map_err(|error| vec![error])?;
-    if args.output.is_some() && args.output.as_ref().map(|o| &o.path) == args.data.state_out.as_ref().map(|o| &o.path) {
+    if let (Some(output), Some(state_out)) = (&args.output, &args.data.state_out)
+        && same_file(&output.path, &state_out.path)
+    {
         let message = "--output and --state-out name the same file";
         return Err(vec![Diagnostic::error_at(Code::S401, "--state-out", message)]);
     }
@@ -48,8 +50,7 @@ fn run<F: Number>(program: &Program, args: &RunArgs, layer: &ir::Layer, rtol: f6
         &mut setup.shapes,
     )?;
     drop(param_files);
-    let (instance, bound) = setup.bind::<F>(layer, &args.layer, args.data.seed)?;
-    check_memory::<F>(&instance, &layout)?;
+    let (instance, bound) = setup.bind::<F>(layer, &args.layer, &layout, args.data.seed)?;
     let inputs = inputs.read::<F>(&instance, &layout, &mut input_files)?;
     let sequences = layout.sequences();
     let mut carry = interp::initial_carry(&instance, &bound, sequences.count());
@@ -58,7 +59,7 @@ fn run<F: Number>(program: &Program, args: &RunArgs, layer: &ir::Layer, rtol: f6
     let engine = Engine::<F>::prepare(&instance, args.plan)?;
     let started = Instant::now();
     let outputs = progress::with_bar(sequences.total(), |progress| {
-        let threads = args.threads.map_or(0, std::num::NonZeroUsize::get);
+        let threads = args.threads.map_or(0, usize::from);
         let task =
             Task { instance: &instance, bound: &bound, sequences: &sequences, inputs: &inputs, threads, progress };
         engine.run(&task, &mut carry)
@@ -95,31 +96,13 @@ fn run<F: Number>(program: &Program, args: &RunArgs, layer: &ir::Layer, rtol: f6
     Ok(if failures.is_empty() { Verdict::Done } else { Verdict::Failed })
 }
 
-/// Makes sure that there is memory for what the run gives.
-fn check_memory<F: Number>(instance: &Instance, layout: &Layout) -> Result<(), Vec<Diagnostic>> {
-    let layer = &instance.layer;
-    // The most that an element takes: a complex number.
-    let element = 2 * F::BITS as usize / 8;
-    let rows = |value: ir::ValueId, rows: usize| instance.elements(value).checked_mul(rows);
-    let outputs = layer.outputs.iter().map(|output| rows(output.value, layout.total()));
-    let states = layer.states.iter().map(|state| rows(state.value, layout.count()));
-    let delays = layer
-        .delays
-        .iter()
-        .zip(&instance.depths)
-        .map(|(&delay, depth)| depth.checked_mul(layout.count()).and_then(|n| rows(delay, n)));
-    let bytes = outputs
-        .chain(states)
-        .chain(delays)
-        .try_fold(0usize, |sum, n| sum.checked_add(n?))
-        .and_then(|n| n.checked_mul(element));
-    // Asking for it once tells before anything runs; not all systems do tell.
-    let fits = bytes.is_some_and(|bytes| Vec::<u8>::new().try_reserve_exact(bytes).is_ok());
-    if fits {
-        return Ok(());
-    }
-    let message = format!("there is no memory for the results of {} steps", layout.total());
-    Err(vec![Diagnostic::error_at(Code::S408, "the run", message)])
+/// Whether two paths lead to one entry of one directory, however they are spelt.
+fn same_file(a: &Path, b: &Path) -> bool {
+    let entry = |path: &Path| {
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        (parent.canonicalize().ok(), path.file_name().map(ToOwned::to_owned))
+    };
+    a == b || matches!(entry(a), (Some(_), _)) && entry(a) == entry(b)
 }
 
 /// What ran, how fast, and what came out.

@@ -8,6 +8,8 @@ use super::args::{DataArgs, LayerArgs};
 use super::data::{Params, Shapes, States};
 use super::engine::Number;
 use super::files::Files;
+use super::layout::Layout;
+use super::memory;
 use super::program::{Program, given_dims};
 use super::tensors::OutputFile;
 
@@ -49,7 +51,7 @@ impl Setup {
         Ok(Self { param_files, params, state_files, states, shapes })
     }
 
-    /// Fixes the dimensions, and reads and binds the parameters.
+    /// Fixes the dimensions, makes sure that there is memory for the run, and reads and binds the parameters.
     ///
     /// # Errors
     /// Dimensions that nothing or two things give, sizes that cannot be run, and what is wrong with the tensors.
@@ -57,11 +59,13 @@ impl Setup {
         &mut self,
         layer: &ir::Layer,
         layer_args: &LayerArgs,
+        layout: &Layout,
         seed: u64,
     ) -> Result<(Instance, Bound<F>), Vec<Diagnostic>> {
         let given = given_dims(layer, &layer_args.dims);
         let dims = instance::solve_dims(layer, &given, &self.shapes)?;
         let instance = Instance::new(layer.clone(), dims)?;
+        memory::check::<F>(&instance, layout)?;
         let params = self.params.read(&instance, &mut self.param_files)?;
         let bound = bind::bind(&instance, params, seed)?;
         Ok((instance, bound))

@@ -42,7 +42,7 @@ fn step<F: Number>(program: &Program, args: &StepArgs, layer: &ir::Layer) -> Out
         let message = format!("the states have a batch axis of {batch}; `step` runs one sequence");
         return Err(vec![Diagnostic::error_at(Code::S404, place, message)]);
     }
-    let (instance, bound) = setup.bind::<F>(layer, &args.layer, args.data.seed)?;
+    let (instance, bound) = setup.bind::<F>(layer, &args.layer, &Layout::Single { seq: 1 }, args.data.seed)?;
     let mut carry = interp::initial_carry(&instance, &bound, 1);
     setup.states.read(&instance, &mut carry, &mut setup.state_files)?;
     let plan = if args.plan == Plan::Interp { Plan::Interp } else { Plan::Step };

@@ -126,12 +126,18 @@ impl Diagnostic {
     }
 }
 
-/// The name among `known` that a misspelt `name` most likely meant.
+/// The longest name, in bytes, that is compared with others: the comparison takes the product of the lengths.
+const LONGEST_NAME: usize = 256;
+
+/// The name among `known` that a misspelt `name` most likely meant; none for names of absurd length.
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    if name.len() > LONGEST_NAME {
+        return None;
+    }
     let limit = (name.chars().count() / 3).max(1);
     known
         .into_iter()
-        .filter(|candidate| *candidate != name)
+        .filter(|candidate| *candidate != name && candidate.len() <= LONGEST_NAME)
         .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
         .filter(|(distance, _)| *distance <= limit)
         .min_by_key(|(distance, _)| *distance)

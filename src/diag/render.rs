@@ -14,6 +14,8 @@ use super::{Diagnostic, Severity, Span};
 
 /// The longest line that is shown whole, in characters.
 const WHOLE_LINE: usize = 160;
+/// The longest word that a message has whole, in bytes: a path may be long.
+const LONGEST_WORD: usize = 1000;
 /// How much of a longer line is shown around a marked place, in bytes.
 const AROUND: usize = 60;
 /// How much of a long marked place is shown, in bytes.
@@ -87,9 +89,17 @@ fn without_source(text: &str, place: &str) -> String {
     format!("{head}\n  --> {place}\n{}", rest.replace(" = help", "  = help"))
 }
 
-/// The text with other characters for those that a terminal does not show as they are.
+/// The text with other characters for those that a terminal does not show as they are, and very long words cut.
 fn printable(text: &str) -> String {
-    text.chars().map(|character| if character == '\n' { character } else { shown(character) }).collect()
+    let text: String =
+        text.chars().map(|character| if character == '\n' { character } else { shown(character) }).collect();
+    // The end of a word has the quotation mark and what else belongs to the sentence.
+    let ends = |word: &str| (boundary(word, AROUND), boundary(word, word.len() - AROUND));
+    let words = text.split_inclusive(char::is_whitespace).map(|word| match word.len() {
+        ..=LONGEST_WORD => word.to_owned(),
+        _ => format!("{}\u{2026}{}", &word[..ends(word).0], &word[ends(word).1..]),
+    });
+    words.collect()
 }
 
 fn shown(character: char) -> char {
@@ -335,6 +345,14 @@ mod tests {
     fn control_characters_do_not_reach_the_terminal() {
         let text = render(&error(0..1), "a.ssm", "\u{1b}[31m\u{0}\u{202e}");
         assert!(text.chars().all(|character| character == '\n' || !character.is_control()), "{text:?}");
+    }
+
+    #[test]
+    fn long_names_are_cut_in_messages() {
+        let name = "\u{e9}".repeat(1_000_000);
+        let missing = Diagnostic::error_at(Code::S403, name.clone(), format!("there is no `{name}` here"));
+        let text = render(&missing.help(format!("not `{name}`")), "a.ssm", "");
+        assert!(text.len() < 1000 && text.contains("\u{e9}` here"), "{text}");
     }
 
     #[test]

@@ -141,7 +141,10 @@ fn shapes(layer: &Layer, dims: &[i64], problems: &mut Vec<Diagnostic>) -> Vec<Ve
                 value.name,
                 print::shape(layer, &value.axes)
             );
-            problems.push(Diagnostic::error(Code::S408, value.span, message));
+            // Every version of a state has its name and shape; one report is enough.
+            if problems.iter().all(|problem: &Diagnostic| problem.message != message) {
+                problems.push(Diagnostic::error(Code::S408, value.span, message));
+            }
         }
         shapes.push(shape);
     }

@@ -294,7 +294,13 @@ pub(super) struct Initialisers<'a> {
 impl<'a> Initialisers<'a> {
     /// All parameters are 0 at first.
     pub(super) fn new(instance: &'a Instance, seed: u64) -> Self {
-        let values = environment(instance, &[]).values;
+        let layer = &instance.layer;
+        let size = |value: &super::Value, shape: &[usize]| match value.kind {
+            ValueKind::Param | ValueKind::State(_) => shape.iter().product(),
+            // No initialiser reads or defines it.
+            _ => 0,
+        };
+        let values = layer.values.iter().zip(&instance.axes).map(|(v, shape)| zeros(&v.ty, size(v, shape))).collect();
         Self { instance, seed, values, draws: draw::Draws::none() }
     }
 

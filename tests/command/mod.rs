@@ -15,11 +15,13 @@ pub struct Ran {
 }
 
 /// Runs the binary with arguments separated by white space.
+#[allow(dead_code, reason = "not every test needs it")]
 pub fn ssmc(args: &str) -> Ran {
     ssmc_with(args, "")
 }
 
 /// The same with text on standard input.
+#[allow(dead_code, reason = "not every test needs it")]
 pub fn ssmc_with(args: &str, input: &str) -> Ran {
     let mut child = Command::new(env!("CARGO_BIN_EXE_ssmc"))
         .args(args.split_whitespace())

@@ -111,9 +111,13 @@ impl Entry {
     }
 }
 
-/// A shape as it is printed.
+/// A shape as it is printed; of very many axes the first ones.
 pub fn shape_text(shape: &[usize]) -> String {
-    let extents: Vec<String> = shape.iter().map(usize::to_string).collect();
+    const SHOWN: usize = 16;
+    let mut extents: Vec<String> = shape.iter().take(SHOWN).map(usize::to_string).collect();
+    if let Some(more @ 1..) = shape.len().checked_sub(SHOWN) {
+        extents.push(format!("and {more} more"));
+    }
     format!("`[{}]`", extents.join(", "))
 }
 

@@ -50,6 +50,9 @@ impl OutputFile {
         if arg.path.is_dir() {
             return Err(failed("it is a directory".into()));
         }
+        if std::fs::metadata(&arg.path).is_ok_and(|there| there.permissions().readonly()) {
+            return Err(failed("the file may only be read".into()));
+        }
         let directory = match arg.path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
