@@ -1,5 +1,6 @@
 //! What follows from a layer alone: in which direction and order it runs ([`passes`]), and by what algebra its steps
 //! compose ([`verdict`]).
 
+pub mod bounds;
 pub mod passes;
 pub mod verdict;

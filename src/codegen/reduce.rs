@@ -116,7 +116,7 @@ impl<'a> Emitter<'a, '_> {
             }
             false => start,
         };
-        let result = self.over(indices, body, start, &mut |this, carried| {
+        let result = self.over(indices, &[], body, start, &mut |this, carried| {
             let sum = this.value_of(body.ty, &carried, parts, vectors);
             let sum = this.accumulate(op, sum, body);
             this.carried_of(&sum, vectors)
@@ -124,25 +124,26 @@ impl<'a> Emitter<'a, '_> {
         self.value_of(body.ty, &result, parts, vectors)
     }
 
-    /// Loops over all indices.
+    /// Loops over all indices; `inside` are those that `inner` loops over itself.
     fn over(
         &mut self,
         indices: &[IndexId],
+        inside: &[IndexId],
         body: &'a Expr,
         carried: Vec<Value>,
         inner: &mut dyn FnMut(&mut Self, Vec<Value>) -> Vec<Value>,
     ) -> Vec<Value> {
         let [index, rest @ ..] = indices else { return inner(self, carried) };
         self.scoped(|this| {
-            this.hoist(body, &mut indices.to_vec());
+            this.hoist(body, &mut [indices, inside].concat());
             let n = this.extent(*index);
-            if rest.is_empty() && n <= WRITTEN_OUT && !has_loops(body) {
+            if rest.is_empty() && inside.is_empty() && n <= WRITTEN_OUT && !has_loops(body) {
                 return (0..n).fold(carried, |carried, at| {
                     this.each(*index, Range { from: at, to: at + 1, step: 1 }, carried, inner)
                 });
             }
             this.each(*index, Range { from: 0, to: n, step: 1 }, carried, &mut |this, carried| {
-                this.over(rest, body, carried, inner)
+                this.over(rest, inside, body, carried, inner)
             })
         })
     }
@@ -163,7 +164,7 @@ impl<'a> Emitter<'a, '_> {
         }
         let vectors = carried.len();
         carried.extend(&start);
-        let result = self.over(&outer, body, carried, &mut |this, carried| {
+        let result = self.over(&outer, &[index], body, carried, &mut |this, carried| {
             this.scoped(|this| {
                 this.hoist(body, &mut vec![index]);
                 let (wide, narrow) = (carried[..vectors].to_vec(), carried[vectors..].to_vec());
@@ -282,7 +283,7 @@ impl<'a> Emitter<'a, '_> {
         };
         let (none, zero) = (self.int(-1), self.int(0));
         let larger = op == ReduceOp::ArgMax;
-        let result = self.over(indices, body, vec![start, none, zero], &mut |this, carried| {
+        let result = self.over(indices, &[], body, vec![start, none, zero], &mut |this, carried| {
             let [best, place, at] = carried[..] else { panic!("codegen: three values are carried") };
             let value = this.emit(body).scalar();
             let none = this.b.ins().icmp_imm_s(IntCC::SignedLessThan, place, 0);

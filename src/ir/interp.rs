@@ -24,8 +24,8 @@
 //!   [`crate::sema`] excludes, gives 0.
 //! - On reals `//` is `floor(a / b)`, and `%` the exact remainder with the sign of the divisor (0 included).
 //! - Every other function is that of its name, computed in `f64` and rounded once: `sigmoid`, `silu` (`x * sigmoid(x)`),
-//!   `softplus` (without overflow and cancellation), `gelu` (`x * erfc(-x / sqrt 2) / 2`), `rsqrt`. `sign` of 0 is 0,
-//!   of NaN NaN. `relu` keeps NaN.
+//!   `softplus` (without overflow and cancellation), `gelu` (`x * erfc(-x / sqrt 2) / 2`), `rsqrt`. `silu` and `gelu` of minus infinity
+//!   are their limit, 0. `sign` of 0 is 0, of NaN NaN. `relu` keeps NaN.
 //! - `max`, `min`, `clamp` (`min(max(x, lo), hi)`) and their reductions give NaN where an operand is NaN. Which of two
 //!   zeros of different sign they give is not defined.
 //! - A comparison with NaN is false, but for `!=`.

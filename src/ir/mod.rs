@@ -20,7 +20,7 @@ pub mod instance;
 pub mod interp;
 pub mod parse;
 pub mod print;
-mod ranges;
+pub(crate) mod ranges;
 mod solve;
 mod typing;
 pub mod verify;

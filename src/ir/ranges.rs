@@ -12,9 +12,9 @@ use crate::diag::{Code, Diagnostic, Span};
 
 /// All integers from `lo` to `hi`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Range {
-    lo: i128,
-    hi: i128,
+pub(crate) struct Range {
+    pub(crate) lo: i128,
+    pub(crate) hi: i128,
 }
 
 const WORD: Range = Range { lo: i64::MIN as i128, hi: i64::MAX as i128 };
@@ -97,7 +97,7 @@ fn correction(a: i128, b: i128) -> i128 {
 }
 
 /// What the analysis finds.
-pub(super) struct Ranges<'a> {
+pub(crate) struct Ranges<'a> {
     instance: &'a Instance,
     dims: Vec<Option<i64>>,
     values: Vec<Range>,
@@ -108,7 +108,7 @@ pub(super) struct Ranges<'a> {
 
 impl<'a> Ranges<'a> {
     /// Analyses all initialisers and equations.
-    pub(super) fn of(instance: &'a Instance, problems: &'a mut Vec<Diagnostic>) -> Self {
+    pub(crate) fn of(instance: &'a Instance, problems: &'a mut Vec<Diagnostic>) -> Self {
         let layer = &instance.layer;
         let mut ranges = Ranges {
             instance,
@@ -133,6 +133,27 @@ impl<'a> Ranges<'a> {
             ranges.stored(equation.value, &equation.body);
         }
         ranges
+    }
+
+    /// What is known of the elements of each value at every place where it is read; by [`ValueId`]. Of delays,
+    /// which are handed from run to run, only the type is known.
+    pub(crate) fn values(self) -> Vec<Range> {
+        let mut values = self.values;
+        let layer = &self.instance.layer;
+        for &delay in layer.delays.iter().filter(|d| layer.value(**d).ty == Type::Int) {
+            values[delay.at()] = STORED;
+        }
+        values
+    }
+
+    /// The range of an integer expression, where that is known: given the ranges of all values.
+    pub(crate) fn known(instance: &Instance, values: &[Range], e: &Expr) -> Option<Range> {
+        if e.ty != super::Scalar::Int {
+            return None;
+        }
+        let operands: Vec<Option<Range>> =
+            e.operands().into_iter().map(|operand| Self::known(instance, values, operand)).collect();
+        combine(instance, values, e, &operands)?.filter(|range| range.inside(WORD))
     }
 
     fn init(&mut self, value: ValueId, init: Option<&Init>) {
@@ -167,14 +188,14 @@ impl<'a> Ranges<'a> {
         let operands: Vec<Option<Range>> = e.operands().into_iter().map(|operand| self.range(operand)).collect();
         match &e.kind {
             ExprKind::Past { delay, .. } => self.note_steps(*delay, operands.last().copied().flatten()),
-            ExprKind::Reduce { op, indices, .. } => self.check_empty(e, *op, self.count(indices)),
+            ExprKind::Reduce { op, indices, .. } => self.check_empty(e, *op, count(self.instance, indices)),
             ExprKind::Normalise { .. } => {}
             _ => {}
         }
         if e.ty != super::Scalar::Int {
             return None;
         }
-        let range = self.combine(e, &operands)?;
+        let range = combine(self.instance, &self.values, e, &operands)?;
         match range {
             Some(range) if range.inside(WORD) => Some(range),
             Some(range) => {
@@ -187,44 +208,6 @@ impl<'a> Ranges<'a> {
                 None
             }
         }
-    }
-
-    /// The range of an integer expression from those of its operands: `None` where one of them is missing,
-    /// `Some(None)` where it is beyond all bounds.
-    fn combine(&self, e: &Expr, operands: &[Option<Range>]) -> Option<Option<Range>> {
-        let all = || operands.iter().copied().collect::<Option<Vec<Range>>>();
-        Some(match &e.kind {
-            ExprKind::Int(n) => Some(Range::new((*n).into(), (*n).into())),
-            ExprKind::Dim(d) => {
-                let n = self.instance.dims[d.at()].into();
-                Some(Range::new(n, n))
-            }
-            ExprKind::Index(i) => Some(Range::of_extent(self.instance.extents[i.at()] as i128)),
-            ExprKind::Read { value, .. } => Some(self.values[value.at()]),
-            ExprKind::Past { delay, .. } => Some(self.values[delay.at()].hull(Range::new(0, 0))),
-            ExprKind::Unary(UnaryOp::Neg, _) => all().map(|a| Range::new(-a[0].hi, -a[0].lo)),
-            ExprKind::Powi(_, n) => match u64::try_from(*n) {
-                Ok(n) => all()?[0].pow(n),
-                Err(_) => Some(Range::new(-1, 1)),
-            },
-            ExprKind::Binary(op, ..) => binary(*op, &all()?),
-            ExprKind::Call(function, _) => Some(call(*function, &all()?)),
-            ExprKind::If(_) => Some(operands[1]?.hull(operands[2]?)),
-            ExprKind::Reduce { op: ReduceOp::ArgMax | ReduceOp::ArgMin, indices, .. } => {
-                self.count(indices).map(Range::of_extent)
-            }
-            ExprKind::Reduce { op, indices, .. } => reduce(*op, operands[0]?, self.count(indices)),
-            _ => None,
-        })
-    }
-
-    /// How many elements a reduction runs over.
-    fn count(&self, indices: &[super::IndexId]) -> Option<i128> {
-        let extent = |i: &super::IndexId| self.instance.extents[i.at()] as i128;
-        if indices.iter().any(|i| extent(i) == 0) {
-            return Some(0);
-        }
-        indices.iter().map(extent).try_fold(1i128, |product, n| product.checked_mul(n))
     }
 
     fn check_empty(&mut self, e: &Expr, op: ReduceOp, count: Option<i128>) {
@@ -248,6 +231,44 @@ impl<'a> Ranges<'a> {
             self.steps[place] = self.steps[place].max(steps.hi);
         }
     }
+}
+
+/// The range of an integer expression from those of its operands: `None` where one of them is missing,
+/// `Some(None)` where it is beyond all bounds.
+fn combine(instance: &Instance, values: &[Range], e: &Expr, operands: &[Option<Range>]) -> Option<Option<Range>> {
+    let all = || operands.iter().copied().collect::<Option<Vec<Range>>>();
+    Some(match &e.kind {
+        ExprKind::Int(n) => Some(Range::new((*n).into(), (*n).into())),
+        ExprKind::Dim(d) => {
+            let n = instance.dims[d.at()].into();
+            Some(Range::new(n, n))
+        }
+        ExprKind::Index(i) => Some(Range::of_extent(instance.extents[i.at()] as i128)),
+        ExprKind::Read { value, .. } => Some(values[value.at()]),
+        ExprKind::Past { delay, .. } => Some(values[delay.at()].hull(Range::new(0, 0))),
+        ExprKind::Unary(UnaryOp::Neg, _) => all().map(|a| Range::new(-a[0].hi, -a[0].lo)),
+        ExprKind::Powi(_, n) => match u64::try_from(*n) {
+            Ok(n) => all()?[0].pow(n),
+            Err(_) => Some(Range::new(-1, 1)),
+        },
+        ExprKind::Binary(op, ..) => binary(*op, &all()?),
+        ExprKind::Call(function, _) => Some(call(*function, &all()?)),
+        ExprKind::If(_) => Some(operands[1]?.hull(operands[2]?)),
+        ExprKind::Reduce { op: ReduceOp::ArgMax | ReduceOp::ArgMin, indices, .. } => {
+            count(instance, indices).map(Range::of_extent)
+        }
+        ExprKind::Reduce { op, indices, .. } => reduce(*op, operands[0]?, count(instance, indices)),
+        _ => None,
+    })
+}
+
+/// How many elements a reduction runs over.
+fn count(instance: &Instance, indices: &[super::IndexId]) -> Option<i128> {
+    let extent = |i: &super::IndexId| instance.extents[i.at()] as i128;
+    if indices.iter().any(|i| extent(i) == 0) {
+        return Some(0);
+    }
+    indices.iter().map(extent).try_fold(1i128, |product, n| product.checked_mul(n))
 }
 
 fn binary(op: BinaryOp, operands: &[Range]) -> Option<Range> {

@@ -24,6 +24,8 @@
 //! - `reset`: it is a truth value without axes, and depends on no state.
 //! - `delays`: they depend on no state.
 //! - `directions`: no forward and reverse state depend on each other.
+//!
+//! That accesses stay inside is not among them: [`crate::analysis::bounds`] shows it, for given dimensions.
 
 use super::typing::type_of;
 use super::{Expr, ExprKind, Extent, IndexId, Init, Layer, Random, Scalar, StateId, Type, ValueId, ValueKind};

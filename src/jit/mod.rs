@@ -3,6 +3,11 @@
 //! In: an [`Instance`]. Out: a [`Kernel`], whose [`Kernel::run`] takes tensors and is safe: it compares them with
 //! the signature before anything runs. [`clif`] and [`asm`] give the text of the same code.
 //!
+//! Code does not look at what it accesses, so [`compile`] trusts nobody with it: the layer is verified, its instance is
+//! the one that [`Instance::new`] makes, and [`bounds::check`] shows again that every access stays inside, for a layer
+//! from [`crate::sema`] as for one that was read as IR. What a run brings (shapes, and the values of index types) is
+//! compared by [`Kernel::run`].
+//!
 //! Memory is writable while code is put there and executable from then on, never both.
 
 pub mod isa;
@@ -17,9 +22,10 @@ use cranelift_module::{FuncId, Linkage, Module, default_libcall_names};
 use ssmc_runtime::kernel::{Entry, Signature};
 use ssmc_runtime::{Bound, Carry, Float, RunError, Sequences, Tensor, driver, scalar};
 
+use crate::analysis::bounds;
 use crate::codegen::{self, Machine};
 use crate::diag::Diagnostic;
-use crate::ir::Instance;
+use crate::ir::{Instance, verify};
 use crate::plan::{self, Plan, Target};
 
 pub use crate::plan::Form;
@@ -36,8 +42,12 @@ pub struct Kernel<F> {
 /// Compiles a layer for the host.
 ///
 /// # Errors
-/// What [`plan::plan`] refuses; S302 on processors without a back end.
+/// What [`bounds::check`] and [`plan::plan`] refuse; S302 on processors without a back end.
+///
+/// # Panics
+/// If the layer does not verify, or the instance is not one that [`Instance::new`] has made.
 pub fn compile<F: Float>(instance: &Instance, form: Form) -> Result<Kernel<F>, Vec<Diagnostic>> {
+    check(instance)?;
     let isa = isa::host()?;
     let plan = plan::plan(instance, form, target(F::BITS))?;
     let machine = Machine::of(&*isa);
@@ -57,6 +67,17 @@ pub fn compile<F: Float>(instance: &Instance, form: Form) -> Result<Kernel<F>, V
         })
         .collect();
     Ok(Kernel { signature: plan.signature, entries, module: Mutex::new(Some(module)), float: PhantomData })
+}
+
+/// Makes sure that the code for an instance accesses nothing outside of its tensors.
+fn check(instance: &Instance) -> Result<(), Vec<Diagnostic>> {
+    if let Err(error) = verify::verify(&instance.layer) {
+        panic!("the compiler was given a layer that does not verify: {error}");
+    }
+    let fresh = Instance::new(instance.layer.clone(), instance.dims.clone())?;
+    let same = fresh.axes == instance.axes && fresh.extents == instance.extents && fresh.depths == instance.depths;
+    assert!(same, "the compiler was given an instance whose sizes are not those of its layer");
+    bounds::check(instance)
 }
 
 /// The CLIF of all passes, with reals of that many bits.

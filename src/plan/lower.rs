@@ -12,7 +12,7 @@
 //! Equations without elements stay as they are: they become no loops.
 //!
 //! A branch of an `if` whose condition compares integers may be there to keep accesses inside: nothing leaves it,
-//! unless it must and takes the condition along.
+//! unless it must and takes the condition along. So may the left side of `and` and `or`: those become `if`s.
 
 use std::collections::HashMap;
 
@@ -82,6 +82,32 @@ fn select(condition: Expr, then: Expr, other: Expr) -> Expr {
     expr(ExprKind::If(Box::new([condition, then, other])), ty, span)
 }
 
+/// `and` and `or` whose right side may be evaluated only where the left side lets it, as choices.
+fn guarded_right(e: Expr) -> Expr {
+    let (ty, span) = (e.ty, e.span);
+    match e.kind {
+        ExprKind::Binary(op @ (BinaryOp::And | BinaryOp::Or), a, b) if is_guard(&a) && may_fail(&b) => {
+            let known = expr(ExprKind::Bool(op == BinaryOp::Or), ty, span);
+            if op == BinaryOp::And { select(*a, *b, known) } else { select(*a, known, *b) }
+        }
+        kind => expr(kind, ty, span),
+    }
+}
+
+/// Whether an expression reads elements, or divides integers.
+fn may_fail(e: &Expr) -> bool {
+    let mut found = false;
+    e.walk(&mut |e| {
+        found |= match &e.kind {
+            ExprKind::Read { at, .. } => !at.is_empty(),
+            ExprKind::Past { .. } | ExprKind::Normalise { .. } => true,
+            ExprKind::Binary(BinaryOp::FloorDiv | BinaryOp::Mod, ..) => e.ty == Scalar::Int,
+            _ => false,
+        }
+    });
+    found
+}
+
 fn zero(ty: Scalar, span: Span) -> Expr {
     match ty {
         Scalar::Bool => expr(ExprKind::Bool(false), ty, span),
@@ -104,7 +130,7 @@ impl Lowering {
                 return self.define("part", &indices, e, &[]);
             }
         }
-        let Expr { kind, ty, span } = e;
+        let Expr { kind, ty, span } = guarded_right(e);
         match kind {
             ExprKind::Dim(d) => expr(ExprKind::Int(self.to.dims[d.at()]), ty, span),
             ExprKind::Widen(inner) => match (self.rewrite(*inner, scope), ty) {
@@ -154,7 +180,8 @@ impl Lowering {
     }
 
     /// Rewrites a condition that compares integers so that it still shows that.
-    fn guard(&mut self, mut e: Expr, scope: &Scope) -> Expr {
+    fn guard(&mut self, e: Expr, scope: &Scope) -> Expr {
+        let mut e = guarded_right(e);
         let inside = match &e.kind {
             ExprKind::Binary(BinaryOp::And | BinaryOp::Or, ..) | ExprKind::Unary(..) => true,
             ExprKind::Binary(op, ..) => op.is_comparison(),

@@ -109,7 +109,8 @@ pub(super) fn sigmoid(x: f64) -> f64 {
 }
 
 pub(super) fn silu(x: f64) -> f64 {
-    x * sigmoid(x)
+    // The limit, where the product would be infinity times 0.
+    if x == f64::NEG_INFINITY { -0.0 } else { x * sigmoid(x) }
 }
 
 pub(super) fn softplus(x: f64) -> f64 {
@@ -121,7 +122,7 @@ pub(super) fn relu(x: f64) -> f64 {
 }
 
 pub(super) fn gelu(x: f64) -> f64 {
-    x * 0.5 * libm::erfc(-x * FRAC_1_SQRT_2)
+    if x == f64::NEG_INFINITY { -0.0 } else { x * 0.5 * libm::erfc(-x * FRAC_1_SQRT_2) }
 }
 
 /// A complex number.
