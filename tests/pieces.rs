@@ -169,7 +169,7 @@ fn steps_line_by_line_are_one_run() {
     let deep = [b"[".repeat(100_000), b"]".repeat(100_000)].concat();
     let long = [b"{\"x\": \"".to_vec(), b"x".repeat(3_000_000), b"\"}".to_vec()].concat();
     for (dtype, option) in [(Dtype::F32, "f32"), (Dtype::F64, "f64")] {
-        inputs(&here, "x.safetensors", &[30], dtype, &[0..30], &[]);
+        inputs(&here, "x.safetensors", &[30], dtype, std::slice::from_ref(&(0..30)), &[]);
         here.ssmc(
             &format!(
                 "run @p.ssm --dtype {option} --input @x.safetensors --output @y.safetensors --state-out @s.safetensors"
