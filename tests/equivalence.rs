@@ -328,6 +328,8 @@ fn random_layers_run_as_the_interpreter_says() {
             Ok(Err(why)) => why,
             Err(_) => "it panics".to_owned(),
         };
+        // A long run may be cut off before its end.
+        eprintln!("{why}\n{}", file(&program, seed));
         failures.push(format!("{why}\n{}", file(&program, seed)));
         if failures.len() >= most {
             break;

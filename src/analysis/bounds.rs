@@ -78,10 +78,10 @@ impl<'a> Checker<'a> {
                 self.under(a, *op == BinaryOp::And, b);
                 return;
             }
-            ExprKind::Binary(BinaryOp::FloorDiv | BinaryOp::Mod, _, divisor) if e.ty == Scalar::Int => {
-                if !self.differs_from_zero(divisor) {
-                    self.report(Code::S219, divisor.span, "an integer divisor may be zero".to_owned());
-                }
+            ExprKind::Binary(BinaryOp::FloorDiv | BinaryOp::Mod, _, divisor)
+                if e.ty == Scalar::Int && !self.differs_from_zero(divisor) =>
+            {
+                self.report(Code::S219, divisor.span, "an integer divisor may be zero".to_owned());
             }
             ExprKind::Read { value, at } => self.positions(*value, at),
             ExprKind::Past { delay, at, steps } => {

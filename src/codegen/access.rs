@@ -27,7 +27,7 @@ pub(super) struct Access<'e> {
 
 impl<'e> Access<'e> {
     /// Whether more than the linear part depends on these indices.
-    fn bends(&self, indices: &[IndexId]) -> bool {
+    pub(super) fn bends(&self, indices: &[IndexId]) -> bool {
         self.linear.bends(indices) || self.steps.is_some_and(|steps| mentions(steps, indices))
     }
 }

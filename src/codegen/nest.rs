@@ -158,14 +158,9 @@ impl<'a> Emitter<'a, '_> {
             }
         }
         if let Some(access) = self.access(e)
-            && self.lane.is_none_or(|lane| !access_bends(e, lane))
+            && self.lane.is_none_or(|lane| !access.bends(&[lane.index]))
         {
             self.prepare(&access, loops);
         }
     }
-}
-
-/// Whether the place of what is read differs between lanes in more than a linear way, as far as its indices show.
-fn access_bends(e: &Expr, lane: Lane) -> bool {
-    e.operands().iter().any(|at| !matches!(at.kind, ExprKind::Index(_)) && mentions(at, &[lane.index]))
 }

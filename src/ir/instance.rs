@@ -9,7 +9,8 @@
 //! - no integer expression leaves 64 bits, and none that is stored leaves 32 (see [`super::ranges`]);
 //! - `argmax`, `argmin`, `mean`, and `max` and `min` of integers, never run over nothing.
 //!
-//! That accesses stay inside for all dimensions that meet the requirements is for [`crate::sema`] to show.
+//! That accesses stay inside for all dimensions that meet the requirements is for [`crate::sema`] to show;
+//! [`crate::analysis::bounds`] shows it for an instance, wherever it comes from.
 
 use super::ranges::Ranges;
 use super::{Extent, Layer, print};

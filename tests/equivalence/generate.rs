@@ -43,7 +43,7 @@ pub struct Program {
     pub dims: Vec<(String, i64)>,
 }
 
-const SIZES: [i64; 10] = [1, 2, 3, 4, 5, 7, 8, 9, 16, 17];
+const SIZES: [i64; 11] = [1, 2, 3, 4, 5, 7, 8, 9, 16, 17, 33];
 const INDICES: [&str; 5] = ["i", "j", "k", "l", "m"];
 /// How many elements the loops around one place may run over.
 const MOST: i64 = 1200;
@@ -212,9 +212,11 @@ impl Generator {
         if self.one_in(3) {
             self.rank = 0;
             self.left(&[], false);
-            let condition = self.boolean(2);
-            // A reset may not depend on `first`, which depends on it.
-            let condition = condition.replace("first", "false");
+            // A reset may not depend on `first`, which depends on it; definitions may.
+            let (before, definitions) = self.tensors.iter().cloned().partition(|t| !t.name.starts_with('v'));
+            self.tensors = before;
+            let condition = self.boolean(2).replace("first", "false");
+            self.tensors.extend::<Vec<Tensor>>(definitions);
             text += &format!("    reset when {condition}\n");
         }
         for at in 0..states.len() {
@@ -561,6 +563,15 @@ impl Generator {
     fn reduction(&mut self, d: usize) -> String {
         let Some((name, extent)) = self.room() else { return self.real(d) };
         let e = extent.text.clone();
+        if self.one_in(8)
+            && let Some(short) = self.extents.iter().find(|e| e.text.contains('-')).cloned()
+            && self.elements * short.n <= MOST
+        {
+            // It may run over nothing.
+            let body = self.bound(name, &short, |this| this.real(d));
+            let binder = self.pick(&["sum", "sum", "prod", "max", "min", "logsumexp"]);
+            return format!("{binder}[{name} in {}](tanh({body}))", short.text);
+        }
         if self.one_in(4) {
             // The extent comes from an axis.
             let vectors = self.readable(|t| t.ty == Type::Real && t.axes.len() == 1 && t.axes[0] == extent);
