@@ -52,12 +52,12 @@ proptest! {
         let at = at.min(bytes.len());
         let end = (at + cut).min(bytes.len());
         let damaged: String = bytes[..at].iter().copied().chain(insert.chars()).chain(bytes[end..].iter().copied()).collect();
-        if let Ok(layer) = parse::parse(&damaged) {
-            if verify::verify(&layer).is_ok() {
-                let printed = print::print(&layer);
-                let again = parse::parse(&printed).unwrap();
-                prop_assert_eq!(format!("{:?}", again), format!("{:?}", layer));
-            }
+        if let Ok(layer) = parse::parse(&damaged)
+            && verify::verify(&layer).is_ok()
+        {
+            let printed = print::print(&layer);
+            let again = parse::parse(&printed).unwrap();
+            prop_assert_eq!(format!("{:?}", again), format!("{:?}", layer));
         }
     }
 }

@@ -211,7 +211,7 @@ impl Machine<'_> {
                 })
             }
             Type::Int => Value::Int((draw % 7) as i64 - 3),
-            Type::Bool => Value::Bool(draw % 2 == 0),
+            Type::Bool => Value::Bool(draw.is_multiple_of(2)),
             Type::Real | Type::Complex => Value::Other,
         })
     }
@@ -242,7 +242,7 @@ impl Machine<'_> {
         Ok(match self.eval(e, env)? {
             Value::Bool(holds) => holds,
             // A comparison of reals: made up.
-            _ => self.made_up(u64::from(e.span.start)) % 2 == 0,
+            _ => self.made_up(u64::from(e.span.start)).is_multiple_of(2),
         })
     }
 

@@ -245,6 +245,7 @@ impl Layer {
     }
 
     /// The index of that id.
+    #[allow(clippy::should_implement_trait, reason = "an index of the layer, not an element")]
     pub fn index(&self, id: IndexId) -> &Index {
         &self.indices[id.at()]
     }

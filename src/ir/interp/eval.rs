@@ -245,11 +245,11 @@ impl<F: Number> Int<F> {
                 }
             }
             Int::Reduce(reduce) => env.remember(&reduce.memo, |env| reduce.over_ints(env)),
-            Int::PlaceOfInt(reduce) => env.remember(&reduce.memo, |env| match reduce.op {
+            Int::PlaceAmongInts(reduce) => env.remember(&reduce.memo, |env| match reduce.op {
                 ReduceOp::ArgMin => reduce.place(env, Int::eval, |a, b| a < b),
                 _ => reduce.place(env, Int::eval, |a, b| a > b),
             }),
-            Int::PlaceOfReal(reduce) => env.remember(&reduce.memo, |env| match reduce.op {
+            Int::PlaceAmongReals(reduce) => env.remember(&reduce.memo, |env| match reduce.op {
                 ReduceOp::ArgMin => reduce.place(env, Real::eval, |a, b| beats(-a, -b)),
                 _ => reduce.place(env, Real::eval, beats),
             }),

@@ -70,8 +70,8 @@ impl<'a> Lowering<'a> {
             ExprKind::Call(function, args) => self.int_call(e, *function, args),
             ExprKind::If(parts) => Int::If(self.choice(parts, Self::int)),
             ExprKind::Reduce { op: op @ (ReduceOp::ArgMax | ReduceOp::ArgMin), indices, body } => match body.ty {
-                Scalar::Int => Int::PlaceOfInt(self.reduce(e, *op, indices, body, Self::int)),
-                Scalar::Real => Int::PlaceOfReal(self.reduce(e, *op, indices, body, Self::real)),
+                Scalar::Int => Int::PlaceAmongInts(self.reduce(e, *op, indices, body, Self::int)),
+                Scalar::Real => Int::PlaceAmongReals(self.reduce(e, *op, indices, body, Self::real)),
                 _ => ill_typed(e),
             },
             ExprKind::Reduce { op, indices, body } => Int::Reduce(self.reduce(e, *op, indices, body, Self::int)),

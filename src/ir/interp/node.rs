@@ -22,8 +22,8 @@ pub(super) enum Int<F> {
     If(Box<If<F, Int<F>>>),
     Reduce(Box<Reduce<Int<F>>>),
     /// The place of the largest or smallest.
-    PlaceOfInt(Box<Reduce<Int<F>>>),
-    PlaceOfReal(Box<Reduce<Real<F>>>),
+    PlaceAmongInts(Box<Reduce<Int<F>>>),
+    PlaceAmongReals(Box<Reduce<Real<F>>>),
 }
 
 /// A truth value.
