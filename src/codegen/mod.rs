@@ -1,6 +1,6 @@
 //! Cranelift IR for plans.
 //!
-//! In: a [`Plan`](crate::plan::Plan). Out: one CLIF function for each pass, of the form that
+//! In: a [`Plan`]. Out: one CLIF function for each pass, of the form that
 //! [`ssmc_runtime::kernel`] describes. `step` makes the loop over time and the reset, `nest` the loops of one
 //! equation, `expr` the element, `access` loads and stores, `reduce` sums and the like, `call` functions;
 //! `value` holds what an expression becomes: one scalar, or vectors along the lanes.

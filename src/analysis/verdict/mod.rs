@@ -7,7 +7,7 @@
 //! For each group the new states are put in normal form over one algebra after the other, the narrowest first
 //! ([`algebra::TABLE`]), by structural induction on the expressions ([`linear`], [`semiring`]). The form keeps its
 //! coefficients as expressions of the layer, so that it is the transition itself: [`classify`] reads off which indices it
-//! mixes, [`low_rank`] takes it apart, [`summary`] makes layers of it that can be run, [`print`] shows it.
+//! mixes, [`low_rank`] takes it apart, [`summary`] makes layers of it that can be run, [`mod@print`] shows it.
 //!
 //! What is promised: a class other than `nonlinear` is one that the step has, for all parameters and inputs for which
 //! its values are finite. `nonlinear` is not a proof: it means that no form was found, and it comes with the smallest
