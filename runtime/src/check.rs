@@ -106,6 +106,20 @@ pub fn check<F: Float>(
     Ok(())
 }
 
+/// Checks the outputs that a run writes to.
+///
+/// # Errors
+/// The first thing that is wrong.
+pub fn check_outputs<F>(signature: &Signature, sequences: &Sequences, outputs: &[Tensor<F>]) -> Result<(), RunError> {
+    count("outputs", signature.outputs.len(), outputs.len())?;
+    for (expected, found) in signature.outputs.iter().zip(outputs) {
+        // What stands in them is overwritten.
+        let anything = Tensors { below: None, ..expected.clone() };
+        tensor(&anything, &[sequences.total()], found)?;
+    }
+    Ok(())
+}
+
 fn count(what: &'static str, expected: usize, found: usize) -> Result<(), RunError> {
     if expected == found { Ok(()) } else { Err(RunError::Count { what, expected, found }) }
 }

@@ -1,13 +1,14 @@
 //! Buffers and drivers under the kernels that `ssmc` compiles.
 //!
 //! This crate knows no IR and no code generator: it holds tensors, cuts a run into sequences, and calls a kernel
-//! on each.
+//! on each, or cuts sequences into stretches that kernels can run side by side.
 
 pub mod check;
 #[allow(unsafe_code, reason = "calls kernels, which are machine code")]
 pub mod driver;
 pub mod kernel;
 pub mod scalar;
+pub mod stretch;
 pub mod tensor;
 
 pub use check::RunError;
