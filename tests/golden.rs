@@ -67,6 +67,7 @@ enum Plan {
     Sequence,
     Step,
     Parallel,
+    Lanes,
 }
 
 /// How many steps the stretches of parallel plans have: most vectors have several of them, and a shorter last one.
@@ -202,11 +203,12 @@ fn check<F: Real>(plan: Plan, cut: bool) {
             Plan::Interpreter => Runner::Interpreter,
             Plan::Sequence => Runner::Kernel(Box::new(ssmc::jit::compile(&instance, Form::Sequence).unwrap())),
             Plan::Step => Runner::Kernel(Box::new(ssmc::jit::compile(&instance, Form::Step).unwrap())),
-            Plan::Parallel => {
+            Plan::Parallel | Plan::Lanes => {
                 if scan::refusal(&layer).is_some() {
                     continue;
                 }
-                let options = scan::Options { stretch: Some(STRETCH), ..scan::Options::default() };
+                let lanes = if plan == Plan::Lanes { 8 } else { 0 };
+                let options = scan::Options { stretch: Some(STRETCH), lanes: Some(lanes) };
                 Runner::Scan(Box::new(scan::compile(&instance, options).unwrap()))
             }
         };
@@ -266,6 +268,10 @@ tests! {
     parallel_f32: f32, Parallel, false;
     parallel_f64_in_pieces: f64, Parallel, true;
     parallel_f32_in_pieces: f32, Parallel, true;
+    lanes_f64: f64, Lanes, false;
+    lanes_f32: f32, Lanes, false;
+    lanes_f64_in_pieces: f64, Lanes, true;
+    lanes_f32_in_pieces: f32, Lanes, true;
 }
 
 /// The eigenvalues of HiPPO-N and the HiPPO-LegS matrix against the S5 authors' own.

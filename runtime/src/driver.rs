@@ -12,6 +12,7 @@ use rayon::prelude::*;
 
 use crate::check::{RunError, check, check_outputs};
 use crate::kernel::{Arguments, Buffer, Entry, Kind, PassSignature, Signature, Tensors};
+use crate::memory::Memory;
 use crate::tensor::{Bound, Carry, Elements, Float, Sequences, Tensor};
 
 /// How many steps run between two reports of progress.
@@ -133,9 +134,9 @@ fn zeros<F: Float>(slice: &Tensors, leading: &[usize]) -> Tensor<F> {
 }
 
 /// The addresses of the planes of a tensor.
-type Planes = [*mut u8; 2];
+pub(crate) type Planes = [*mut u8; 2];
 
-fn planes_of<F>(tensors: &[Tensor<F>]) -> Vec<Planes> {
+pub(crate) fn planes_of<F>(tensors: &[Tensor<F>]) -> Vec<Planes> {
     let null = std::ptr::null_mut();
     let planes = |tensor: &Tensor<F>| match &tensor.elements {
         Elements::Real(v) => [v.as_ptr() as *mut u8, null],
@@ -146,7 +147,7 @@ fn planes_of<F>(tensors: &[Tensor<F>]) -> Vec<Planes> {
     tensors.iter().map(planes).collect()
 }
 
-fn planes_of_mut<F>(tensors: &mut [Tensor<F>]) -> Vec<Planes> {
+pub(crate) fn planes_of_mut<F>(tensors: &mut [Tensor<F>]) -> Vec<Planes> {
     let null = std::ptr::null_mut();
     let planes = |tensor: &mut Tensor<F>| match &mut tensor.elements {
         Elements::Real(v) => [v.as_mut_ptr().cast(), null],
@@ -180,25 +181,6 @@ struct Task<'a> {
 // SAFETY: the addresses are those of tensors that outlive the run; tasks read the shared ones and write only the
 // rows of their own sequence.
 unsafe impl Sync for Task<'_> {}
-
-/// Zeroed memory, aligned to a cache line.
-struct Memory {
-    lines: Vec<Line>,
-}
-
-#[repr(align(64))]
-#[derive(Clone, Copy)]
-struct Line(#[allow(dead_code, reason = "only its address is used")] [u8; 64]);
-
-impl Memory {
-    fn new(bytes: usize) -> Self {
-        Self { lines: vec![Line([0; 64]); bytes.div_ceil(64)] }
-    }
-
-    fn base(&mut self) -> *mut u8 {
-        self.lines.as_mut_ptr().cast()
-    }
-}
 
 impl Task<'_> {
     /// # Safety

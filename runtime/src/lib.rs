@@ -7,9 +7,14 @@ pub mod check;
 #[allow(unsafe_code, reason = "calls kernels, which are machine code")]
 pub mod driver;
 pub mod kernel;
+#[allow(unsafe_code, reason = "calls kernels, which are machine code")]
+pub mod lanes;
+mod memory;
 pub mod scalar;
 pub mod stretch;
 pub mod tensor;
+#[allow(unsafe_code, reason = "vector instructions, on memory whose extents the caller vouches for")]
+mod transpose;
 
 pub use check::RunError;
 pub use tensor::{Bound, Carry, Elements, Float, Sequences, Tensor};

@@ -20,6 +20,7 @@ use cranelift_codegen::control::ControlPlane;
 use cranelift_jit::{JITBuilder, JITModule};
 use cranelift_module::{FuncId, Linkage, Module, default_libcall_names};
 use ssmc_runtime::kernel::{Entry, Signature};
+use ssmc_runtime::lanes::Program;
 use ssmc_runtime::{Bound, Carry, Float, RunError, Sequences, Tensor, check, driver, scalar};
 
 use crate::analysis::bounds;
@@ -162,6 +163,17 @@ impl<F: Float> Kernel<F> {
     ) -> Result<Vec<Tensor<F>>, RunError> {
         // SAFETY: the entries were compiled for this signature and live as long as the module, which `self` holds.
         unsafe { driver::run(&self.signature, &self.entries, bound, sequences, inputs, carry, threads, progress) }
+    }
+
+    /// The kernel with what it is bound to, for [`ssmc_runtime::lanes`].
+    ///
+    /// # Errors
+    /// A tensor that does not fit.
+    pub(crate) fn program<'a>(&'a self, bound: &'a Bound<F>) -> Result<Program<'a, F>, RunError> {
+        check::check_bound(&self.signature, bound)?;
+        // SAFETY: the entries were compiled for this signature and live as long as the module, which `self` holds; the
+        // bound tensors are those of the signature.
+        Ok(unsafe { Program::new(&self.signature, &self.entries, bound) })
     }
 
     /// Outputs for such sequences, all of them 0.

@@ -5,7 +5,8 @@
 //! sequence is the scan; and where the transition is the same at every step, the products are no states of the
 //! stretch but a parameter of the application, a power of one step's product.
 
-use ssmc_runtime::{Bound, Carry, Float, RunError, Sequences, Tensor};
+use ssmc_runtime::kernel::{Kind, Tensors};
+use ssmc_runtime::{Bound, Carry, Elements, Float, RunError, Sequences, Tensor};
 
 use crate::analysis::verdict::summary::{Summary, restrict};
 use crate::diag::Diagnostic;
@@ -112,8 +113,7 @@ impl<F: Real> Group<F> {
     ///
     /// # Errors
     /// What [`compile`] refuses, sizes of products above all.
-    pub(super) fn new(summary: &Summary, fixed: bool, dims: &[i64]) -> Result<Self, Vec<Diagnostic>> {
-        let layers = Layers::of(summary, fixed);
+    pub(super) fn new(summary: &Summary, layers: &Layers, dims: &[i64]) -> Result<Self, Vec<Diagnostic>> {
         let mut neutral = initial(&layers.neutral, dims, summary.earlier)?;
         let zeros = initial(&layers.summary, dims, summary.states.len())?;
         let power = match &layers.power {
@@ -220,4 +220,17 @@ fn spread<F: Float>(tensor: &Tensor<F>, shape: &[usize]) -> Tensor<F> {
     flat.shape = vec![rows];
     let picked = if rows == 0 || size == 0 { flat.rows([]) } else { flat.rows((0..size).map(|at| at * rows / size)) };
     Tensor { shape: shape.to_vec(), elements: picked.elements }
+}
+
+/// Values of a slice that nothing reads: initial values in layers without a reset.
+pub(super) fn unread<F: Float>(slice: &Tensors) -> Tensor<F> {
+    let n = slice.size();
+    let zeros = || vec![F::default(); n];
+    let elements = match slice.kind {
+        Kind::Real => Elements::Real(zeros()),
+        Kind::Complex => Elements::Complex { re: zeros(), im: zeros() },
+        Kind::Int => Elements::Int(vec![0; n]),
+        Kind::Bool => Elements::Bool(vec![0; n]),
+    };
+    Tensor { shape: slice.shape.clone(), elements }
 }

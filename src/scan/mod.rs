@@ -17,27 +17,33 @@
 //! it, computed again by a layer of delays alone ([`delays`]). For a few channels, [`lanes`] puts stretches on vector
 //! lanes.
 
+mod choose;
 mod delays;
 mod group;
+mod lanes;
 mod run;
 
 use ssmc_runtime::stretch::Stretches;
 use ssmc_runtime::{Bound, Carry, RunError, Sequences, Tensor};
 
 use crate::analysis::verdict::summary::summary;
-use crate::analysis::verdict::{Class, Verdict, judge};
+use crate::analysis::verdict::{self, Class, Verdict, judge};
 use crate::diag::{Code, Diagnostic};
 use crate::ir::interp::Real;
 use crate::ir::{Instance, Layer};
 use crate::jit::{Form, Kernel, compile as compile_kernel};
+pub use choose::{Choice, Extents, Plan, choose, plans};
 use delays::Delays;
-use group::Group;
+use group::{Group, Layers};
+use lanes::Lanes;
 
 /// How a scan is made. The default leaves all to the length of the sequences.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Options {
     /// How many steps a stretch has; more where delays reach further back.
     pub stretch: Option<usize>,
+    /// How many stretches lie on the lanes of vectors, where the layer can run so: 0 for none.
+    pub lanes: Option<usize>,
 }
 
 /// A layer that runs on stretches of time.
@@ -46,6 +52,7 @@ pub struct Scan<F> {
     whole: Kernel<F>,
     groups: Vec<Group<F>>,
     delays: Delays<F>,
+    lanes: Option<Lanes<F>>,
     options: Options,
     /// How many reals the summary of one stretch holds.
     summary: usize,
@@ -82,6 +89,14 @@ fn refused(layer: &Layer, verdict: &Verdict) -> Option<Diagnostic> {
     None
 }
 
+/// Whether the products of all summarised stretches are the same.
+///
+/// A reset cuts a product short; in reverse the last stretch, which may be shorter, comes first.
+fn fixed(layer: &Layer, group: &verdict::Group) -> bool {
+    let reverse = layer.states[group.states[0].at()].reverse;
+    group.time_invariant && group.class != Class::FiniteMap && layer.reset.is_none() && !reverse
+}
+
 /// Compiles a layer to run as a scan.
 ///
 /// # Errors
@@ -93,17 +108,22 @@ pub fn compile<F: Real>(instance: &Instance, options: Options) -> Result<Scan<F>
         return Err(vec![refusal]);
     }
     let whole = compile_kernel(instance, Form::Sequence)?;
-    let mut groups = Vec::new();
+    let (mut groups, mut layers) = (Vec::new(), Vec::new());
     for group in &verdict.groups {
         let summary = summary(&verdict, group).expect("groups without a summary are refused");
-        let reverse = layer.states[group.states[0].at()].reverse;
-        // A reset cuts the product short; the last stretch, which may be shorter, comes first in reverse.
-        let fixed = group.time_invariant && group.class != Class::FiniteMap && layer.reset.is_none() && !reverse;
-        groups.push(Group::new(&summary, fixed, &instance.dims)?);
+        let parts = Layers::of(&summary, fixed(layer, group));
+        groups.push(Group::new(&summary, &parts, &instance.dims)?);
+        layers.push(parts);
     }
     let size = |tensor: &Tensor<F>| tensor.elements.len();
     let summary = groups.iter().map(|g| g.neutral.iter().map(size).sum::<usize>()).max().unwrap_or(0);
-    Ok(Scan { whole, groups, delays: Delays::new(instance)?, options, summary })
+    let count = options.lanes.unwrap_or(if lanes::narrow(instance) { lanes::LANES } else { 0 });
+    let lanes = match count {
+        0 => None,
+        _ if !lanes::suits(layer) => None,
+        _ => Lanes::new(instance, &layers, count, options.stretch.unwrap_or(lanes::STEPS))?,
+    };
+    Ok(Scan { whole, groups, delays: Delays::new(instance)?, lanes, options, summary })
 }
 
 /// The fewest steps of a stretch that is not asked for.
@@ -116,8 +136,11 @@ const MOST: usize = 128;
 const SUMMARIES: usize = 1 << 26;
 
 impl<F: Real> Scan<F> {
-    /// How many steps the stretches of such sequences have.
+    /// How many steps the stretches of such sequences have; on lanes, all stretches of a segment together.
     pub fn stretch(&self, sequences: &Sequences) -> usize {
+        if let Some(lanes) = &self.lanes {
+            return lanes.segment();
+        }
         let longest = (0..sequences.count()).map(|s| sequences.range(s).len()).max().unwrap_or(0);
         let held = SUMMARIES / self.summary.max(1);
         let chosen = self.options.stretch.unwrap_or_else(|| {
@@ -149,6 +172,12 @@ impl<F: Real> Scan<F> {
         Ok(outputs)
     }
 
+    /// Whether the stretches of such sequences are run side by side: some sequence has more than one.
+    pub fn cuts(&self, sequences: &Sequences) -> bool {
+        let stretch = self.stretch(sequences);
+        (0..sequences.count()).any(|s| sequences.range(s).len() > stretch)
+    }
+
     /// As [`Scan::run`], into outputs that are there.
     ///
     /// # Errors
@@ -165,6 +194,9 @@ impl<F: Real> Scan<F> {
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<(), RunError> {
         self.whole.check(bound, sequences, inputs, outputs, carry)?;
+        if let Some(lanes) = &self.lanes {
+            return lanes.run(self, bound, sequences, inputs, outputs, carry, threads, progress);
+        }
         let cut = Stretches::cut(sequences, self.stretch(sequences));
         if cut.of().iter().all(|stretches| stretches.len() <= 1) {
             return self.whole.run_into(bound, sequences, inputs, outputs, carry, threads, progress);
