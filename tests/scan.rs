@@ -322,7 +322,7 @@ fn what_does_not_compose_is_refused_with_its_reason() {
 
 #[test]
 fn auto_takes_a_scan_where_threads_are_idle() {
-    let extents = |sequences, longest, threads| scan::Extents { sequences, longest, threads };
+    let extents = |sequences, longest, threads| scan::Extents { sequences, longest, threads, bits: 32 };
     let fixed =
         instance("{ param a[64] input x[64] state h[64] = 0 h[i] <- a[i] * h[i] + x[i] output y[i] = exp(h[i]) }");
     for (run, plan) in [
@@ -335,6 +335,10 @@ fn auto_takes_a_scan_where_threads_are_idle() {
         let choice = scan::choose(&fixed, run);
         assert_eq!((choice.plan, choice.note), (plan, None), "{run:?}");
     }
+    // One channel has all lanes to itself.
+    let narrow = instance("{ input x state h = 0 h <- 0.9 * h + x output y = h }");
+    assert_eq!(scan::choose(&narrow, extents(1, 1 << 20, 1)).plan, Plan::Parallel);
+    assert_eq!(scan::choose(&narrow, extents(1, 100, 1)).plan, Plan::Sequential);
     let nonlinear = instance("{ input x state h = 0 h <- tanh(h) + x output h }");
     let choice = scan::choose(&nonlinear, extents(1, 1 << 20, 4));
     assert_eq!(choice.plan, Plan::Sequential);
