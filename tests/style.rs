@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 const UNSAFE: &[&str] = &[
     "runtime/src/driver.rs",
     "runtime/src/kernel.rs",
+    "runtime/src/lanes.rs",
+    "runtime/src/transpose.rs",
     "runtime/tests/driver.rs",
     "tests/math.rs",
     "tests/math/kernel.rs",
