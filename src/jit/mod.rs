@@ -20,7 +20,8 @@ use cranelift_codegen::control::ControlPlane;
 use cranelift_jit::{JITBuilder, JITModule};
 use cranelift_module::{FuncId, Linkage, Module, default_libcall_names};
 use ssmc_runtime::kernel::{Entry, Signature};
-use ssmc_runtime::{Bound, Carry, Float, RunError, Sequences, Tensor, driver, scalar};
+use ssmc_runtime::lanes::Program;
+use ssmc_runtime::{Bound, Carry, Float, RunError, Sequences, Tensor, check, driver, scalar};
 
 use crate::analysis::bounds;
 use crate::codegen::{self, Machine};
@@ -47,7 +48,7 @@ pub struct Kernel<F> {
 /// # Panics
 /// If the layer does not verify, or the instance is not one that [`Instance::new`] has made.
 pub fn compile<F: Float>(instance: &Instance, form: Form) -> Result<Kernel<F>, Vec<Diagnostic>> {
-    check(instance)?;
+    provable(instance)?;
     let isa = isa::host()?;
     let plan = plan::plan(instance, form, target(F::BITS))?;
     let machine = Machine::of(&*isa);
@@ -70,7 +71,7 @@ pub fn compile<F: Float>(instance: &Instance, form: Form) -> Result<Kernel<F>, V
 }
 
 /// Makes sure that the code for an instance accesses nothing outside of its tensors.
-fn check(instance: &Instance) -> Result<(), Vec<Diagnostic>> {
+fn provable(instance: &Instance) -> Result<(), Vec<Diagnostic>> {
     if let Err(error) = verify::verify(&instance.layer) {
         panic!("the compiler was given a layer that does not verify: {error}");
     }
@@ -162,6 +163,58 @@ impl<F: Float> Kernel<F> {
     ) -> Result<Vec<Tensor<F>>, RunError> {
         // SAFETY: the entries were compiled for this signature and live as long as the module, which `self` holds.
         unsafe { driver::run(&self.signature, &self.entries, bound, sequences, inputs, carry, threads, progress) }
+    }
+
+    /// The kernel with what it is bound to, for [`ssmc_runtime::lanes`].
+    ///
+    /// # Errors
+    /// A tensor that does not fit.
+    pub(crate) fn program<'a>(&'a self, bound: &'a Bound<F>) -> Result<Program<'a, F>, RunError> {
+        check::check_bound(&self.signature, bound)?;
+        // SAFETY: the entries were compiled for this signature and live as long as the module, which `self` holds; the
+        // bound tensors are those of the signature.
+        Ok(unsafe { Program::new(&self.signature, &self.entries, bound) })
+    }
+
+    /// Outputs for such sequences, all of them 0.
+    pub fn blank_outputs(&self, sequences: &Sequences) -> Vec<Tensor<F>> {
+        driver::blank_outputs(&self.signature, sequences.total())
+    }
+
+    /// Compares what a run would get with the signature.
+    ///
+    /// # Errors
+    /// What [`Kernel::run_into`] would say.
+    pub fn check(
+        &self,
+        bound: &Bound<F>,
+        sequences: &Sequences,
+        inputs: &[Tensor<F>],
+        outputs: &[Tensor<F>],
+        carry: &Carry<F>,
+    ) -> Result<(), RunError> {
+        check::check(&self.signature, bound, sequences, inputs, carry)?;
+        check::check_outputs(&self.signature, sequences, outputs)
+    }
+
+    /// As [`Kernel::run`], into outputs that are there.
+    ///
+    /// # Errors
+    /// As for [`Kernel::run`], the outputs included.
+    #[allow(clippy::too_many_arguments, reason = "what a run takes")]
+    pub fn run_into(
+        &self,
+        bound: &Bound<F>,
+        sequences: &Sequences,
+        inputs: &[Tensor<F>],
+        outputs: &mut [Tensor<F>],
+        carry: &mut Carry<F>,
+        threads: usize,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<(), RunError> {
+        let Kernel { signature, entries, .. } = self;
+        // SAFETY: as for `run`.
+        unsafe { driver::run_into(signature, entries, bound, sequences, inputs, outputs, carry, threads, progress) }
     }
 }
 
