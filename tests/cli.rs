@@ -45,7 +45,6 @@ fn what_is_not_there_yet_is_refused() {
         "dump examples/mamba.ssm --stage plan",
         "run examples/mamba.ssm --plan parallel",
         "run examples/mamba.ssm --plan chunked",
-        "run examples/mamba.ssm --isa avx2",
     ] {
         ssmc(later).failed("S302");
     }

@@ -59,6 +59,23 @@ pub struct Code {
     pub stats: Stats,
 }
 
+#[cfg(feature = "text")]
+impl Code {
+    /// The instructions in Intel's notation, one a line, with their places.
+    pub fn text(&self) -> String {
+        use iced_x86::Formatter;
+        let mut decoder = iced_x86::Decoder::new(64, &self.bytes[..self.code_size], iced_x86::DecoderOptions::NONE);
+        let mut formatter = iced_x86::IntelFormatter::new();
+        let (mut text, mut line) = (String::new(), String::new());
+        for instruction in &mut decoder {
+            line.clear();
+            formatter.format(&instruction, &mut line);
+            text.push_str(&format!("{:6x}  {line}\n", instruction.ip()));
+        }
+        text
+    }
+}
+
 /// A place for the address of an external function.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Relocation {
