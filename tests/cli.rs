@@ -44,7 +44,6 @@ fn what_is_not_there_yet_is_refused() {
         "bench examples/mamba.ssm --json",
         "dump examples/mamba.ssm --stage plan",
         "run examples/mamba.ssm --plan chunked",
-        "run examples/mamba.ssm --isa avx2",
     ] {
         ssmc(later).failed("S302");
     }

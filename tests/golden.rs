@@ -208,7 +208,7 @@ fn check<F: Real>(plan: Plan, cut: bool) {
                     continue;
                 }
                 let lanes = if plan == Plan::Lanes { 8 } else { 0 };
-                let options = scan::Options { stretch: Some(STRETCH), lanes: Some(lanes) };
+                let options = scan::Options { stretch: Some(STRETCH), lanes: Some(lanes), isa: None };
                 Runner::Scan(Box::new(scan::compile(&instance, options).unwrap()))
             }
         };

@@ -6,6 +6,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use ssmc::diag::{Code, Diagnostic};
+use ssmc::jit::isa;
 
 /// Compiles sequence-model recurrences, written as one time step in index notation, and runs them.
 ///
@@ -129,6 +131,26 @@ pub enum Isa {
     Avx512,
 }
 
+impl Isa {
+    /// What code may use: this, or all that the machine has.
+    ///
+    /// # Errors
+    /// S302 where the machine does not have it.
+    pub fn limit(given: Option<Isa>) -> Result<isa::Isa, Diagnostic> {
+        let limit = match given {
+            None => return Ok(isa::Isa::widest()),
+            Some(Isa::Sse2) => isa::Isa::Narrow,
+            Some(Isa::Avx2) => isa::Isa::Avx2,
+            Some(Isa::Avx512) => isa::Isa::Avx512,
+        };
+        if limit.is_here() {
+            return Ok(limit);
+        }
+        let message = format!("this machine has no such instructions: `{}` is the widest it has", isa::Isa::widest());
+        Err(Diagnostic::error_at(Code::S302, format!("--isa {limit}"), message))
+    }
+}
+
 /// Parameters and states: what `run` and `step` share.
 #[derive(Debug, Args)]
 pub struct DataArgs {
@@ -152,7 +174,7 @@ pub struct DataArgs {
     /// The seed of `normal` and `uniform` in initialisers
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
-    /// Stay within these vector instructions (not in this version)
+    /// Stay within these vector instructions; the widest of the machine, if it is not given
     #[arg(long, value_enum)]
     pub isa: Option<Isa>,
 }
@@ -239,7 +261,7 @@ pub struct DumpArgs {
     /// The type of real numbers, for clif and asm, which also need all dimensions
     #[arg(long, value_enum, default_value = "f32")]
     pub dtype: Dtype,
-    /// Stay within these vector instructions (not in this version)
+    /// Stay within these vector instructions; the widest of the machine, if it is not given
     #[arg(long, value_enum)]
     pub isa: Option<Isa>,
 }

@@ -5,15 +5,12 @@ use ssmc::diag::Diagnostic;
 use ssmc::ir::{Instance, instance, print};
 use ssmc::jit::{self, Form};
 
-use super::args::{Dtype, DumpArgs, Stage};
+use super::args::{Dtype, DumpArgs, Isa, Stage};
 use super::program::{Program, given_dims, has_errors};
 use super::{Outcome, Verdict, report};
 
 /// Prints the stage. Tokens and tree are printed as far as they go, also where the program is at fault.
 pub fn execute(program: &Program, args: &DumpArgs) -> Outcome {
-    if args.isa.is_some() {
-        return Err(vec![report::not_yet("--isa", "narrowing the vector instructions")]);
-    }
     let (text, diagnostics) = match args.stage {
         Stage::Tokens => ssmc::syntax::tokens(&program.text),
         Stage::Ast => {
@@ -42,18 +39,19 @@ fn later(stage: &str, what: &str) -> Result<Verdict, Vec<Diagnostic>> {
 fn kernels(
     program: &Program,
     args: &DumpArgs,
-    text: impl Fn(&Instance, Form, u32) -> Result<String, Vec<Diagnostic>>,
+    text: impl Fn(&Instance, Form, u32, jit::Isa) -> Result<String, Vec<Diagnostic>>,
 ) -> Result<String, Vec<Diagnostic>> {
     let layer = program.layer(&args.layer)?;
     let dims = instance::solve_dims(&layer, &given_dims(&layer, &args.layer.dims), &[])?;
     let instance = Instance::new(layer, dims)?;
+    let isa = Isa::limit(args.isa).map_err(|error| vec![error])?;
     let bits = match args.dtype {
         Dtype::F32 => 32,
         Dtype::F64 => 64,
     };
-    let mut all = format!("; sequence kernel\n{}", text(&instance, Form::Sequence, bits)?);
+    let mut all = format!("; sequence kernel\n{}", text(&instance, Form::Sequence, bits, isa)?);
     if instance.layer.states.iter().all(|state| !state.reverse) {
-        all.push_str(&format!("\n; step kernel\n{}", text(&instance, Form::Step, bits)?));
+        all.push_str(&format!("\n; step kernel\n{}", text(&instance, Form::Step, bits, isa)?));
     }
     Ok(all)
 }

@@ -4,11 +4,11 @@ use std::ops::{Add, Div, Mul, Neg, Sub};
 
 use ssmc::diag::{Code, Diagnostic};
 use ssmc::ir::{self, Instance, interp};
-use ssmc::jit::{Form, Kernel, compile};
+use ssmc::jit::{Form, Isa, Kernel, compile_for};
 use ssmc::scan::{self, Scan};
 use ssmc_runtime::{Bound, Carry, Float, RunError, Sequences, Tensor};
 
-use super::args::{Isa, Plan};
+use super::args::{self, Plan};
 use super::{report, slices};
 
 /// The real numbers that every plan computes with: `f32` and `f64`.
@@ -53,12 +53,17 @@ impl<F: Number> Engine<F> {
     ///
     /// # Errors
     /// What stands in the way of a kernel.
-    pub fn prepare(instance: &Instance, plan: Plan) -> Result<Self, Vec<Diagnostic>> {
+    pub fn prepare(instance: &Instance, plan: Plan, isa: Isa) -> Result<Self, Vec<Diagnostic>> {
         Ok(match plan {
             Plan::Interp => Engine::Interp,
-            Plan::Step => Engine::Step(compile(instance, Form::Step)?),
-            Plan::Parallel => Engine::Scan(Box::new(scan::compile(instance, scan::Options::default())?)),
-            Plan::Auto | Plan::Sequential | Plan::Chunked => Engine::Sequence(compile(instance, Form::Sequence)?),
+            Plan::Step => Engine::Step(compile_for(instance, Form::Step, isa)?),
+            Plan::Parallel => {
+                let options = scan::Options { isa: Some(isa), ..scan::Options::default() };
+                Engine::Scan(Box::new(scan::compile(instance, options)?))
+            }
+            Plan::Auto | Plan::Sequential | Plan::Chunked => {
+                Engine::Sequence(compile_for(instance, Form::Sequence, isa)?)
+            }
         })
     }
 
@@ -69,6 +74,7 @@ impl<F: Number> Engine<F> {
     pub fn prepare_run(
         instance: &Instance,
         plan: Plan,
+        isa: Isa,
         sequences: &Sequences,
         threads: usize,
     ) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
@@ -85,7 +91,7 @@ impl<F: Number> Engine<F> {
             }
             plan => plan,
         };
-        let engine = Self::prepare(instance, plan)?;
+        let engine = Self::prepare(instance, plan, isa)?;
         if let Engine::Scan(scan) = &engine
             && !scan.cuts(sequences)
         {
@@ -156,7 +162,7 @@ fn run_steps<F: Number>(
 ///
 /// # Errors
 /// S301, S302
-pub fn check_plan(layer: &ir::Layer, plan: Plan, isa: Option<Isa>) -> Result<(), Diagnostic> {
+pub fn check_plan(layer: &ir::Layer, plan: Plan, isa: Option<args::Isa>) -> Result<(), Diagnostic> {
     let place = format!("--plan {}", plan.name());
     match plan {
         Plan::Parallel => scan::refusal(layer).map_or(Ok(()), Err),
@@ -164,10 +170,7 @@ pub fn check_plan(layer: &ir::Layer, plan: Plan, isa: Option<Isa>) -> Result<(),
         Plan::Step => check_step(layer, &place),
         Plan::Auto | Plan::Sequential | Plan::Interp => Ok(()),
     }?;
-    match isa {
-        Some(_) => Err(report::not_yet("--isa", "narrowing the vector instructions")),
-        None => Ok(()),
-    }
+    args::Isa::limit(isa).map(|_| ())
 }
 
 /// Refuses layers without a step kernel.

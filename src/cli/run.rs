@@ -7,7 +7,7 @@ use ssmc::diag::{Code, Diagnostic};
 use ssmc::ir::{self, Instance, interp};
 use ssmc_runtime::{Elements, Tensor};
 
-use super::args::{Dtype, RunArgs};
+use super::args::{Dtype, Isa, RunArgs};
 use super::data::Inputs;
 use super::engine::{Engine, Number, Task, check_plan};
 use super::expect::{self, Tolerance};
@@ -57,7 +57,8 @@ fn run<F: Number>(program: &Program, args: &RunArgs, layer: &ir::Layer, rtol: f6
     setup.states.read(&instance, &mut carry, &mut setup.state_files)?;
 
     let threads = args.threads.map_or(0, usize::from);
-    let (engine, notes) = Engine::<F>::prepare_run(&instance, args.plan, &sequences, threads)?;
+    let isa = Isa::limit(args.data.isa).map_err(|error| vec![error])?;
+    let (engine, notes) = Engine::<F>::prepare_run(&instance, args.plan, isa, &sequences, threads)?;
     program.report(&notes);
     let started = Instant::now();
     let outputs = progress::with_bar(sequences.total(), |progress| {

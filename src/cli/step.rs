@@ -7,7 +7,7 @@ use ssmc::diag::{Code, Diagnostic};
 use ssmc::ir::{self, Instance, interp};
 use ssmc_runtime::{Bound, Carry, Sequences, Tensor};
 
-use super::args::{Dtype, Plan, StepArgs};
+use super::args::{Dtype, Isa, Plan, StepArgs};
 use super::engine::{Engine, Number, Task, check_plan, check_step};
 use super::layout::Layout;
 use super::program::Program;
@@ -50,8 +50,9 @@ fn step<F: Number>(program: &Program, args: &StepArgs, layer: &ir::Layer) -> Out
     let (instance, bound) = setup.bind::<F>(layer, &args.layer, &Layout::Single { seq: 1 }, args.data.seed)?;
     let mut carry = interp::initial_carry(&instance, &bound, 1);
     setup.states.read(&instance, &mut carry, &mut setup.state_files)?;
+    let isa = Isa::limit(args.data.isa).map_err(|error| vec![error])?;
     let plan = if args.plan == Plan::Interp { Plan::Interp } else { Plan::Step };
-    let engine = Engine::<F>::prepare(&instance, plan)?;
+    let engine = Engine::<F>::prepare(&instance, plan, isa)?;
     let mut stepper = Stepper { instance: &instance, bound: &bound, engine, carry };
     let verdict = stepper.lines(std::io::stdin().lock(), std::io::stdout().lock());
     if let Some(file) = state_out {

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 use ssmc::analysis::verdict::{self, Group, Verdict};
 use ssmc::diag::{Diagnostic, Span};
 use ssmc::ir::Instance;
+use ssmc::jit::{self, Form};
 
 use super::args::LayerArgs;
 use super::program::Program;
@@ -27,8 +28,24 @@ pub fn json(
         dims.insert(dim.name.clone(), json!(value));
     }
     let groups: Vec<Value> = verdict.groups.iter().map(|g| group(&verdict, g, &program.text)).collect();
-    let object = json!({ "layer": layer.name, "dims": dims, "groups": groups });
+    let backend = match &instance {
+        Some(instance) => backend(instance)?,
+        None => Value::Null,
+    };
+    let object = json!({ "layer": layer.name, "dims": dims, "groups": groups, "backend": backend });
     Ok(format!("{object:#}\n"))
+}
+
+/// What makes the sequence kernel of a layer on this machine, for each type of reals.
+fn backend(instance: &Instance) -> Result<Value, Vec<Diagnostic>> {
+    let mut object = Map::new();
+    for bits in [32, 64] {
+        let backend = jit::backend_of(instance, Form::Sequence, bits, jit::Isa::widest())?;
+        let by = if backend.by_cranelift { "cranelift" } else { "wide" };
+        let what = json!({ "by": by, "isa": backend.isa.to_string(), "vector_bits": backend.vector_bits });
+        object.insert(format!("f{bits}"), what);
+    }
+    Ok(Value::Object(object))
 }
 
 fn group(verdict: &Verdict, group: &Group, text: &str) -> Value {

@@ -10,15 +10,19 @@
 //!
 //! Memory is writable while code is put there and executable from then on, never both.
 
+pub mod backend;
 pub mod isa;
 
 use std::marker::PhantomData;
 use std::sync::Mutex;
 
 use cranelift_codegen::Context;
+use cranelift_codegen::binemit::Reloc;
 use cranelift_codegen::control::ControlPlane;
+use cranelift_codegen::ir::{ExternalName, Function};
+use cranelift_codegen::isa::TargetIsa;
 use cranelift_jit::{JITBuilder, JITModule};
-use cranelift_module::{FuncId, Linkage, Module, default_libcall_names};
+use cranelift_module::{FuncId, Linkage, Module, ModuleReloc, ModuleRelocTarget, default_libcall_names};
 use ssmc_runtime::kernel::{Entry, Signature};
 use ssmc_runtime::lanes::Program;
 use ssmc_runtime::{Bound, Carry, Float, RunError, Sequences, Tensor, check, driver, scalar};
@@ -27,37 +31,53 @@ use crate::analysis::bounds;
 use crate::codegen::{self, Machine};
 use crate::diag::Diagnostic;
 use crate::ir::{Instance, verify};
-use crate::plan::{self, Plan, Target};
+use crate::plan::Plan;
+use backend::{Selected, select};
 
 pub use crate::plan::Form;
+pub use backend::Backend;
+pub use isa::Isa;
 
 /// A compiled layer.
 pub struct Kernel<F> {
     signature: Signature,
+    backend: Backend,
     entries: Vec<Entry>,
     /// Holds the code; taken when it is freed.
     module: Mutex<Option<JITModule>>,
     float: PhantomData<F>,
 }
 
-/// Compiles a layer for the host.
+/// Compiles a layer for the host, with the widest vectors that it has.
 ///
 /// # Errors
-/// What [`bounds::check`] and [`plan::plan`] refuse; S302 on processors without a back end.
+/// What [`bounds::check`] and the plan refuse; S302 on processors without a back end.
 ///
 /// # Panics
 /// If the layer does not verify, or the instance is not one that [`Instance::new`] has made.
 pub fn compile<F: Float>(instance: &Instance, form: Form) -> Result<Kernel<F>, Vec<Diagnostic>> {
+    compile_for(instance, form, Isa::widest())
+}
+
+/// Compiles a layer for the host, within some of its instructions.
+///
+/// # Errors
+/// As for [`compile`].
+///
+/// # Panics
+/// As for [`compile`].
+pub fn compile_for<F: Float>(instance: &Instance, form: Form, limit: Isa) -> Result<Kernel<F>, Vec<Diagnostic>> {
     provable(instance)?;
     let isa = isa::host()?;
-    let plan = plan::plan(instance, form, target(F::BITS))?;
+    let selected = select(instance, form, F::BITS, limit, &*isa)?;
     let machine = Machine::of(&*isa);
     let mut builder = JITBuilder::with_isa(isa, default_libcall_names());
     for (name, address) in scalar::routines() {
         builder.symbol(name, address);
     }
     let mut module = JITModule::new(builder);
-    let ids = declare_and_define(&mut module, &plan, machine);
+    let Selected { plan, backend, passes } = selected;
+    let ids = declare_and_define(&mut module, &plan, passes, machine);
     bug("finalize", &plan, module.finalize_definitions());
     let entries = ids
         .into_iter()
@@ -67,7 +87,15 @@ pub fn compile<F: Float>(instance: &Instance, form: Form) -> Result<Kernel<F>, V
             unsafe { std::mem::transmute::<*const u8, Entry>(code) }
         })
         .collect();
-    Ok(Kernel { signature: plan.signature, entries, module: Mutex::new(Some(module)), float: PhantomData })
+    Ok(Kernel { signature: plan.signature, backend, entries, module: Mutex::new(Some(module)), float: PhantomData })
+}
+
+/// Which back end makes the code of a layer with reals of that many bits.
+///
+/// # Errors
+/// As for [`compile`].
+pub fn backend_of(instance: &Instance, form: Form, bits: u32, limit: Isa) -> Result<Backend, Vec<Diagnostic>> {
+    Ok(select(instance, form, bits, limit, &*isa::host()?)?.backend)
 }
 
 /// Makes sure that the code for an instance accesses nothing outside of its tensors.
@@ -85,52 +113,72 @@ fn provable(instance: &Instance) -> Result<(), Vec<Diagnostic>> {
 ///
 /// # Errors
 /// As for [`compile`].
-pub fn clif(instance: &Instance, form: Form, bits: u32) -> Result<String, Vec<Diagnostic>> {
-    let isa = isa::host()?;
-    let plan = plan::plan(instance, form, target(bits))?;
-    let passes = 0..plan.passes.len();
-    Ok(passes.map(|pass| codegen::emit(&plan, pass, Machine::of(&*isa), &*isa).display().to_string()).collect())
+pub fn clif(instance: &Instance, form: Form, bits: u32, limit: Isa) -> Result<String, Vec<Diagnostic>> {
+    let passes = select(instance, form, bits, limit, &*isa::host()?)?.passes;
+    Ok(passes.iter().map(|(function, _)| function.display().to_string()).collect())
 }
 
 /// The machine code of all passes as text, with reals of that many bits.
 ///
 /// # Errors
 /// As for [`compile`].
-pub fn asm(instance: &Instance, form: Form, bits: u32) -> Result<String, Vec<Diagnostic>> {
+pub fn asm(instance: &Instance, form: Form, bits: u32, limit: Isa) -> Result<String, Vec<Diagnostic>> {
     let isa = isa::host()?;
-    let plan = plan::plan(instance, form, target(bits))?;
-    let mut text = String::new();
-    for pass in 0..plan.passes.len() {
-        let mut context = Context::for_function(codegen::emit(&plan, pass, Machine::of(&*isa), &*isa));
-        context.set_disasm(true);
-        let compiled = context.compile(&*isa, &mut ControlPlane::default());
-        let code = bug("compile", &plan, compiled.map_err(|error| error.inner));
-        text += code.vcode.as_deref().unwrap_or_default();
+    let Selected { plan, backend, passes } = select(instance, form, bits, limit, &*isa)?;
+    let mut text = format!("; {backend}\n");
+    for (function, code) in passes {
+        text += &match code {
+            Some(code) => code.text(),
+            None => by_cranelift(function, &plan, &*isa),
+        };
     }
     Ok(text)
 }
 
-/// Cranelift selects vectors of 128 bits.
-fn target(bits: u32) -> Target {
-    Target { bits, width: 128 / bits as usize }
+fn by_cranelift(function: Function, plan: &Plan, isa: &dyn TargetIsa) -> String {
+    let mut context = Context::for_function(function);
+    context.set_disasm(true);
+    let compiled = context.compile(isa, &mut ControlPlane::default());
+    let code = bug("compile", plan, compiled.map_err(|error| error.inner));
+    code.vcode.clone().unwrap_or_default()
 }
 
-fn declare_and_define(module: &mut JITModule, plan: &Plan, machine: Machine) -> Vec<FuncId> {
+fn declare_and_define(
+    module: &mut JITModule,
+    plan: &Plan,
+    passes: Vec<(Function, Option<ssmc_wide::Code>)>,
+    machine: Machine,
+) -> Vec<FuncId> {
     for (n, (routine, lane)) in codegen::ROUTINES.into_iter().enumerate() {
         let signature = codegen::routine_signature(routine, lane, machine.call_conv);
         let id = bug("declare", plan, module.declare_function(routine.symbol(lane), Linkage::Import, &signature));
         assert_eq!(id.as_u32() as usize, n, "the ids of routines are their places in the list");
     }
     let mut ids = Vec::new();
-    for pass in 0..plan.passes.len() {
-        let function = codegen::emit(plan, pass, machine, module.isa());
+    for (pass, (function, code)) in passes.into_iter().enumerate() {
         let id =
             bug("declare", plan, module.declare_function(&format!("pass{pass}"), Linkage::Local, &function.signature));
-        let mut context = Context::for_function(function);
-        bug("define", plan, module.define_function(id, &mut context));
+        match code {
+            Some(code) => {
+                let relocations = relocations(&function, &code);
+                bug("define", plan, module.define_function_bytes(id, 64, &code.bytes, &relocations));
+            }
+            None => bug("define", plan, module.define_function(id, &mut Context::for_function(function))),
+        }
         ids.push(id);
     }
     ids
+}
+
+/// Where the addresses of routines go.
+fn relocations(function: &Function, code: &ssmc_wide::Code) -> Vec<ModuleReloc> {
+    let each = code.relocations.iter().map(|relocation| {
+        let ExternalName::User(name) = relocation.name else { panic!("jit: kernels call routines only") };
+        let name = &function.params.user_named_funcs()[name];
+        let name = ModuleRelocTarget::User { namespace: name.namespace, index: name.index };
+        ModuleReloc { offset: relocation.offset, kind: Reloc::Abs8, name, addend: 0 }
+    });
+    each.collect()
 }
 
 /// What only a bug of the compiler can make fail.
@@ -142,6 +190,11 @@ impl<F: Float> Kernel<F> {
     /// What it takes and gives.
     pub fn signature(&self) -> &Signature {
         &self.signature
+    }
+
+    /// What has made its code.
+    pub fn backend(&self) -> Backend {
+        self.backend
     }
 
     /// Runs all sequences; the carry goes in and comes out.

@@ -13,7 +13,7 @@ use crate::analysis::verdict::summary::restrict;
 use crate::diag::Diagnostic;
 use crate::ir::interp::Real;
 use crate::ir::{ExprKind, Instance, Layer, ValueKind};
-use crate::jit::{Form, Kernel, compile};
+use crate::jit::{Form, Isa, Kernel, compile_for};
 
 /// The delays of a layer.
 pub(super) struct Delays<F> {
@@ -31,12 +31,12 @@ pub(super) fn alone(layer: &Layer) -> Layer {
 }
 
 impl<F: Real> Delays<F> {
-    pub(super) fn new(instance: &Instance) -> Result<Self, Vec<Diagnostic>> {
+    pub(super) fn new(instance: &Instance, isa: Isa) -> Result<Self, Vec<Diagnostic>> {
         if instance.layer.delays.is_empty() {
             return Ok(Self { kernel: None, reach: Some(0) });
         }
         let alone = Instance::new(alone(&instance.layer), instance.dims.clone())?;
-        Ok(Self { kernel: Some(compile(&alone, Form::Sequence)?), reach: reach(instance) })
+        Ok(Self { kernel: Some(compile_for(&alone, Form::Sequence, isa)?), reach: reach(instance) })
     }
 
     /// How many steps a stretch must have at least.

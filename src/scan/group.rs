@@ -16,7 +16,7 @@ use crate::ir::{
     Equation, Expr, ExprKind, IndexId, Init, Instance, Layer, Output, Param, Scalar, State, StateId, Type, Value,
     ValueId, ValueKind, bind,
 };
-use crate::jit::{Form, Kernel, compile};
+use crate::jit::{Form, Isa, Kernel, compile_for};
 
 /// The layers of a group, for one layer's dimensions.
 pub(super) struct Layers {
@@ -156,16 +156,16 @@ pub(super) fn initial<F: Real>(layer: &Layer, dims: &[i64], first: usize) -> Res
     Ok(bind::bind(&instance, Vec::new(), 0)?.initial)
 }
 
-fn kernel<F: Float>(layer: &Layer, dims: &[i64]) -> Result<Kernel<F>, Vec<Diagnostic>> {
-    compile(&Instance::new(layer.clone(), dims.to_vec())?, Form::Sequence)
+fn kernel<F: Float>(layer: &Layer, dims: &[i64], isa: Isa) -> Result<Kernel<F>, Vec<Diagnostic>> {
+    compile_for(&Instance::new(layer.clone(), dims.to_vec())?, Form::Sequence, isa)
 }
 
 impl<F: Real> Group<F> {
     /// Compiles a group.
     ///
     /// # Errors
-    /// What [`compile`] refuses, sizes of products above all.
-    pub(super) fn new(summary: &Summary, layers: &Layers, dims: &[i64]) -> Result<Self, Vec<Diagnostic>> {
+    /// What [`compile_for`] refuses, sizes of products above all.
+    pub(super) fn new(summary: &Summary, layers: &Layers, dims: &[i64], isa: Isa) -> Result<Self, Vec<Diagnostic>> {
         let mut neutral = initial(&layers.neutral, dims, summary.earlier)?;
         let zeros = initial(&layers.summary, dims, summary.states.len())?;
         let power = match &layers.power {
@@ -173,15 +173,19 @@ impl<F: Real> Group<F> {
             Some(power) => {
                 let all = neutral.clone();
                 neutral.truncate(summary.states.len() - summary.earlier);
-                Some(Power { step: kernel(&power.step, dims)?, compose: kernel(&power.compose, dims)?, neutral: all })
+                Some(Power {
+                    step: kernel(&power.step, dims, isa)?,
+                    compose: kernel(&power.compose, dims, isa)?,
+                    neutral: all,
+                })
             }
         };
         Ok(Self {
             states: summary.states.iter().map(|s| s.at()).collect(),
             earlier: summary.earlier,
             reverse: layers.summary.states[summary.earlier].reverse,
-            summary: kernel(&layers.summary, dims)?,
-            apply: kernel(&layers.apply, dims)?,
+            summary: kernel(&layers.summary, dims, isa)?,
+            apply: kernel(&layers.apply, dims, isa)?,
             neutral,
             zeros,
             power,

@@ -15,7 +15,7 @@ use super::group::{Layers, unread};
 use crate::diag::{Diagnostic, Span};
 use crate::ir::interp::Real;
 use crate::ir::{Equation, Expr, ExprKind, Extent, Index, IndexId, Instance, Layer, Scalar, ValueId, ValueKind};
-use crate::jit::{Form, Kernel, compile};
+use crate::jit::{Form, Isa, Kernel, compile_for};
 
 /// How many elements the states of a layer may have for lanes to be worth it.
 const NARROW: usize = 8;
@@ -117,10 +117,12 @@ impl<F: Real> Lanes<F> {
         groups: &[Layers],
         lanes: usize,
         steps: usize,
+        isa: Isa,
     ) -> Result<Option<Self>, Vec<Diagnostic>> {
         let layer = &instance.layer;
-        let kernel =
-            |layer: &Layer| compile(&Instance::new(widen(layer, lanes), instance.dims.clone())?, Form::Sequence);
+        let kernel = |layer: &Layer| {
+            compile_for(&Instance::new(widen(layer, lanes), instance.dims.clone())?, Form::Sequence, isa)
+        };
         let delays = match reach(instance) {
             Some(0) => None,
             Some(reach) if reach <= steps => Some((kernel(&alone(layer))?, reach)),

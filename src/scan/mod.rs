@@ -31,7 +31,7 @@ use crate::analysis::verdict::{self, Class, Verdict, judge};
 use crate::diag::{Code, Diagnostic};
 use crate::ir::interp::Real;
 use crate::ir::{Instance, Layer};
-use crate::jit::{Form, Kernel, compile as compile_kernel};
+use crate::jit::{Form, Isa, Kernel, compile_for};
 pub use choose::{Choice, Extents, Plan, choose, plans};
 use delays::Delays;
 use group::{Group, Layers};
@@ -44,6 +44,8 @@ pub struct Options {
     pub stretch: Option<usize>,
     /// How many stretches lie on the lanes of vectors, where the layer can run so: 0 for none.
     pub lanes: Option<usize>,
+    /// The instructions that its kernels stay within; all that the machine has, if it is not given.
+    pub isa: Option<Isa>,
 }
 
 /// A layer that runs on stretches of time.
@@ -107,12 +109,13 @@ pub fn compile<F: Real>(instance: &Instance, options: Options) -> Result<Scan<F>
     if let Some(refusal) = refused(layer, &verdict) {
         return Err(vec![refusal]);
     }
-    let whole = compile_kernel(instance, Form::Sequence)?;
+    let isa = options.isa.unwrap_or_else(Isa::widest);
+    let whole = compile_for(instance, Form::Sequence, isa)?;
     let (mut groups, mut layers) = (Vec::new(), Vec::new());
     for group in &verdict.groups {
         let summary = summary(&verdict, group).expect("groups without a summary are refused");
         let parts = Layers::of(&summary, fixed(layer, group));
-        groups.push(Group::new(&summary, &parts, &instance.dims)?);
+        groups.push(Group::new(&summary, &parts, &instance.dims, isa)?);
         layers.push(parts);
     }
     let size = |tensor: &Tensor<F>| tensor.elements.len();
@@ -121,9 +124,9 @@ pub fn compile<F: Real>(instance: &Instance, options: Options) -> Result<Scan<F>
     let lanes = match count {
         0 => None,
         _ if !lanes::suits(layer) => None,
-        _ => Lanes::new(instance, &layers, count, options.stretch.unwrap_or(lanes::STEPS))?,
+        _ => Lanes::new(instance, &layers, count, options.stretch.unwrap_or(lanes::STEPS), isa)?,
     };
-    Ok(Scan { whole, groups, delays: Delays::new(instance)?, lanes, options, summary })
+    Ok(Scan { whole, groups, delays: Delays::new(instance, isa)?, lanes, options, summary })
 }
 
 /// The fewest steps of a stretch that is not asked for.
