@@ -4,6 +4,8 @@
 //! on each.
 
 pub mod check;
+#[allow(unsafe_code, reason = "kernels call it with addresses")]
+pub mod cholesky;
 #[allow(unsafe_code, reason = "calls kernels, which are machine code")]
 pub mod driver;
 pub mod kernel;
@@ -11,4 +13,5 @@ pub mod scalar;
 pub mod tensor;
 
 pub use check::RunError;
+pub use kernel::Event;
 pub use tensor::{Bound, Carry, Elements, Float, Sequences, Tensor};

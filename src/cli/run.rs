@@ -58,7 +58,7 @@ fn run<F: Number>(program: &Program, args: &RunArgs, layer: &ir::Layer, rtol: f6
 
     let engine = Engine::<F>::prepare(&instance, args.plan)?;
     let started = Instant::now();
-    let outputs = progress::with_bar(sequences.total(), |progress| {
+    let (outputs, reports) = progress::with_bar(sequences.total(), |progress| {
         let threads = args.threads.map_or(0, usize::from);
         let task =
             Task { instance: &instance, bound: &bound, sequences: &sequences, inputs: &inputs, threads, progress };
@@ -92,6 +92,7 @@ fn run<F: Number>(program: &Program, args: &RunArgs, layer: &ir::Layer, rtol: f6
     if let Some(errors) = wrong {
         return Err(errors);
     }
+    program.report(&reports.iter().map(ir::Report::diagnostic).collect::<Vec<_>>());
     program.report(&failures);
     Ok(if failures.is_empty() { Verdict::Done } else { Verdict::Failed })
 }

@@ -20,12 +20,12 @@ use cranelift_codegen::control::ControlPlane;
 use cranelift_jit::{JITBuilder, JITModule};
 use cranelift_module::{FuncId, Linkage, Module, default_libcall_names};
 use ssmc_runtime::kernel::{Entry, Signature};
-use ssmc_runtime::{Bound, Carry, Float, RunError, Sequences, Tensor, driver, scalar};
+use ssmc_runtime::{Bound, Carry, Float, RunError, Sequences, Tensor, cholesky, driver, scalar};
 
 use crate::analysis::bounds;
 use crate::codegen::{self, Machine};
-use crate::diag::Diagnostic;
-use crate::ir::{Instance, verify};
+use crate::diag::{Diagnostic, Span};
+use crate::ir::{Instance, Report, verify};
 use crate::plan::{self, Plan, Target};
 
 pub use crate::plan::Form;
@@ -34,6 +34,8 @@ pub use crate::plan::Form;
 pub struct Kernel<F> {
     signature: Signature,
     entries: Vec<Entry>,
+    /// What the signature's reports say.
+    reports: Vec<(Span, String)>,
     /// Holds the code; taken when it is freed.
     module: Mutex<Option<JITModule>>,
     float: PhantomData<F>,
@@ -52,7 +54,7 @@ pub fn compile<F: Float>(instance: &Instance, form: Form) -> Result<Kernel<F>, V
     let plan = plan::plan(instance, form, target(F::BITS))?;
     let machine = Machine::of(&*isa);
     let mut builder = JITBuilder::with_isa(isa, default_libcall_names());
-    for (name, address) in scalar::routines() {
+    for (name, address) in scalar::routines().into_iter().chain(cholesky::routines()) {
         builder.symbol(name, address);
     }
     let mut module = JITModule::new(builder);
@@ -66,7 +68,8 @@ pub fn compile<F: Float>(instance: &Instance, form: Form) -> Result<Kernel<F>, V
             unsafe { std::mem::transmute::<*const u8, Entry>(code) }
         })
         .collect();
-    Ok(Kernel { signature: plan.signature, entries, module: Mutex::new(Some(module)), float: PhantomData })
+    let reports = plan.reports();
+    Ok(Kernel { signature: plan.signature, entries, reports, module: Mutex::new(Some(module)), float: PhantomData })
 }
 
 /// Makes sure that the code for an instance accesses nothing outside of its tensors.
@@ -141,6 +144,32 @@ impl<F: Float> Kernel<F> {
     /// What it takes and gives.
     pub fn signature(&self) -> &Signature {
         &self.signature
+    }
+
+    /// Runs all sequences, as [`Self::run`] does, and says what is to be said about the data: of each thing where it
+    /// happened first.
+    ///
+    /// # Errors
+    /// As for [`Self::run`].
+    #[allow(clippy::too_many_arguments, reason = "what a run takes")]
+    pub fn run_reporting(
+        &self,
+        bound: &Bound<F>,
+        sequences: &Sequences,
+        inputs: &[Tensor<F>],
+        carry: &mut Carry<F>,
+        threads: usize,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<(Vec<Tensor<F>>, Vec<Report>), RunError> {
+        // SAFETY: the entries were compiled for this signature and live as long as the module, which `self` holds.
+        let (outputs, events) = unsafe {
+            driver::run_reporting(&self.signature, &self.entries, bound, sequences, inputs, carry, threads, progress)
+        }?;
+        let happened = self.reports.iter().zip(events);
+        let said = happened.filter_map(|((span, message), event)| {
+            Some(Report { span: *span, message: message.clone(), event: event? })
+        });
+        Ok((outputs, said.collect()))
     }
 
     /// Runs all sequences; the carry goes in and comes out.

@@ -408,6 +408,16 @@ impl Names<'_> {
                 };
                 atom(format!("{function}[{name}]({body})[{at}]"))
             }
+            ExprKind::Solve { row, column, at, matrix, right } => {
+                let at = self.expr(at, 0);
+                let before = self.used.len();
+                self.bind(*row);
+                self.bind(*column);
+                let (row, column) = (self.name(*row), self.name(*column));
+                let (matrix, right) = (self.expr(matrix, 0), self.expr(right, 0));
+                self.used.truncate(before);
+                atom(format!("solve[{row}, {column}]({matrix}, {right})[{at}]"))
+            }
             ExprKind::Random(..) | ExprKind::HippoLegs(_) | ExprKind::HippoN(_) => atom("..".to_owned()),
         }
     }
