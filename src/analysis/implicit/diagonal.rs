@@ -18,7 +18,8 @@ pub(crate) fn diagonal(scope: &mut Scope, state: ValueId, left: &[IndexId], e: &
         return Err(Failure::new(e.span, "a part of a complex state has no weight on the whole of it"));
     }
     let at: Vec<Expr> = left.iter().map(|&i| build::index(i, e.span)).collect();
-    let own = coefficient_at(scope, &form, &at, e.ty, e.span);
+    let extents = scope.layer.value(state).axes.clone();
+    let own = coefficient_at(scope, &form, (&at, &extents), e.ty, e.span);
     let own = tidy(own, left);
     let offset = tidy(form.offset.unwrap_or_else(|| build::number(0.0, e.ty, e.span)), left);
     let element = build::read(&scope.layer, state, at, e.span);

@@ -9,7 +9,7 @@ use crate::analysis::verdict::algebra::Algebra;
 use crate::analysis::verdict::build::{self, Scope};
 use crate::analysis::verdict::form::{Form, Term, plain};
 use crate::diag::Span;
-use crate::ir::{BinaryOp, Expr, ExprKind, IndexId, ReduceOp, Scalar};
+use crate::ir::{BinaryOp, Expr, ExprKind, Extent, IndexId, ReduceOp, Scalar};
 
 const FIELD: Algebra = Algebra::Field;
 
@@ -18,6 +18,8 @@ const FIELD: Algebra = Algebra::Field;
 pub(super) struct Tied {
     pub(super) square: Square,
     pub(super) axes: Vec<Option<IndexId>>,
+    /// The extents of the unknown's axes.
+    extents: Vec<Extent>,
 }
 
 /// A square at an entry: `weight * (v * z[entry] + .. - target)^2`.
@@ -29,15 +31,15 @@ pub(super) struct Entry {
 
 impl Tied {
     /// Finds the ties of a square over an unknown of that many axes.
-    pub(super) fn of(square: Square, axes: usize) -> Self {
+    pub(super) fn of(square: Square, extents: &[Extent]) -> Self {
         let mut ties: Vec<Option<IndexId>> = Vec::new();
-        for axis in 0..axes {
+        for axis in 0..extents.len() {
             let mut places = square.form.terms.iter().map(|term| plain(&term.at[axis]));
             let first = places.next().flatten();
             let tied = first.filter(|i| square.bound.contains(i) && places.all(|place| place == Some(*i)));
             ties.push(tied.filter(|i| !ties.contains(&Some(*i))));
         }
-        Self { square, axes: ties }
+        Self { square, axes: ties, extents: extents.to_vec() }
     }
 
     /// Whether it holds each entry by itself.
@@ -46,9 +48,9 @@ impl Tied {
     }
 
     /// Whether it holds every entry, whatever the data.
-    pub(super) fn is_everywhere(&self, scope: &Scope, left: &[IndexId]) -> bool {
+    pub(super) fn is_everywhere(&self, scope: &Scope) -> bool {
         let extent = |i: IndexId| &scope.layer.index(i).extent;
-        let whole = self.axes.iter().zip(left).all(|(tie, &i)| tie.is_some_and(|tie| extent(tie) == extent(i)));
+        let whole = self.axes.iter().zip(&self.extents).all(|(tie, axis)| tie.is_some_and(|tie| extent(tie) == axis));
         whole && self.square.guards.is_empty()
     }
 
@@ -61,10 +63,10 @@ impl Tied {
     pub(super) fn at(&self, scope: &mut Scope, entry: &[Expr], more: &[Expr]) -> Entry {
         let square = &self.square;
         let (mut map, mut inside): (Vec<(IndexId, Expr)>, Vec<Expr>) = (Vec::new(), Vec::new());
-        for (tie, at) in self.axes.iter().zip(entry) {
+        for ((tie, at), axis) in self.axes.iter().zip(entry).zip(&self.extents) {
             let Some(tie) = *tie else { continue };
             map.push((tie, at.clone()));
-            inside.extend(below(scope, at, tie));
+            inside.extend(below(scope, at, tie, axis));
         }
         map.extend(self.extra().into_iter().zip(more.iter().cloned()));
         let zero = || build::real(0.0, square.span);
@@ -73,40 +75,43 @@ impl Tied {
             |e: Expr| guards.iter().chain(&inside).fold(e, |e, guard| build::select(guard.clone(), e, zero()));
         let weight = guarded(scope.substitute(&square.weight, &map));
         let form = square.form.instantiate(scope, &map);
-        let v = guarded(coefficient_at(scope, &form, entry, Scalar::Real, square.span));
+        let v = guarded(coefficient_at(scope, &form, (entry, &self.extents), Scalar::Real, square.span));
         let target = guarded(build::neg(form.offset.unwrap_or_else(zero)));
         Entry { weight, v, target }
     }
 }
 
-/// The condition that an entry lies below the extent of an index, where that is not plain to see.
-fn below(scope: &Scope, at: &Expr, index: IndexId) -> Option<Expr> {
-    let extent = scope.layer.index(index).extent.clone();
-    match plain(at) {
-        Some(i) if scope.layer.index(i).extent == extent => None,
-        _ => Some(build::binary(BinaryOp::Lt, at.clone(), build::extent(&extent, at.span))),
-    }
+/// The condition that a place in an axis lies below the extent of an index, where that is not the axis's.
+fn below(scope: &Scope, at: &Expr, index: IndexId, axis: &Extent) -> Option<Expr> {
+    let extent = &scope.layer.index(index).extent;
+    (extent != axis).then(|| build::binary(BinaryOp::Lt, at.clone(), build::extent(extent, at.span)))
 }
 
-/// What multiplies an entry of the unknown in a form.
-pub(super) fn coefficient_at(scope: &mut Scope, form: &Form, entry: &[Expr], ty: Scalar, span: Span) -> Expr {
+/// What multiplies an entry of the unknown in a form: the element at a place in axes of these extents.
+pub(super) fn coefficient_at(
+    scope: &mut Scope,
+    form: &Form,
+    entry: (&[Expr], &[Extent]),
+    ty: Scalar,
+    span: Span,
+) -> Expr {
     form.terms.iter().fold(build::number(0.0, ty, span), |sum, term| {
         let weight = weight_at(scope, term, entry);
         build::add(sum, build::widen(weight, ty))
     })
 }
 
-fn weight_at(scope: &mut Scope, term: &Term, entry: &[Expr]) -> Expr {
+fn weight_at(scope: &mut Scope, term: &Term, (entry, extents): (&[Expr], &[Extent])) -> Expr {
     // Bound indices of its own, since the same term may be asked for several entries.
     let term = term.instantiate(scope, &[]);
     let mut map: Vec<(IndexId, Expr)> = Vec::new();
     let mut conditions: Vec<Expr> = Vec::new();
-    for (at, wanted) in term.at.iter().zip(entry) {
+    for ((at, wanted), axis) in term.at.iter().zip(entry).zip(extents) {
         match plain(at) {
-            Some(i) if plain(wanted) == Some(i) => {}
+            _ if build::same(at, wanted) => {}
             Some(i) if term.bound.contains(&i) && map.iter().all(|(known, _)| *known != i) => {
                 map.push((i, wanted.clone()));
-                conditions.extend(below(scope, wanted, i));
+                conditions.extend(below(scope, wanted, i, axis));
             }
             _ => conditions.push(build::binary(BinaryOp::Eq, at.clone(), wanted.clone())),
         }
@@ -116,10 +121,12 @@ fn weight_at(scope: &mut Scope, term: &Term, entry: &[Expr]) -> Expr {
     let zero = build::number(0.0, weight.ty, weight.span);
     let conditions: Vec<Expr> = conditions.iter().map(|c| scope.substitute(c, &map)).collect();
     let guarded = conditions.into_iter().rev().fold(weight, |e, c| build::select(c, e, zero.clone()));
-    if build::constant(&guarded) == Some(0.0) {
-        return zero;
-    }
-    build::reduce(ReduceOp::Sum, rest, guarded)
+    sum(rest, guarded)
+}
+
+/// The sum over indices; 0 of nothing but zeros.
+pub(super) fn sum(indices: Vec<IndexId>, e: Expr) -> Expr {
+    if build::constant(&e) == Some(0.0) { e } else { build::reduce(ReduceOp::Sum, indices, e) }
 }
 
 /// Whether an expression is worth a name.

@@ -60,6 +60,17 @@ impl Quadratic {
     }
 }
 
+/// The factors of a product.
+fn collect<'e>(e: &'e Expr, factors: &mut Vec<&'e Expr>) {
+    match &e.kind {
+        ExprKind::Binary(BinaryOp::Mul, a, b) => {
+            collect(a, factors);
+            collect(b, factors);
+        }
+        _ => factors.push(e),
+    }
+}
+
 /// Puts objectives into normal form.
 pub(super) struct Normaliser<'a, 'b> {
     pub(super) linear: &'b mut Linear<'a>,
@@ -87,19 +98,24 @@ impl Normaliser<'_, '_> {
                 let (a, b) = (self.quadratic(a)?, self.quadratic(b)?);
                 Ok(a.plus(b.scale(&build::real(-1.0, e.span))))
             }
-            ExprKind::Binary(BinaryOp::Mul, a, b) => match (self.of.depends(a), self.of.depends(b)) {
-                (false, _) => Ok(self.quadratic(b)?.scale(a)),
-                (_, false) => Ok(self.quadratic(a)?.scale(b)),
-                _ if build::same(a, b) => self.square(a, e.span),
-                _ => {
-                    self.affine(a)?;
-                    self.affine(b)?;
-                    Err(Failure::new(
-                        e.span,
-                        format!("different entries of `{name}` are multiplied: this is no square"),
-                    ))
-                }
-            },
+            ExprKind::Binary(BinaryOp::Mul, ..) => {
+                let mut factors = Vec::new();
+                collect(e, &mut factors);
+                let (unknown, free): (Vec<&Expr>, Vec<&Expr>) = factors.into_iter().partition(|f| self.of.depends(f));
+                let product = match unknown[..] {
+                    [only] => self.quadratic(only)?,
+                    [a, b] if build::same(a, b) => self.square(a, e.span)?,
+                    _ => {
+                        unknown.iter().try_for_each(|factor| self.affine(factor).map(|_| ()))?;
+                        let reason = match unknown.len() {
+                            2 => format!("different entries of `{name}` are multiplied: this is no square"),
+                            n => format!("{n} factors depend on `{name}`: only squares are quadratic"),
+                        };
+                        return Err(Failure::new(e.span, reason));
+                    }
+                };
+                Ok(free.into_iter().fold(product, Quadratic::scale))
+            }
             ExprKind::Binary(BinaryOp::Div, a, b) if !self.of.depends(b) => {
                 let by = build::div(build::real(1.0, b.span), (**b).clone());
                 Ok(self.quadratic(a)?.scale(&by))

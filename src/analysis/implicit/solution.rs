@@ -5,7 +5,7 @@
 //! several by the solution of a system of that size, and where nothing holds the entries apart the whole of it is a
 //! system with the second derivative as its matrix.
 
-use super::hessian::{Entry, Tied, coefficient_at, is_long};
+use super::hessian::{Entry, Tied, coefficient_at, is_long, sum};
 use super::quadratic::Quadratic;
 use super::sign::{Sign, sign};
 use super::tidy::tidy;
@@ -27,14 +27,15 @@ pub(super) fn solve(
     quadratic: Quadratic,
     span: Span,
 ) -> Result<Minimum, Failure> {
-    let axes = unknown.left.len();
+    let extents = scope.layer.value(unknown.state).axes.clone();
+    let axes = extents.len();
     let mut squares: Vec<Tied> = Vec::new();
     for square in quadratic.squares {
         if sign(&scope.layer, &square.weight) == Sign::Negative {
             return Err(Failure::new(square.span, "this square is subtracted: the objective is not convex"));
         }
         if !square.form.terms.is_empty() {
-            squares.push(Tied::of(square, axes));
+            squares.push(Tied::of(square, &extents));
         }
     }
     let (entrywise, mut residuals): (Vec<Tied>, Vec<Tied>) = squares.into_iter().partition(Tied::is_entrywise);
@@ -44,7 +45,7 @@ pub(super) fn solve(
             *tie = tie.filter(|_| !mixed);
         }
     }
-    let everywhere = entrywise.iter().any(|tied| tied.is_everywhere(scope, unknown.left));
+    let everywhere = entrywise.iter().any(|tied| tied.is_everywhere(scope));
     let mut maker = Maker {
         scope,
         unknown,
@@ -60,7 +61,8 @@ pub(super) fn solve(
     maker.check_signs(everywhere);
     let element = maker.element(everywhere);
     let element = tidy(element, unknown.left);
-    Ok(Minimum { definitions: maker.definitions, element })
+    let definitions = maker.definitions;
+    Ok(Minimum { definitions, element: scope.substitute(&element, &[]) })
 }
 
 struct Maker<'a, 'b> {
@@ -113,7 +115,7 @@ impl Maker<'_, '_> {
         let one = |e: &Expr| matches!(build::constant(e), Some(x) if x != 0.0);
         let positive = |tied: &Tied| {
             sign(layer, &tied.square.weight) == Sign::Positive
-                && tied.is_everywhere(self.scope, &self.left)
+                && tied.is_everywhere(self.scope)
                 && tied.square.form.terms.iter().all(|term| {
                     term.guards.is_empty()
                         && (one(&term.coefficient) || sign(layer, &term.coefficient) == Sign::Positive)
@@ -175,10 +177,12 @@ impl Maker<'_, '_> {
         std::iter::once(name.to_owned()).chain(numbered).find(|name| !taken(name)).expect("there are enough numbers")
     }
 
-    /// A definition over these indices, read at them.
+    /// A definition over those of the indices that it depends on, read at them.
     fn define(&mut self, name: &str, indices: &[IndexId], body: Expr) -> Expr {
         let span = body.span;
         let body = tidy(body, indices);
+        let indices: Vec<IndexId> = indices.iter().copied().filter(|&i| build::mentions(&body, i)).collect();
+        let indices = &indices[..];
         let name = self.free_name(name);
         let axes = indices.iter().map(|&i| self.scope.layer.index(i).extent.clone()).collect();
         let value = self.scope.add_value(&name, ValueKind::Let, axes, Type::Real, self.span);
@@ -226,16 +230,15 @@ impl Maker<'_, '_> {
                 let Entry { weight, v, target } = tied.at(self.scope, entry, &more);
                 let product =
                     if part == 0 { build::mul(weight, square(v)) } else { build::mul(build::mul(weight, v), target) };
-                let sum = build::reduce(ReduceOp::Sum, extra, product);
+                let sum = sum(extra, product);
                 let total = if part == 0 { &mut scale } else { &mut moment };
                 *total = build::add(total.clone(), sum);
             }
         }
         let linear = self.linear.clone();
-        let half = build::mul(
-            build::real(0.5, self.span),
-            coefficient_at(self.scope, &linear, entry, Scalar::Real, self.span),
-        );
+        let extents = self.scope.layer.value(self.unknown.state).axes.clone();
+        let slope = coefficient_at(self.scope, &linear, (entry, &extents), Scalar::Real, self.span);
+        let half = build::mul(build::real(0.5, self.span), slope);
         (scale, build::sub(moment, half))
     }
 
@@ -394,12 +397,12 @@ impl Maker<'_, '_> {
             let first = residual.at(self.scope, &here, &more);
             let second = residual.at(self.scope, &there, &more);
             let element = build::mul(build::mul(first.weight, first.v), second.v);
-            matrix = build::add(matrix, build::reduce(ReduceOp::Sum, extra, element));
+            matrix = build::add(matrix, sum(extra, element));
             let extra = self.fresh(&residual.extra());
             let more = self.at(&extra);
             let Entry { weight, v, target } = residual.at(self.scope, &here, &more);
             let element = build::mul(build::mul(weight, v), target);
-            moment = build::add(moment, build::reduce(ReduceOp::Sum, extra, element));
+            moment = build::add(moment, sum(extra, element));
         }
         let hessian = self.define("hessian", &[&batch[..], &[row, column]].concat(), matrix);
         let moment = self.define("moment", &[&batch[..], &[row]].concat(), moment);
@@ -408,7 +411,12 @@ impl Maker<'_, '_> {
             let scaled = build::mul(at, build::extent(extent, self.span));
             at = build::add(scaled, build::index(i, self.span));
         }
-        self.system(&hessian, &moment, row, column, at)
+        if mixed.len() == 1 {
+            return self.system(&hessian, &moment, row, column, at);
+        }
+        let answer = self.system(&hessian, &moment, row, column, build::index(row, self.span));
+        let answer = self.define("answer", &[&batch[..], &[row]].concat(), answer);
+        self.scope.substitute(&answer, &[(row, at)])
     }
 
     /// The entry whose mixed axes are numbered by an index, row-major.

@@ -1,5 +1,5 @@
 //! Products in one form: equal factors as a power, what is above and below the line apart, and the factors of an earlier
-//! index in front of those of a later one.
+//! index in front of those of a later one, sums last.
 //!
 //! In: an expression. Out: one that has the same value for finite numbers other than zero, and is shorter to read.
 
@@ -72,7 +72,10 @@ impl Product {
 
     fn put(mut self, left: &[IndexId], ty: Scalar, span: crate::diag::Span) -> Expr {
         self.factors.retain(|(_, n)| *n != 0);
-        let place = |e: &Expr| left.iter().rposition(|&i| build::mentions(e, i)).map_or(0, |at| at + 1);
+        let place = |e: &Expr| match e.kind {
+            ExprKind::Reduce { .. } => usize::MAX,
+            _ => left.iter().rposition(|&i| build::mentions(e, i)).map_or(0, |at| at + 1),
+        };
         self.factors.sort_by_key(|(e, _)| place(e));
         let power = |(e, n): &(Expr, i32)| match n.abs() {
             1 => e.clone(),
