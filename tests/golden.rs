@@ -12,6 +12,7 @@ use archive::{Archive, Raw, flat, instance, piece};
 use ssmc::ir::interp::Real;
 use ssmc::ir::{Instance, Layer, interp};
 use ssmc::jit::{Form, Kernel};
+use ssmc::scan::{self, Scan};
 use ssmc_runtime::{Carry, Elements, Sequences, Tensor};
 
 struct Case {
@@ -53,6 +54,7 @@ fn layer(case: &Case) -> Layer {
 enum Runner<F> {
     Interpreter,
     Kernel(Box<Kernel<F>>),
+    Scan(Box<Scan<F>>),
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -60,7 +62,12 @@ enum Plan {
     Interpreter,
     Sequence,
     Step,
+    Parallel,
+    Lanes,
 }
+
+/// How many steps the stretches of parallel plans have: most vectors have several of them, and a shorter last one.
+const STRETCH: usize = 7;
 
 fn carry_with_states<F: Real>(instance: &Instance, archive: &Archive, carry: &mut Carry<F>, batch: usize) {
     for (state, tensor) in instance.layer.states.iter().zip(&mut carry.states) {
@@ -123,6 +130,14 @@ fn run<F: Real>(
             Runner::Kernel(kernel) => {
                 kernel.run(&bound, &sequences, &cut, &mut carry, 1, &|_| {}).expect("the run is sound")
             }
+            Runner::Scan(scan) => {
+                let mut other = carry.clone();
+                let outputs = scan.run(&bound, &sequences, &cut, &mut carry, 1, &|_| {}).expect("the run is sound");
+                let again = scan.run(&bound, &sequences, &cut, &mut other, 2, &|_| {}).expect("the run is sound");
+                let bits = |results| format!("{results:?}");
+                assert_eq!(bits((&outputs, &carry)), bits((&again, &other)), "threads change the result");
+                outputs
+            }
         };
         for (all, output) in collected.iter_mut().zip(&outputs) {
             let values = flat(output);
@@ -184,6 +199,14 @@ fn check<F: Real>(plan: Plan, cut: bool) {
             Plan::Interpreter => Runner::Interpreter,
             Plan::Sequence => Runner::Kernel(Box::new(ssmc::jit::compile(&instance, Form::Sequence).unwrap())),
             Plan::Step => Runner::Kernel(Box::new(ssmc::jit::compile(&instance, Form::Step).unwrap())),
+            Plan::Parallel | Plan::Lanes => {
+                if scan::refusal(&layer).is_some() {
+                    continue;
+                }
+                let lanes = if plan == Plan::Lanes { 8 } else { 0 };
+                let options = scan::Options { stretch: Some(STRETCH), lanes: Some(lanes) };
+                Runner::Scan(Box::new(scan::compile(&instance, options).unwrap()))
+            }
         };
         let pieces = if cut { vec![1, 7, seq - 8] } else { vec![seq] };
         let (outputs, carry) = run::<F>(&runner, &instance, &archive, (batch, seq), &pieces);
@@ -237,6 +260,14 @@ tests! {
     step_f32: f32, Step, false;
     step_f64_in_pieces: f64, Step, true;
     step_f32_in_pieces: f32, Step, true;
+    parallel_f64: f64, Parallel, false;
+    parallel_f32: f32, Parallel, false;
+    parallel_f64_in_pieces: f64, Parallel, true;
+    parallel_f32_in_pieces: f32, Parallel, true;
+    lanes_f64: f64, Lanes, false;
+    lanes_f32: f32, Lanes, false;
+    lanes_f64_in_pieces: f64, Lanes, true;
+    lanes_f32_in_pieces: f32, Lanes, true;
 }
 
 /// The eigenvalues of HiPPO-N and the HiPPO-LegS matrix against the S5 authors' own.

@@ -70,22 +70,12 @@ pub fn check<F: Float>(
     inputs: &[Tensor<F>],
     carry: &Carry<F>,
 ) -> Result<(), RunError> {
-    if F::BITS != signature.bits {
-        return Err(RunError::Bits { expected: signature.bits, found: F::BITS });
-    }
+    check_bound(signature, bound)?;
     let n = sequences.count();
-    count("parameters", signature.params.len(), bound.params.len())?;
-    count("initial values", signature.states.len(), bound.initial.len())?;
     count("inputs", signature.inputs.len(), inputs.len())?;
     count("states", signature.states.len(), carry.states.len())?;
     count("delays", signature.delays.len(), carry.delays.len())?;
     count("step counts", n, carry.steps.len())?;
-    for (expected, found) in signature.params.iter().zip(&bound.params) {
-        tensor(expected, &[], found)?;
-    }
-    for (expected, found) in signature.states.iter().zip(&bound.initial) {
-        tensor(expected, &[], found)?;
-    }
     for (expected, found) in signature.inputs.iter().zip(inputs) {
         tensor(expected, &[sequences.total()], found)?;
     }
@@ -102,6 +92,39 @@ pub fn check<F: Float>(
         if bytes.is_none_or(|bytes| bytes > isize::MAX as usize) {
             return Err(RunError::Size);
         }
+    }
+    Ok(())
+}
+
+/// Checks what a kernel is bound to.
+///
+/// # Errors
+/// The first thing that is wrong.
+pub fn check_bound<F: Float>(signature: &Signature, bound: &Bound<F>) -> Result<(), RunError> {
+    if F::BITS != signature.bits {
+        return Err(RunError::Bits { expected: signature.bits, found: F::BITS });
+    }
+    count("parameters", signature.params.len(), bound.params.len())?;
+    count("initial values", signature.states.len(), bound.initial.len())?;
+    for (expected, found) in signature.params.iter().zip(&bound.params) {
+        tensor(expected, &[], found)?;
+    }
+    for (expected, found) in signature.states.iter().zip(&bound.initial) {
+        tensor(expected, &[], found)?;
+    }
+    Ok(())
+}
+
+/// Checks the outputs that a run writes to.
+///
+/// # Errors
+/// The first thing that is wrong.
+pub fn check_outputs<F>(signature: &Signature, sequences: &Sequences, outputs: &[Tensor<F>]) -> Result<(), RunError> {
+    count("outputs", signature.outputs.len(), outputs.len())?;
+    for (expected, found) in signature.outputs.iter().zip(outputs) {
+        // What stands in them is overwritten.
+        let anything = Tensors { below: None, ..expected.clone() };
+        tensor(&anything, &[sequences.total()], found)?;
     }
     Ok(())
 }

@@ -10,8 +10,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::prelude::*;
 
-use crate::check::{RunError, check};
+use crate::check::{RunError, check, check_outputs};
 use crate::kernel::{Arguments, Buffer, Entry, Event, Kind, NEVER, PassSignature, Signature, Tensors};
+use crate::memory::Memory;
 use crate::tensor::{Bound, Carry, Elements, Float, Sequences, Tensor};
 
 /// How many steps run between two reports of progress.
@@ -67,13 +68,44 @@ pub unsafe fn run_reporting<F: Float>(
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Reported<F>, RunError> {
     check(signature, bound, sequences, inputs, carry)?;
-    let total = sequences.total();
-    let mut outputs: Vec<Tensor<F>> = signature.outputs.iter().map(|slice| zeros(slice, &[total])).collect();
+    let mut outputs = blank_outputs(signature, sequences.total());
+    // SAFETY: as for this function.
+    let events =
+        unsafe { run_into(signature, entries, bound, sequences, inputs, &mut outputs, carry, threads, progress)? };
+    Ok((outputs, events))
+}
+
+/// Outputs for that many rows, all of them 0.
+pub fn blank_outputs<F: Float>(signature: &Signature, total: usize) -> Vec<Tensor<F>> {
+    signature.outputs.iter().map(|slice| zeros(slice, &[total])).collect()
+}
+
+/// As [`run_reporting`], into outputs that are there; rows that belong to no sequence stay as they are.
+///
+/// # Errors
+/// As for [`run`].
+///
+/// # Safety
+/// As for [`run`].
+#[allow(clippy::too_many_arguments, reason = "what a run takes")]
+pub unsafe fn run_into<F: Float>(
+    signature: &Signature,
+    entries: &[Entry],
+    bound: &Bound<F>,
+    sequences: &Sequences,
+    inputs: &[Tensor<F>],
+    outputs: &mut [Tensor<F>],
+    carry: &mut Carry<F>,
+    threads: usize,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<Vec<Option<Event>>, RunError> {
+    check(signature, bound, sequences, inputs, carry)?;
+    check_outputs(signature, sequences, outputs)?;
     let bases = Bases {
         params: planes_of(&bound.params),
         initial: planes_of(&bound.initial),
         inputs: planes_of(inputs),
-        outputs: planes_of_mut(&mut outputs),
+        outputs: planes_of_mut(outputs),
         states: planes_of_mut(&mut carry.states),
         delays: planes_of_mut(&mut carry.delays),
     };
@@ -87,24 +119,28 @@ pub unsafe fn run_reporting<F: Float>(
         events: Mutex::new(vec![None; signature.reports]),
         progress,
     };
-    let count = sequences.count();
     // SAFETY: `check` has compared all tensors with the signature, the bases are theirs, and each sequence is run
     // once, so that no two calls write the same rows.
     let one = |sequence: usize| unsafe { task.sequence::<F>(sequence) };
-    if threads == 1 || count <= 1 {
-        (0..count).for_each(one);
-    } else {
-        let all = || (0..count).into_par_iter().for_each(one);
-        match pool(threads) {
-            Some(pool) => pool.install(all),
-            None => all(),
-        }
-    }
+    each(sequences.count(), threads, one);
     let events = task.events.into_inner().unwrap_or_else(PoisonError::into_inner);
-    for sequence in 0..count {
+    for sequence in 0..sequences.count() {
         carry.steps[sequence] += sequences.range(sequence).len() as u64;
     }
-    Ok((outputs, events))
+    Ok(events)
+}
+
+/// Does tasks `0..count`, each once, on that many threads; 0 for all of the machine.
+pub(crate) fn each(count: usize, threads: usize, one: impl Fn(usize) + Sync + Send) {
+    if threads == 1 || count <= 1 {
+        (0..count).for_each(one);
+        return;
+    }
+    let all = || (0..count).into_par_iter().for_each(one);
+    match pool(threads) {
+        Some(pool) => pool.install(all),
+        None => all(),
+    }
 }
 
 /// A pool of that many threads, made once; `None` stands for the global one, which has one thread per core.
@@ -135,9 +171,9 @@ fn zeros<F: Float>(slice: &Tensors, leading: &[usize]) -> Tensor<F> {
 }
 
 /// The addresses of the planes of a tensor.
-type Planes = [*mut u8; 2];
+pub(crate) type Planes = [*mut u8; 2];
 
-fn planes_of<F>(tensors: &[Tensor<F>]) -> Vec<Planes> {
+pub(crate) fn planes_of<F>(tensors: &[Tensor<F>]) -> Vec<Planes> {
     let null = std::ptr::null_mut();
     let planes = |tensor: &Tensor<F>| match &tensor.elements {
         Elements::Real(v) => [v.as_ptr() as *mut u8, null],
@@ -148,7 +184,7 @@ fn planes_of<F>(tensors: &[Tensor<F>]) -> Vec<Planes> {
     tensors.iter().map(planes).collect()
 }
 
-fn planes_of_mut<F>(tensors: &mut [Tensor<F>]) -> Vec<Planes> {
+pub(crate) fn planes_of_mut<F>(tensors: &mut [Tensor<F>]) -> Vec<Planes> {
     let null = std::ptr::null_mut();
     let planes = |tensor: &mut Tensor<F>| match &mut tensor.elements {
         Elements::Real(v) => [v.as_mut_ptr().cast(), null],
@@ -184,25 +220,6 @@ struct Task<'a> {
 // SAFETY: the addresses are those of tensors that outlive the run; tasks read the shared ones and write only the
 // rows of their own sequence.
 unsafe impl Sync for Task<'_> {}
-
-/// Zeroed memory, aligned to a cache line.
-struct Memory {
-    lines: Vec<Line>,
-}
-
-#[repr(align(64))]
-#[derive(Clone, Copy)]
-struct Line(#[allow(dead_code, reason = "only its address is used")] [u8; 64]);
-
-impl Memory {
-    fn new(bytes: usize) -> Self {
-        Self { lines: vec![Line([0; 64]); bytes.div_ceil(64)] }
-    }
-
-    fn base(&mut self) -> *mut u8 {
-        self.lines.as_mut_ptr().cast()
-    }
-}
 
 impl Task<'_> {
     /// # Safety

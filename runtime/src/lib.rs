@@ -1,7 +1,7 @@
 //! Buffers and drivers under the kernels that `ssmc` compiles.
 //!
 //! This crate knows no IR and no code generator: it holds tensors, cuts a run into sequences, and calls a kernel
-//! on each.
+//! on each, or cuts sequences into stretches that kernels can run side by side.
 
 pub mod check;
 #[allow(unsafe_code, reason = "kernels call it with addresses")]
@@ -9,8 +9,14 @@ pub mod cholesky;
 #[allow(unsafe_code, reason = "calls kernels, which are machine code")]
 pub mod driver;
 pub mod kernel;
+#[allow(unsafe_code, reason = "calls kernels, which are machine code")]
+pub mod lanes;
+mod memory;
 pub mod scalar;
+pub mod stretch;
 pub mod tensor;
+#[allow(unsafe_code, reason = "vector instructions, on memory whose extents the caller vouches for")]
+mod transpose;
 
 pub use check::RunError;
 pub use kernel::Event;

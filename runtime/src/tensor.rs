@@ -4,6 +4,7 @@
 //! that kernels load either without shuffling.
 
 use std::fmt::{Debug, Display};
+use std::ops::Range;
 
 /// The real numbers that kernels compute with.
 pub trait Float: Copy + Default + PartialEq + PartialOrd + Debug + Display + Send + Sync + 'static {
@@ -79,38 +80,102 @@ pub struct Tensor<F> {
     pub elements: Elements<F>,
 }
 
-/// How the time axis of a run is cut into sequences: inputs and outputs are `[total, ..]`, and sequence `i` is
-/// `offsets[i]..offsets[i + 1]` of it.
+impl<F: Copy> Tensor<F> {
+    /// The rows at these places along the first axis, copied.
+    ///
+    /// # Panics
+    /// If there is no such row, or the tensor has no axes.
+    pub fn rows(&self, at: impl IntoIterator<Item = usize>) -> Self {
+        let at: Vec<usize> = at.into_iter().collect();
+        let size: usize = self.shape[1..].iter().product();
+        fn pick<T: Copy>(from: &[T], size: usize, at: &[usize]) -> Vec<T> {
+            at.iter().flat_map(|&r| &from[r * size..(r + 1) * size]).copied().collect()
+        }
+        let elements = match &self.elements {
+            Elements::Real(v) => Elements::Real(pick(v, size, &at)),
+            Elements::Complex { re, im } => Elements::Complex { re: pick(re, size, &at), im: pick(im, size, &at) },
+            Elements::Int(v) => Elements::Int(pick(v, size, &at)),
+            Elements::Bool(v) => Elements::Bool(pick(v, size, &at)),
+        };
+        let mut shape = self.shape.clone();
+        shape[0] = at.len();
+        Self { shape, elements }
+    }
+
+    /// Puts the rows of another tensor, in their order, to these places of this one.
+    ///
+    /// # Panics
+    /// If the tensors differ in type or slices, or a place does not exist.
+    pub fn set_rows(&mut self, at: impl IntoIterator<Item = usize>, from: &Self) {
+        assert_eq!(self.shape[1..], from.shape[1..], "rows of one shape");
+        let at: Vec<usize> = at.into_iter().collect();
+        let size: usize = self.shape[1..].iter().product();
+        fn put<T: Copy>(to: &mut [T], from: &[T], size: usize, at: &[usize]) {
+            for (n, &r) in at.iter().enumerate() {
+                to[r * size..(r + 1) * size].copy_from_slice(&from[n * size..(n + 1) * size]);
+            }
+        }
+        match (&mut self.elements, &from.elements) {
+            (Elements::Real(to), Elements::Real(from)) => put(to, from, size, &at),
+            (Elements::Complex { re, im }, Elements::Complex { re: from_re, im: from_im }) => {
+                put(re, from_re, size, &at);
+                put(im, from_im, size, &at);
+            }
+            (Elements::Int(to), Elements::Int(from)) => put(to, from, size, &at),
+            (Elements::Bool(to), Elements::Bool(from)) => put(to, from, size, &at),
+            _ => panic!("rows of one type"),
+        }
+    }
+}
+
+/// How the time axis of a run is cut into sequences: inputs and outputs are `[total, ..]`, and each sequence has a
+/// range of the rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sequences {
-    offsets: Vec<usize>,
+    /// Ascending and apart from each other.
+    ranges: Vec<Range<usize>>,
+    total: usize,
 }
 
 impl Sequences {
     /// `count` sequences of `length` steps each.
     pub fn batch(count: usize, length: usize) -> Self {
-        Self { offsets: (0..=count).map(|i| i * length).collect() }
+        Self { ranges: (0..count).map(|i| i * length..(i + 1) * length).collect(), total: count * length }
     }
 
     /// Sequences between ascending offsets that start at 0; `None` where they do not.
     pub fn packed(offsets: Vec<usize>) -> Option<Self> {
         let sound = offsets.first() == Some(&0) && offsets.is_sorted();
-        sound.then_some(Self { offsets })
+        let total = *offsets.last()?;
+        sound.then(|| Self { ranges: offsets.windows(2).map(|pair| pair[0]..pair[1]).collect(), total })
+    }
+
+    /// Sequences at these rows of `total`; `None` where these are not ascending or not apart from each other. Outputs
+    /// of rows that belong to none are 0.
+    pub fn spaced(total: usize, ranges: Vec<Range<usize>>) -> Option<Self> {
+        let inside = ranges.iter().all(|range| range.start <= range.end && range.end <= total);
+        let apart = ranges.windows(2).all(|pair| pair[0].end <= pair[1].start);
+        (inside && apart).then_some(Self { ranges, total })
     }
 
     /// How many sequences there are.
     pub fn count(&self) -> usize {
-        self.offsets.len() - 1
+        self.ranges.len()
+    }
+
+    /// How many rows the tensors have.
+    pub fn total(&self) -> usize {
+        self.total
     }
 
     /// How many steps all sequences have together.
-    pub fn total(&self) -> usize {
-        self.offsets[self.count()]
+    pub fn steps(&self) -> usize {
+        self.ranges.iter().map(Range::len).sum()
     }
 
     /// The steps of one sequence.
-    pub fn range(&self, sequence: usize) -> std::ops::Range<usize> {
-        self.offsets[sequence]..self.offsets[sequence + 1]
+    pub fn range(&self, sequence: usize) -> Range<usize> {
+        self.ranges[sequence].clone()
     }
 }
 

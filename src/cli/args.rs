@@ -80,11 +80,12 @@ pub struct LaterArgs {
 /// How a sequence is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Plan {
-    /// The plan that is predicted to be the fastest; in this version, always `sequential`
+    /// `parallel` for long sequences that are fewer than the threads, where its operations are fewer per thread;
+    /// else `sequential`
     Auto,
     /// The compiled sequence kernel, in order
     Sequential,
-    /// A parallel scan over time (not in this version)
+    /// A parallel scan over time: stretches side by side; refused where the verdict is `nonlinear`
     Parallel,
     /// Blocks of time as matrix products (not in this version)
     Chunked,

@@ -1,10 +1,11 @@
-//! The plans behind one call: interpreter, sequence kernel, step kernel.
+//! The plans behind one call: interpreter, sequence kernel, step kernel, scan.
 
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
 use ssmc::diag::{Code, Diagnostic};
 use ssmc::ir::{self, Instance, Report, interp};
 use ssmc::jit::{Form, Kernel, compile};
+use ssmc::scan::{self, Scan};
 use ssmc_runtime::{Bound, Carry, Float, RunError, Sequences, Tensor};
 
 use super::args::{Isa, Plan};
@@ -27,6 +28,8 @@ pub enum Engine<F: Number> {
     Sequence(Kernel<F>),
     /// The step kernel, once per step.
     Step(Kernel<F>),
+    /// The scan over stretches of time.
+    Scan(Box<Scan<F>>),
 }
 
 /// The outputs of a run, and what is to be said about its data.
@@ -57,10 +60,42 @@ impl<F: Number> Engine<F> {
         Ok(match plan {
             Plan::Interp => Engine::Interp,
             Plan::Step => Engine::Step(compile(instance, Form::Step)?),
-            Plan::Auto | Plan::Sequential | Plan::Parallel | Plan::Chunked => {
-                Engine::Sequence(compile(instance, Form::Sequence)?)
-            }
+            Plan::Parallel => Engine::Scan(Box::new(scan::compile(instance, scan::Options::default())?)),
+            Plan::Auto | Plan::Sequential | Plan::Chunked => Engine::Sequence(compile(instance, Form::Sequence)?),
         })
+    }
+
+    /// Compiles what a run over such sequences needs, with what the user has to know about the choice.
+    ///
+    /// # Errors
+    /// As for [`Engine::prepare`].
+    pub fn prepare_run(
+        instance: &Instance,
+        plan: Plan,
+        sequences: &Sequences,
+        threads: usize,
+    ) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
+        let mut notes = Vec::new();
+        let plan = match plan {
+            Plan::Auto => {
+                let longest = (0..sequences.count()).map(|s| sequences.range(s).len()).max().unwrap_or(0);
+                let choice = scan::choose(instance, scan::Extents { sequences: sequences.count(), longest, threads });
+                notes.extend(choice.note);
+                if choice.plan == scan::Plan::Parallel { Plan::Parallel } else { Plan::Sequential }
+            }
+            plan => plan,
+        };
+        let engine = Self::prepare(instance, plan)?;
+        if let Engine::Scan(scan) = &engine
+            && !scan.cuts(sequences)
+        {
+            let message = format!(
+                "running in order: no sequence is longer than a stretch, which has {} steps here",
+                scan.stretch(sequences)
+            );
+            notes.push(Diagnostic::error_at(Code::S301, "--plan parallel", message).into_note());
+        }
+        Ok((engine, notes))
     }
 
     /// The name of the plan that it runs.
@@ -69,6 +104,7 @@ impl<F: Number> Engine<F> {
             Engine::Interp => "interp",
             Engine::Sequence(_) => "sequential",
             Engine::Step(_) => "step",
+            Engine::Scan(_) => "parallel",
         }
     }
 
@@ -82,6 +118,7 @@ impl<F: Number> Engine<F> {
             Engine::Interp => Ok(interp::run_reporting(instance, bound, sequences, inputs, carry)),
             Engine::Sequence(kernel) => kernel.run_reporting(bound, sequences, inputs, carry, threads, progress),
             Engine::Step(kernel) => run_steps(kernel, task, carry),
+            Engine::Scan(scan) => scan.run_reporting(bound, sequences, inputs, carry, threads, progress),
         }
     }
 }
@@ -130,7 +167,7 @@ pub fn note(reports: &mut Vec<Report>, report: Report) {
 pub fn check_plan(layer: &ir::Layer, plan: Plan, isa: Option<Isa>) -> Result<(), Diagnostic> {
     let place = format!("--plan {}", plan.name());
     match plan {
-        Plan::Parallel => Err(report::not_yet(&place, "the parallel scan over time")),
+        Plan::Parallel => scan::refusal(layer).map_or(Ok(()), Err),
         Plan::Chunked => Err(report::not_yet(&place, "running over blocks of time")),
         Plan::Step => check_step(layer, &place),
         Plan::Auto | Plan::Sequential | Plan::Interp => Ok(()),
@@ -146,19 +183,9 @@ pub fn check_plan(layer: &ir::Layer, plan: Plan, isa: Option<Isa>) -> Result<(),
 /// # Errors
 /// S301
 pub fn check_step(layer: &ir::Layer, place: &str) -> Result<(), Diagnostic> {
-    match layer.states.iter().find(|state| state.reverse) {
+    let refusal = scan::plans(layer).into_iter().find(|(plan, _)| *plan == scan::Plan::Step);
+    match refusal.and_then(|(_, why)| why) {
         None => Ok(()),
-        Some(state) => {
-            let mut error = Diagnostic::error(
-                Code::S301,
-                layer.value(state.value).span,
-                format!(
-                    "`{}` is carried from the last step to the first, so `{}` cannot run step by step",
-                    state.name, layer.name
-                ),
-            );
-            error.place = Some(place.to_owned());
-            Err(error)
-        }
+        Some(error) => Err(Diagnostic { place: Some(place.to_owned()), ..error }),
     }
 }

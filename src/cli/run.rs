@@ -56,10 +56,11 @@ fn run<F: Number>(program: &Program, args: &RunArgs, layer: &ir::Layer, rtol: f6
     let mut carry = interp::initial_carry(&instance, &bound, sequences.count());
     setup.states.read(&instance, &mut carry, &mut setup.state_files)?;
 
-    let engine = Engine::<F>::prepare(&instance, args.plan)?;
+    let threads = args.threads.map_or(0, usize::from);
+    let (engine, notes) = Engine::<F>::prepare_run(&instance, args.plan, &sequences, threads)?;
+    program.report(&notes);
     let started = Instant::now();
     let (outputs, reports) = progress::with_bar(sequences.total(), |progress| {
-        let threads = args.threads.map_or(0, usize::from);
         let task =
             Task { instance: &instance, bound: &bound, sequences: &sequences, inputs: &inputs, threads, progress };
         engine.run(&task, &mut carry)

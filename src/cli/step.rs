@@ -23,9 +23,14 @@ const MAX_LINE: usize = 256 << 20;
 pub fn execute(program: &Program, args: &StepArgs) -> Outcome {
     let layer = program.layer(&args.layer)?;
     check_step(&layer, "ssmc step").map_err(|error| vec![error])?;
-    if args.plan == Plan::Sequential {
-        let message = "a sequence kernel does not run single steps";
-        return Err(vec![Diagnostic::error_at(Code::S301, "--plan sequential", message)]);
+    let message = match args.plan {
+        Plan::Sequential => Some("a sequence kernel does not run single steps"),
+        Plan::Parallel => Some("a scan does not run single steps"),
+        _ => None,
+    };
+    if let Some(message) = message {
+        let place = format!("--plan {}", args.plan.name());
+        return Err(vec![Diagnostic::error_at(Code::S301, place, message)]);
     }
     check_plan(&layer, args.plan, args.data.isa).map_err(|error| vec![error])?;
     match args.data.dtype {

@@ -165,6 +165,26 @@ impl BinaryOp {
     pub fn is_comparison(self) -> bool {
         matches!(self, BinaryOp::Lt | BinaryOp::Le | BinaryOp::Gt | BinaryOp::Ge | BinaryOp::Eq | BinaryOp::Ne)
     }
+
+    /// The operator in the language.
+    pub fn symbol(self) -> &'static str {
+        match self {
+            BinaryOp::Or => "or",
+            BinaryOp::And => "and",
+            BinaryOp::Lt => "<",
+            BinaryOp::Le => "<=",
+            BinaryOp::Gt => ">",
+            BinaryOp::Ge => ">=",
+            BinaryOp::Eq => "==",
+            BinaryOp::Ne => "!=",
+            BinaryOp::Add => "+",
+            BinaryOp::Sub => "-",
+            BinaryOp::Mul => "*",
+            BinaryOp::Div => "/",
+            BinaryOp::FloorDiv => "//",
+            BinaryOp::Mod => "%",
+        }
+    }
 }
 
 /// The built-in functions.
@@ -282,6 +302,34 @@ pub enum ReduceOp {
     ArgMin,
 }
 
+impl ReduceOp {
+    /// All reductions.
+    pub const ALL: [ReduceOp; 8] = [
+        ReduceOp::Sum,
+        ReduceOp::Prod,
+        ReduceOp::Max,
+        ReduceOp::Min,
+        ReduceOp::Mean,
+        ReduceOp::LogSumExp,
+        ReduceOp::ArgMax,
+        ReduceOp::ArgMin,
+    ];
+
+    /// The binder in the language.
+    pub fn name(self) -> &'static str {
+        match self {
+            ReduceOp::Sum => "sum",
+            ReduceOp::Prod => "prod",
+            ReduceOp::Max => "max",
+            ReduceOp::Min => "min",
+            ReduceOp::Mean => "mean",
+            ReduceOp::LogSumExp => "logsumexp",
+            ReduceOp::ArgMax => "argmax",
+            ReduceOp::ArgMin => "argmin_index",
+        }
+    }
+}
+
 /// Normalisations of a vector of reals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum NormaliseOp {
@@ -291,6 +339,20 @@ pub enum NormaliseOp {
     LayerNorm,
     /// `e / sqrt(mean(e^2) + eps)`
     RmsNorm,
+}
+
+impl NormaliseOp {
+    /// All normalisations.
+    pub const ALL: [NormaliseOp; 3] = [NormaliseOp::Softmax, NormaliseOp::LayerNorm, NormaliseOp::RmsNorm];
+
+    /// The binder in the language.
+    pub fn name(self) -> &'static str {
+        match self {
+            NormaliseOp::Softmax => "softmax",
+            NormaliseOp::LayerNorm => "layernorm",
+            NormaliseOp::RmsNorm => "rmsnorm",
+        }
+    }
 }
 
 /// Distributions of random initial values. In a complex context real and imaginary part are drawn apart.

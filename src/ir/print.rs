@@ -25,7 +25,7 @@
 
 use std::fmt::{self, Write as _};
 
-use super::{BinaryOp, Expr, ExprKind, Extent, IndexId, Init, Layer, NormaliseOp, Random, ReduceOp, Scalar, Type};
+use super::{BinaryOp, Expr, ExprKind, Extent, IndexId, Init, Layer, Random, Scalar, Type};
 use super::{UnaryOp, ValueId, ValueKind};
 
 /// The text of the layer.
@@ -328,7 +328,7 @@ impl Printer<'_> {
             ExprKind::Binary(op, a, b) => {
                 let left = if level == level::COMPARE { level + 1 } else { level };
                 self.expr(a, left);
-                put!(self, " {} ", sign(*op));
+                put!(self, " {} ", op.symbol());
                 self.expr(b, level + 1);
             }
             ExprKind::Powi(a, n) => {
@@ -345,12 +345,12 @@ impl Printer<'_> {
                 self.expr(&parts[2], 0);
             }
             ExprKind::Reduce { op, indices, body } => {
-                self.out.push_str(reduction(*op));
+                self.out.push_str(op.name());
                 self.bound(indices);
                 self.call("", std::slice::from_ref(&**body));
             }
             ExprKind::Normalise { op, index, at, body, eps } => {
-                self.out.push_str(normalisation(*op));
+                self.out.push_str(op.name());
                 self.bound(&[*index]);
                 self.out.push('(');
                 self.expr(body, 0);
@@ -419,47 +419,6 @@ fn level(e: &Expr) -> u8 {
         ExprKind::Real(x) | ExprKind::Imaginary(x) if x.is_sign_negative() && !x.is_nan() => level::NEG,
         ExprKind::Powi(..) => level::POWER,
         _ => level::ATOM,
-    }
-}
-
-/// The text of an operator.
-pub(super) fn sign(op: BinaryOp) -> &'static str {
-    match op {
-        BinaryOp::Or => "or",
-        BinaryOp::And => "and",
-        BinaryOp::Lt => "<",
-        BinaryOp::Le => "<=",
-        BinaryOp::Gt => ">",
-        BinaryOp::Ge => ">=",
-        BinaryOp::Eq => "==",
-        BinaryOp::Ne => "!=",
-        BinaryOp::Add => "+",
-        BinaryOp::Sub => "-",
-        BinaryOp::Mul => "*",
-        BinaryOp::Div => "/",
-        BinaryOp::FloorDiv => "//",
-        BinaryOp::Mod => "%",
-    }
-}
-
-pub(super) fn reduction(op: ReduceOp) -> &'static str {
-    match op {
-        ReduceOp::Sum => "sum",
-        ReduceOp::Prod => "prod",
-        ReduceOp::Max => "max",
-        ReduceOp::Min => "min",
-        ReduceOp::Mean => "mean",
-        ReduceOp::LogSumExp => "logsumexp",
-        ReduceOp::ArgMax => "argmax",
-        ReduceOp::ArgMin => "argmin_index",
-    }
-}
-
-pub(super) fn normalisation(op: NormaliseOp) -> &'static str {
-    match op {
-        NormaliseOp::Softmax => "softmax",
-        NormaliseOp::LayerNorm => "layernorm",
-        NormaliseOp::RmsNorm => "rmsnorm",
     }
 }
 

@@ -20,7 +20,8 @@ use cranelift_codegen::control::ControlPlane;
 use cranelift_jit::{JITBuilder, JITModule};
 use cranelift_module::{FuncId, Linkage, Module, default_libcall_names};
 use ssmc_runtime::kernel::{Entry, Signature};
-use ssmc_runtime::{Bound, Carry, Float, RunError, Sequences, Tensor, cholesky, driver, scalar};
+use ssmc_runtime::lanes::Program;
+use ssmc_runtime::{Bound, Carry, Event, Float, RunError, Sequences, Tensor, check, cholesky, driver, scalar};
 
 use crate::analysis::bounds;
 use crate::codegen::{self, Machine};
@@ -49,7 +50,7 @@ pub struct Kernel<F> {
 /// # Panics
 /// If the layer does not verify, or the instance is not one that [`Instance::new`] has made.
 pub fn compile<F: Float>(instance: &Instance, form: Form) -> Result<Kernel<F>, Vec<Diagnostic>> {
-    check(instance)?;
+    provable(instance)?;
     let isa = isa::host()?;
     let plan = plan::plan(instance, form, target(F::BITS))?;
     let machine = Machine::of(&*isa);
@@ -73,7 +74,7 @@ pub fn compile<F: Float>(instance: &Instance, form: Form) -> Result<Kernel<F>, V
 }
 
 /// Makes sure that the code for an instance accesses nothing outside of its tensors.
-fn check(instance: &Instance) -> Result<(), Vec<Diagnostic>> {
+fn provable(instance: &Instance) -> Result<(), Vec<Diagnostic>> {
     if let Err(error) = verify::verify(&instance.layer) {
         panic!("the compiler was given a layer that does not verify: {error}");
     }
@@ -165,11 +166,16 @@ impl<F: Float> Kernel<F> {
         let (outputs, events) = unsafe {
             driver::run_reporting(&self.signature, &self.entries, bound, sequences, inputs, carry, threads, progress)
         }?;
+        Ok((outputs, self.said(events)))
+    }
+
+    /// What happened, in words.
+    fn said(&self, events: Vec<Option<Event>>) -> Vec<Report> {
         let happened = self.reports.iter().zip(events);
-        let said = happened.filter_map(|((span, message), event)| {
+        let report = |((span, message), event): (&(Span, String), Option<Event>)| {
             Some(Report { span: *span, message: message.clone(), event: event? })
-        });
-        Ok((outputs, said.collect()))
+        };
+        happened.filter_map(report).collect()
     }
 
     /// Runs all sequences; the carry goes in and comes out.
@@ -191,6 +197,59 @@ impl<F: Float> Kernel<F> {
     ) -> Result<Vec<Tensor<F>>, RunError> {
         // SAFETY: the entries were compiled for this signature and live as long as the module, which `self` holds.
         unsafe { driver::run(&self.signature, &self.entries, bound, sequences, inputs, carry, threads, progress) }
+    }
+
+    /// The kernel with what it is bound to, for [`ssmc_runtime::lanes`].
+    ///
+    /// # Errors
+    /// A tensor that does not fit.
+    pub(crate) fn program<'a>(&'a self, bound: &'a Bound<F>) -> Result<Program<'a, F>, RunError> {
+        check::check_bound(&self.signature, bound)?;
+        // SAFETY: the entries were compiled for this signature and live as long as the module, which `self` holds; the
+        // bound tensors are those of the signature.
+        Ok(unsafe { Program::new(&self.signature, &self.entries, bound) })
+    }
+
+    /// Outputs for such sequences, all of them 0.
+    pub fn blank_outputs(&self, sequences: &Sequences) -> Vec<Tensor<F>> {
+        driver::blank_outputs(&self.signature, sequences.total())
+    }
+
+    /// Compares what a run would get with the signature.
+    ///
+    /// # Errors
+    /// What [`Kernel::run_into`] would say.
+    pub fn check(
+        &self,
+        bound: &Bound<F>,
+        sequences: &Sequences,
+        inputs: &[Tensor<F>],
+        outputs: &[Tensor<F>],
+        carry: &Carry<F>,
+    ) -> Result<(), RunError> {
+        check::check(&self.signature, bound, sequences, inputs, carry)?;
+        check::check_outputs(&self.signature, sequences, outputs)
+    }
+
+    /// As [`Kernel::run_reporting`], into outputs that are there.
+    ///
+    /// # Errors
+    /// As for [`Kernel::run`], the outputs included.
+    #[allow(clippy::too_many_arguments, reason = "what a run takes")]
+    pub fn run_into(
+        &self,
+        bound: &Bound<F>,
+        sequences: &Sequences,
+        inputs: &[Tensor<F>],
+        outputs: &mut [Tensor<F>],
+        carry: &mut Carry<F>,
+        threads: usize,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<Vec<Report>, RunError> {
+        let Kernel { signature, entries, .. } = self;
+        // SAFETY: as for `run`.
+        unsafe { driver::run_into(signature, entries, bound, sequences, inputs, outputs, carry, threads, progress) }
+            .map(|events| self.said(events))
     }
 }
 

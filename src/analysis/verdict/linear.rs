@@ -107,7 +107,7 @@ impl<'a> Linear<'a> {
             }
             ExprKind::Reduce { op, body, .. } => {
                 self.form(body)?;
-                fail(format!("`{}` of values that depend on the state is not linear in them", reduction(*op)))
+                fail(format!("`{}` of values that depend on the state is not linear in them", op.name()))
             }
             ExprKind::Normalise { at, body, .. } => {
                 if !self.of.depends(at) {
@@ -186,20 +186,6 @@ impl<'a> Linear<'a> {
             }
             _ => Err(Failure::new(e.span, "a truth value depends on the state")),
         }
-    }
-}
-
-/// The name of a reduction in the language.
-pub(crate) fn reduction(op: ReduceOp) -> &'static str {
-    match op {
-        ReduceOp::Sum => "sum",
-        ReduceOp::Prod => "prod",
-        ReduceOp::Max => "max",
-        ReduceOp::Min => "min",
-        ReduceOp::Mean => "mean",
-        ReduceOp::LogSumExp => "logsumexp",
-        ReduceOp::ArgMax => "argmax",
-        ReduceOp::ArgMin => "argmin_index",
     }
 }
 

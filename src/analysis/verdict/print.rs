@@ -349,7 +349,11 @@ impl Names<'_> {
         let product = self.product(algebra, &weight, &scope, &read, named);
         let bound: Vec<String> = term.bound.iter().map(|&i| self.name(i)).collect();
         self.used.truncate(before);
-        if bound.is_empty() { product } else { format!("{}[{}]({product})", reduction(algebra), bound.join(", ")) }
+        if bound.is_empty() {
+            product
+        } else {
+            format!("{}[{}]({product})", algebra.row().reduce.name(), bound.join(", "))
+        }
     }
 
     fn list(&mut self, items: &[Expr]) -> String {
@@ -394,7 +398,7 @@ impl Names<'_> {
             ExprKind::Binary(op, a, b) => {
                 let level = level(*op);
                 let left = if level == 4 { 5 } else { level };
-                (level, format!("{} {} {}", self.expr(a, left), sign(*op), self.expr(b, level + 1)))
+                (level, format!("{} {} {}", self.expr(a, left), op.symbol(), self.expr(b, level + 1)))
             }
             ExprKind::Powi(a, n) => (8, format!("{}^{n}", self.expr(a, 9))),
             ExprKind::Call(function, args) => atom(format!("{}({})", function.name(), self.list(args))),
@@ -411,7 +415,7 @@ impl Names<'_> {
                     .collect();
                 let body = self.expr(body, 0);
                 self.used.truncate(before);
-                atom(format!("{}[{}]({body})", super::linear::reduction(*op), names.join(", ")))
+                atom(format!("{}[{}]({body})", op.name(), names.join(", ")))
             }
             ExprKind::Normalise { op, index, at, body, .. } => {
                 let at = self.expr(at, 0);
@@ -468,10 +472,6 @@ pub fn derived(layer: &Layer) -> Vec<String> {
         .collect()
 }
 
-fn reduction(algebra: Algebra) -> &'static str {
-    super::linear::reduction(algebra.row().reduce)
-}
-
 fn level(op: BinaryOp) -> u8 {
     match op {
         BinaryOp::Or => 1,
@@ -479,24 +479,5 @@ fn level(op: BinaryOp) -> u8 {
         BinaryOp::Add | BinaryOp::Sub => 5,
         BinaryOp::Mul | BinaryOp::Div | BinaryOp::FloorDiv | BinaryOp::Mod => 6,
         _ => 4,
-    }
-}
-
-fn sign(op: BinaryOp) -> &'static str {
-    match op {
-        BinaryOp::Or => "or",
-        BinaryOp::And => "and",
-        BinaryOp::Lt => "<",
-        BinaryOp::Le => "<=",
-        BinaryOp::Gt => ">",
-        BinaryOp::Ge => ">=",
-        BinaryOp::Eq => "==",
-        BinaryOp::Ne => "!=",
-        BinaryOp::Add => "+",
-        BinaryOp::Sub => "-",
-        BinaryOp::Mul => "*",
-        BinaryOp::Div => "/",
-        BinaryOp::FloorDiv => "//",
-        BinaryOp::Mod => "%",
     }
 }

@@ -6,7 +6,6 @@
 use super::algebra::Algebra;
 use super::build::{self, Scope};
 use super::form::{Budget, Form};
-use super::linear::reduction;
 use super::stability::nonnegative;
 use super::{Atom, Dependence, Failure, Part};
 use crate::ir::{BinaryOp, Expr, ExprKind, Function, ReduceOp, Scalar, Type, UnaryOp, ValueId, ValueKind};
@@ -112,7 +111,7 @@ impl<'a> Semiring<'a> {
                     }
                     _ => {}
                 }
-                Err(self.fail(e, &format!("`{}` does not add in this algebra", reduction(*op))))
+                Err(self.fail(e, &format!("`{}` does not add in this algebra", op.name())))
             }
             _ => Err(self.fail(e, "this depends on the state")),
         }

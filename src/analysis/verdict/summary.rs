@@ -33,7 +33,10 @@ pub struct Summary {
     pub layer: Layer,
     /// What `layer` starts a stretch from: the same states, with the neutral summary as initial values.
     pub identity: Layer,
-    /// How many of the states of `layer` belong to earlier groups; they come first.
+    /// Which states of the layer that was judged the first states of `layer` are: those of earlier groups, then the
+    /// group's own (of a finite map, their tables).
+    pub states: Vec<StateId>,
+    /// How many of them belong to earlier groups.
     pub earlier: usize,
     /// Composes summaries. Its states are those of `layer` without the earlier ones; its inputs are such again.
     pub compose: Layer,
@@ -50,12 +53,14 @@ pub fn summary(verdict: &Verdict, group: &Group) -> Option<Summary> {
     }
     let algebra = transition.algebra?;
     let maker = Maker { group, transition, algebra };
-    let (layer, earlier) = maker.stretch(verdict);
+    let (layer, states) = maker.stretch(verdict);
+    let earlier = states.len() - group.states.len();
     let mut identity = layer.clone();
     maker.neutral(&mut identity, earlier);
     Some(Summary {
         layer,
         identity,
+        states,
         earlier,
         compose: maker.operator(verdict, true),
         apply: maker.operator(verdict, false),
@@ -91,7 +96,7 @@ pub(super) fn earlier(layer: &Layer, states: &[StateId]) -> Vec<StateId> {
 }
 
 /// A layer with these states only, in this order; without outputs.
-pub(super) fn restrict(layer: &mut Layer, states: &[StateId]) {
+pub(crate) fn restrict(layer: &mut Layer, states: &[StateId]) {
     let old = std::mem::take(&mut layer.states);
     layer.outputs.clear();
     layer.checks.clear();
@@ -109,7 +114,7 @@ pub(super) fn restrict(layer: &mut Layer, states: &[StateId]) {
 }
 
 /// Leaves out equations that no state, delay or reset needs, and versions of states that are overwritten unread.
-pub(super) fn sweep(layer: &mut Layer) {
+pub(crate) fn sweep(layer: &mut Layer) {
     let mut wanted = vec![false; layer.values.len()];
     let roots = layer.states.iter().map(|s| s.next).chain(layer.delays.iter().copied()).chain(layer.reset);
     roots.for_each(|v| wanted[v.at()] = true);
@@ -171,10 +176,9 @@ impl Maker<'_> {
         }
     }
 
-    /// The layer of a stretch, and how many earlier states it has.
-    fn stretch(&self, verdict: &Verdict) -> (Layer, usize) {
+    /// The layer of a stretch, and its states that are no products.
+    fn stretch(&self, verdict: &Verdict) -> (Layer, Vec<StateId>) {
         let mut states = earlier(&verdict.layer, &self.group.states);
-        let count = states.len();
         states.extend(&self.group.states);
         let mut scope = Scope { layer: verdict.layer.clone() };
         let names: Vec<String> = self.transition.components.iter().map(|c| self.name(&verdict.layer, c)).collect();
@@ -189,7 +193,7 @@ impl Maker<'_> {
                 self.step(&mut scope, &products, r, c, row);
             }
         }
-        (scope.layer, count)
+        (scope.layer, states)
     }
 
     /// Gives the own states the normal form as their step, which is defined for the zero of the algebra.

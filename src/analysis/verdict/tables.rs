@@ -81,6 +81,7 @@ pub(super) fn summary(verdict: &Verdict, group: &Group, transition: &Transition)
     Some(Summary {
         identity,
         earlier: before.len(),
+        states,
         compose: operator(verdict, group, transition, &ranges, true),
         apply: operator(verdict, group, transition, &ranges, false),
         layer,

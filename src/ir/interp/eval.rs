@@ -247,7 +247,6 @@ impl<F: Number> Past<F> {
 /// Reads an element of a tensor of the right type.
 macro_rules! read {
     ($env:expr, $access:expr, $elements:pat => $element:expr) => {{
-        #[allow(unused_variables)]
         let at = $access.offset($env);
         match &$env.values[$access.tensor] {
             $elements => $element(at),

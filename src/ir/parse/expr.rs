@@ -3,7 +3,6 @@
 use super::token::Token;
 use super::{Parser, Result};
 use crate::diag::Span;
-use crate::ir::print::{normalisation, reduction, sign};
 use crate::ir::typing::type_of;
 use crate::ir::*;
 
@@ -25,18 +24,6 @@ const BINARY: &[&[BinaryOp]] = &[
 const NOT: usize = 2;
 const COMPARE: usize = 3;
 const ADD: usize = 4;
-
-const REDUCTIONS: [ReduceOp; 8] = [
-    ReduceOp::Sum,
-    ReduceOp::Prod,
-    ReduceOp::Max,
-    ReduceOp::Min,
-    ReduceOp::Mean,
-    ReduceOp::LogSumExp,
-    ReduceOp::ArgMax,
-    ReduceOp::ArgMin,
-];
-const NORMALISATIONS: [NormaliseOp; 3] = [NormaliseOp::Softmax, NormaliseOp::LayerNorm, NormaliseOp::RmsNorm];
 
 /// A tree and how deep it is.
 type Deep<T> = (T, usize);
@@ -105,7 +92,7 @@ impl Parser<'_> {
             Token::Sign(text) | Token::Word(text) => text,
             _ => return None,
         };
-        let op = operators.iter().copied().find(|op| sign(*op) == text)?;
+        let op = operators.iter().copied().find(|op| op.symbol() == text)?;
         self.at += 1;
         Some(op)
     }
@@ -281,7 +268,7 @@ impl Parser<'_> {
         let indices = self.bound()?;
         self.sign("(")?;
         let (mut args, depth) = self.list(")", nested)?;
-        if let Some(op) = REDUCTIONS.into_iter().find(|op| reduction(*op) == word) {
+        if let Some(op) = ReduceOp::ALL.into_iter().find(|op| op.name() == word) {
             let (Some(body), true) = (args.pop(), args.is_empty()) else {
                 return self.error("a reduction has one element");
             };
@@ -297,7 +284,7 @@ impl Parser<'_> {
             let (at, matrix, right) = (Box::new(at.0), Box::new(matrix), Box::new(right));
             return self.node(ExprKind::Solve { row, column, at, matrix, right }, depth);
         }
-        let Some(op) = NORMALISATIONS.into_iter().find(|op| normalisation(*op) == word) else {
+        let Some(op) = NormaliseOp::ALL.into_iter().find(|op| op.name() == word) else {
             return self.error(format!("`{word}` binds no indices"));
         };
         let &[index] = &indices[..] else { return self.error("a normalisation binds one index") };

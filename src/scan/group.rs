@@ -1,0 +1,236 @@
+//! What the scan needs of one group of states: kernels that summarise a stretch, and one that applies summaries.
+//!
+//! In: a group's [`Summary`]. Out: a [`Group`]. The layers of the summary are taken as they are, but for two things:
+//! the layer that applies summaries returns the states after each, so that one run of it over all stretches of a
+//! sequence is the scan; and where the transition is the same at every step, the products are no states of the
+//! stretch but a parameter of the application, a power of one step's product.
+
+use ssmc_runtime::kernel::{Kind, Tensors};
+use ssmc_runtime::{Bound, Carry, Elements, Float, RunError, Sequences, Tensor};
+
+use crate::analysis::verdict::summary::{Summary, restrict};
+use crate::diag::Diagnostic;
+use crate::ir::interp::Real;
+use crate::ir::{Instance, Layer, Output, Param, StateId, ValueId, ValueKind, bind};
+use crate::jit::{Form, Kernel, compile};
+
+/// The layers of a group, for one layer's dimensions.
+pub(super) struct Layers {
+    /// Works out what a stretch does: the states of earlier groups, the group's own, the products.
+    pub(super) summary: Layer,
+    /// Applies summaries one after the other; returns the states after each.
+    pub(super) apply: Layer,
+    /// What makes the products, where they are not states of the summary.
+    pub(super) power: Option<PowerLayers>,
+    /// The neutral summary: initial values of the own states and the products.
+    pub(super) neutral: Layer,
+}
+
+/// How products are made that are the same for every stretch of a length.
+pub(super) struct PowerLayers {
+    /// The product of one step: its states are the products alone.
+    pub(super) step: Layer,
+    /// Composes summaries.
+    pub(super) compose: Layer,
+}
+
+impl Layers {
+    /// `fixed` says whether the products depend on parameters only.
+    pub(super) fn of(summary: &Summary, fixed: bool) -> Self {
+        let first = summary.states.len();
+        let all = summary.layer.states.len();
+        let mut apply = summary.apply.clone();
+        let reverse = summary.layer.states[summary.earlier].reverse;
+        for state in &mut apply.states {
+            state.reverse = reverse;
+            apply.outputs.push(Output { name: state.name.clone(), value: state.next });
+        }
+        let neutral = summary.identity.clone();
+        if !fixed || all == first {
+            return Self { summary: summary.layer.clone(), apply, power: None, neutral };
+        }
+        let range = |from: usize, to: usize| (from as u32..to as u32).map(StateId).collect::<Vec<_>>();
+        let mut offset = summary.layer.clone();
+        restrict(&mut offset, &range(0, first));
+        let mut step = summary.layer.clone();
+        let timed: Vec<ValueId> = step.delays.drain(..).chain(step.inputs.drain(..)).collect();
+        timed.iter().for_each(|v| step.values[v.at()].kind = ValueKind::Let);
+        restrict(&mut step, &range(first, all));
+        // Behind the offsets stand the products.
+        for value in apply.inputs.split_off(apply.states.len()) {
+            let named = &mut apply.values[value.at()];
+            named.kind = ValueKind::Param;
+            apply.params.push(Param { value, key: named.name.clone(), init: None });
+        }
+        let power = Some(PowerLayers { step, compose: summary.compose.clone() });
+        Self { summary: offset, apply, power, neutral }
+    }
+}
+
+/// A group's kernels.
+pub(super) struct Group<F> {
+    /// The layer's states that the summary's first states are: of earlier groups, then the group's own.
+    pub(super) states: Vec<usize>,
+    /// How many of them belong to earlier groups.
+    pub(super) earlier: usize,
+    /// Whether it runs from the last step to the first.
+    pub(super) reverse: bool,
+    /// Works out what a stretch does.
+    pub(super) summary: Kernel<F>,
+    /// Applies summaries.
+    pub(super) apply: Kernel<F>,
+    /// The neutral summary: the own states, then the products that the summary has.
+    pub(super) neutral: Vec<Tensor<F>>,
+    /// What a reset puts in the place of these products.
+    zeros: Vec<Tensor<F>>,
+    power: Option<Power<F>>,
+}
+
+struct Power<F> {
+    step: Kernel<F>,
+    compose: Kernel<F>,
+    /// The neutral own states and products.
+    neutral: Vec<Tensor<F>>,
+}
+
+/// What states are before the first step; of those from `first` on, which read no parameters.
+pub(super) fn initial<F: Real>(layer: &Layer, dims: &[i64], first: usize) -> Result<Vec<Tensor<F>>, Vec<Diagnostic>> {
+    let mut bare = layer.clone();
+    bare.states.drain(..first);
+    bare.params.clear();
+    bare.equations.clear();
+    bare.delays.clear();
+    let instance = Instance::new(bare, dims.to_vec())?;
+    Ok(bind::bind(&instance, Vec::new(), 0)?.initial)
+}
+
+fn kernel<F: Float>(layer: &Layer, dims: &[i64]) -> Result<Kernel<F>, Vec<Diagnostic>> {
+    compile(&Instance::new(layer.clone(), dims.to_vec())?, Form::Sequence)
+}
+
+impl<F: Real> Group<F> {
+    /// Compiles a group.
+    ///
+    /// # Errors
+    /// What [`compile`] refuses, sizes of products above all.
+    pub(super) fn new(summary: &Summary, layers: &Layers, dims: &[i64]) -> Result<Self, Vec<Diagnostic>> {
+        let mut neutral = initial(&layers.neutral, dims, summary.earlier)?;
+        let zeros = initial(&layers.summary, dims, summary.states.len())?;
+        let power = match &layers.power {
+            None => None,
+            Some(power) => {
+                let all = neutral.clone();
+                neutral.truncate(summary.states.len() - summary.earlier);
+                Some(Power { step: kernel(&power.step, dims)?, compose: kernel(&power.compose, dims)?, neutral: all })
+            }
+        };
+        Ok(Self {
+            states: summary.states.iter().map(|s| s.at()).collect(),
+            earlier: summary.earlier,
+            reverse: layers.summary.states[summary.earlier].reverse,
+            summary: kernel(&layers.summary, dims)?,
+            apply: kernel(&layers.apply, dims)?,
+            neutral,
+            zeros,
+            power,
+        })
+    }
+
+    /// The states that are the group's own.
+    pub(super) fn own(&self) -> &[usize] {
+        &self.states[self.earlier..]
+    }
+
+    /// What the summary is bound to: a reset gives own states their initial values, and products their zero.
+    pub(super) fn summary_bound(&self, bound: &Bound<F>) -> Bound<F> {
+        let shapes = self.summary.signature().states.iter().map(|slice| &slice.shape);
+        let named = self.states.iter().zip(shapes).map(|(&s, shape)| spread(&bound.initial[s], shape));
+        let initial = named.chain(self.zeros.iter().cloned()).collect();
+        Bound { params: bound.params.clone(), initial }
+    }
+
+    /// What the application is bound to, for stretches of that many steps.
+    ///
+    /// # Errors
+    /// Parameters that do not fit.
+    pub(super) fn apply_bound(&self, bound: &Bound<F>, steps: usize) -> Result<Bound<F>, RunError> {
+        let initial = self.neutral[..self.own().len()].iter();
+        let states = self.apply.signature().states.iter();
+        let initial = initial.zip(states).map(|(tensor, slice)| spread(tensor, &slice.shape)).collect();
+        let params = match &self.power {
+            None => Vec::new(),
+            Some(power) => power.of(bound, steps)?,
+        };
+        Ok(Bound { params, initial })
+    }
+}
+
+impl<F: Real> Power<F> {
+    /// The products of that many steps, by squaring.
+    fn of(&self, bound: &Bound<F>, steps: usize) -> Result<Vec<Tensor<F>>, RunError> {
+        let products = self.step.signature().states.len();
+        let own = self.neutral.len() - products;
+        let once = Sequences::batch(1, 1);
+        let mut carry = one_row(self.neutral[own..].to_vec());
+        let fixed = Bound { params: bound.params.clone(), initial: self.neutral[own..].to_vec() };
+        self.step.run(&fixed, &once, &[], &mut carry, 1, &|_| {})?;
+        let neutral = Bound { params: Vec::new(), initial: self.neutral.clone() };
+        // The summary of twice as many steps, offsets left out.
+        let compose = |first: &[Tensor<F>], second: &[Tensor<F>]| -> Result<Vec<Tensor<F>>, RunError> {
+            let whole = |products: &[Tensor<F>]| {
+                one_row(self.neutral[..own].to_vec()).states.into_iter().chain(products.iter().cloned()).collect()
+            };
+            let mut carry = Carry { steps: vec![0], states: whole(first), delays: Vec::new() };
+            let later: Vec<Tensor<F>> = whole(second);
+            self.compose.run(&neutral, &once, &later, &mut carry, 1, &|_| {})?;
+            Ok(carry.states.split_off(own))
+        };
+        let (mut square, mut power) = (carry.states, one_row(self.neutral[own..].to_vec()).states);
+        let mut left = steps;
+        while left > 0 {
+            if left % 2 == 1 {
+                power = compose(&power, &square)?;
+            }
+            left /= 2;
+            if left > 0 {
+                square = compose(&square, &square)?;
+            }
+        }
+        for tensor in &mut power {
+            tensor.shape.remove(0);
+        }
+        Ok(power)
+    }
+}
+
+/// Tensors as the carry of one sequence.
+fn one_row<F>(mut tensors: Vec<Tensor<F>>) -> Carry<F> {
+    tensors.iter_mut().for_each(|tensor| tensor.shape.insert(0, 1));
+    Carry { steps: vec![0], states: tensors, delays: Vec::new() }
+}
+
+/// The tensor with further axes at its end, along which it is constant; or without them, where it has too many.
+fn spread<F: Float>(tensor: &Tensor<F>, shape: &[usize]) -> Tensor<F> {
+    if tensor.shape == shape {
+        return tensor.clone();
+    }
+    let mut flat = tensor.clone();
+    let rows: usize = tensor.shape.iter().product::<usize>();
+    let size: usize = shape.iter().product::<usize>();
+    flat.shape = vec![rows];
+    let picked = if rows == 0 || size == 0 { flat.rows([]) } else { flat.rows((0..size).map(|at| at * rows / size)) };
+    Tensor { shape: shape.to_vec(), elements: picked.elements }
+}
+
+/// Values of a slice that nothing reads: initial values in layers without a reset.
+pub(super) fn unread<F: Float>(slice: &Tensors) -> Tensor<F> {
+    let n = slice.size();
+    let zeros = || vec![F::default(); n];
+    let elements = match slice.kind {
+        Kind::Real => Elements::Real(zeros()),
+        Kind::Complex => Elements::Complex { re: zeros(), im: zeros() },
+        Kind::Int => Elements::Int(vec![0; n]),
+        Kind::Bool => Elements::Bool(vec![0; n]),
+    };
+    Tensor { shape: slice.shape.clone(), elements }
+}

@@ -1,0 +1,221 @@
+//! Time on the lanes of vectors: IR to IR.
+//!
+//! In: a layer. Out: the same layer for many stretches at once: all that changes over time (inputs, states, delays,
+//! outputs, and the definitions that depend on them) has one more axis, the innermost, with an element for each
+//! stretch. The planner finds that axis contiguous in every access and puts it on the lanes.
+//!
+//! What such a layer cannot say is left out by [`suits`]: what is reported of single steps; a reset is one for all lanes, and reverse states enter from
+//! the other end. `first` is false in all of its steps: the first step of a sequence is run by the layer itself.
+
+use ssmc_runtime::{Bound, Carry, RunError, Sequences, Tensor, lanes};
+
+use super::Scan;
+use super::delays::{alone, reach};
+use super::group::{Layers, unread};
+use crate::diag::{Diagnostic, Span};
+use crate::ir::interp::Real;
+use crate::ir::{Equation, Expr, ExprKind, Extent, Index, IndexId, Instance, Layer, Scalar, ValueId, ValueKind};
+use crate::jit::{Form, Kernel, compile};
+
+/// How many elements the states of a layer may have for lanes to be worth it.
+const NARROW: usize = 8;
+
+/// How many lanes there are if not asked for: a multiple of every vector's, and enough to hide the latency of
+/// operations that wait for the step before.
+pub(super) const LANES: usize = 32;
+
+/// How many steps a lane's stretch has if not asked for: a segment then stays in the second-level cache.
+pub(super) const STEPS: usize = 256;
+
+/// Whether a layer can run on lanes.
+pub(super) fn suits(layer: &Layer) -> bool {
+    let turns = layer.states.iter().any(|state| state.reverse);
+    let timeless = layer.outputs.iter().any(|o| layer.value(o.value).kind == ValueKind::Param);
+    layer.reset.is_none() && !turns && !timeless && !reports(layer)
+}
+
+/// Whether there is something to report: it is about a step, and lanes run several.
+fn reports(layer: &Layer) -> bool {
+    let mut solves = false;
+    for equation in &layer.equations {
+        equation.body.walk(&mut |e| solves |= matches!(e.kind, ExprKind::Solve { .. }));
+    }
+    solves || !layer.checks.is_empty()
+}
+
+/// Whether a layer that can should: it has a few channels, so that vectors would be empty otherwise.
+pub(super) fn narrow(instance: &Instance) -> bool {
+    let layer = &instance.layer;
+    let states: usize = layer.states.iter().map(|state| instance.elements(state.value)).sum();
+    suits(layer) && states > 0 && states <= NARROW
+}
+
+/// Whether the layer asks for the first step.
+fn asks_for_first(layer: &Layer) -> bool {
+    let mut asks = false;
+    for equation in &layer.equations {
+        equation.body.walk(&mut |e| asks |= matches!(e.kind, ExprKind::First));
+    }
+    asks
+}
+
+/// The layer for that many stretches at once.
+pub(super) fn widen(layer: &Layer, lanes: usize) -> Layer {
+    let mut wide = layer.clone();
+    let extent = Extent::Lit(lanes as i64);
+    let mut varies = vec![false; layer.values.len()];
+    for (varies, value) in varies.iter_mut().zip(&layer.values) {
+        *varies = !matches!(value.kind, ValueKind::Param | ValueKind::Let);
+    }
+    layer.outputs.iter().for_each(|output| varies[output.value.at()] = true);
+    for equation in &layer.equations {
+        let mut timed = equation.body.reads().iter().any(|v| varies[v.at()]);
+        equation.body.walk(&mut |e| timed |= matches!(e.kind, ExprKind::First));
+        varies[equation.value.at()] |= timed;
+    }
+    for (value, _) in wide.values.iter_mut().zip(&varies).filter(|(_, varies)| **varies) {
+        value.axes.push(extent.clone());
+    }
+    let fresh = |indices: &mut Vec<Index>| {
+        indices.push(Index { name: "lane".to_owned(), extent: extent.clone(), span: Span::default() });
+        IndexId(indices.len() as u32 - 1)
+    };
+    for state in &mut wide.states {
+        if let Some(init) = &mut state.init {
+            init.indices.push(fresh(&mut wide.indices));
+        }
+    }
+    for Equation { value, indices, body, .. } in &mut wide.equations {
+        if varies[value.at()] {
+            let lane = fresh(&mut wide.indices);
+            indices.push(lane);
+            pick(body, lane, &varies);
+        }
+    }
+    wide
+}
+
+/// Reads everything that varies at the lane.
+fn pick(e: &mut Expr, lane: IndexId, varies: &[bool]) {
+    e.operands_mut().into_iter().for_each(|operand| pick(operand, lane, varies));
+    let span = e.span;
+    if let ExprKind::Read { value: ValueId(v), at } | ExprKind::Past { delay: ValueId(v), at, .. } = &mut e.kind
+        && varies[*v as usize]
+    {
+        at.push(Expr { kind: ExprKind::Index(lane), ty: Scalar::Int, span });
+    }
+}
+
+/// A layer's kernels on lanes.
+pub(super) struct Lanes<F> {
+    lanes: usize,
+    steps: usize,
+    /// How many steps at the start of a sequence are run by the layer itself.
+    head: usize,
+    whole: Kernel<F>,
+    /// By group.
+    summaries: Vec<Kernel<F>>,
+    /// The layer of delays, and how many steps it runs.
+    delays: Option<(Kernel<F>, usize)>,
+}
+
+impl<F: Real> Lanes<F> {
+    /// Compiles a layer that [`suits`]; `None` where delays reach further back than a stretch.
+    pub(super) fn new(
+        instance: &Instance,
+        groups: &[Layers],
+        lanes: usize,
+        steps: usize,
+    ) -> Result<Option<Self>, Vec<Diagnostic>> {
+        let layer = &instance.layer;
+        let kernel =
+            |layer: &Layer| compile(&Instance::new(widen(layer, lanes), instance.dims.clone())?, Form::Sequence);
+        let delays = match reach(instance) {
+            Some(0) => None,
+            Some(reach) if reach <= steps => Some((kernel(&alone(layer))?, reach)),
+            _ => return Ok(None),
+        };
+        let summaries = groups.iter().map(|group| kernel(&group.summary)).collect::<Result<_, _>>()?;
+        let head = usize::from(asks_for_first(layer));
+        Ok(Some(Self { lanes, steps, head, whole: kernel(layer)?, summaries, delays }))
+    }
+
+    /// How many steps a segment has.
+    pub(super) fn segment(&self) -> usize {
+        self.lanes * self.steps
+    }
+
+    /// Runs all sequences: the first step where the layer asks for it, then segments, then what is left.
+    #[allow(clippy::too_many_arguments, reason = "what a run takes")]
+    pub(super) fn run(
+        &self,
+        scan: &Scan<F>,
+        bound: &Bound<F>,
+        sequences: &Sequences,
+        inputs: &[Tensor<F>],
+        outputs: &mut [Tensor<F>],
+        carry: &mut Carry<F>,
+        threads: usize,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<(), RunError> {
+        let ranges: Vec<_> = (0..sequences.count()).map(|s| sequences.range(s)).collect();
+        let head = |(range, &steps): (&std::ops::Range<usize>, &u64)| {
+            range.start..range.start + if steps == 0 { self.head.min(range.len()) } else { 0 }
+        };
+        let heads: Vec<_> = ranges.iter().zip(&carry.steps).map(head).collect();
+        let segments: Vec<usize> =
+            ranges.iter().zip(&heads).map(|(range, head)| (range.end - head.end) / self.segment()).collect();
+        let first: Vec<usize> = heads.iter().map(|head| head.end).collect();
+        let rest = ranges.iter().zip(&first).zip(&segments);
+        let rests = rest.map(|((range, first), n)| first + n * self.segment()..range.end).collect();
+        let part = |ranges| Sequences::spaced(sequences.total(), ranges).expect("parts of sequences lie apart");
+        scan.whole.run_into(bound, &part(heads), inputs, outputs, carry, threads, &|_| {})?;
+        self.segments(scan, bound, (&first, &segments), inputs, outputs, carry, threads, progress)?;
+        scan.whole.run_into(bound, &part(rests), inputs, outputs, carry, threads, &|_| {})?;
+        Ok(())
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "what a run takes")]
+    fn segments(
+        &self,
+        scan: &Scan<F>,
+        bound: &Bound<F>,
+        (first, segments): (&[usize], &[usize]),
+        inputs: &[Tensor<F>],
+        outputs: &mut [Tensor<F>],
+        carry: &mut Carry<F>,
+        threads: usize,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<(), RunError> {
+        let bind = |kernel: &Kernel<F>| Bound {
+            params: bound.params.clone(),
+            initial: kernel.signature().states.iter().map(unread).collect(),
+        };
+        let (whole, summaries) = (bind(&self.whole), self.summaries.iter().map(bind).collect::<Vec<_>>());
+        let applies = scan.groups.iter().map(|group| group.apply_bound(bound, self.steps));
+        let applies = applies.collect::<Result<Vec<_>, _>>()?;
+        let delays = self.delays.as_ref().map(|(kernel, reach)| (kernel, bind(kernel), *reach));
+        let mut groups = Vec::new();
+        for (g, group) in scan.groups.iter().enumerate() {
+            groups.push(lanes::Group {
+                summary: self.summaries[g].program(&summaries[g])?,
+                apply: group.apply.program(&applies[g])?,
+                states: &group.states,
+                earlier: group.earlier,
+                neutral: &group.neutral,
+            });
+        }
+        let plan = lanes::Lanes {
+            lanes: self.lanes,
+            steps: self.steps,
+            delays: match &delays {
+                Some((kernel, bound, reach)) => Some((kernel.program(bound)?, *reach)),
+                None => None,
+            },
+            groups,
+            whole: self.whole.program(&whole)?,
+        };
+        lanes::run(&plan, first, segments, inputs, outputs, carry, threads, progress);
+        Ok(())
+    }
+}
