@@ -151,18 +151,30 @@ fn the_gated_delta_rule_is_a_step_of_online_regression() {
     close(reals(&a[0]), reals(&b[0]), 1e-12, "gated delta");
 }
 
-/// The kernel of the derived Longhorn makes the same loops as the one that is written out.
+/// The kernel of the derived Longhorn has the same instructions as the one that is written out, so it is as fast.
 #[test]
-fn derived_longhorn_has_the_plan_of_the_written_one() {
-    use ssmc::plan::{Target, plan};
-    for (name, dims) in [("plain", vec![64, 16]), ("full", vec![64, 16])] {
-        let text = |file: &str, name: &str| {
-            let instance = Instance::new(example(file, name), dims.clone()).expect("the sizes are sound");
-            let plan = plan(&instance, Form::Sequence, Target { bits: 32, width: 4 }).expect("it is planned");
-            let nests: Vec<_> = plan.passes[0].body.iter().map(|nest| (nest.loops.len(), nest.lanes.clone())).collect();
-            nests.iter().map(|(loops, lanes)| format!("{loops} {}", lanes.len())).collect::<Vec<_>>()
-        };
-        assert_eq!(text("longhorn_derived.ssm", name), text("longhorn_closed.ssm", name), "{name}");
+fn derived_longhorn_is_the_written_kernel() {
+    let instructions = |file: &str, name: &str, form| {
+        let instance = Instance::new(example(file, name), vec![64, 16]).expect("the sizes are sound");
+        let clif = ssmc::jit::clif(&instance, form, 32).expect("it compiles");
+        let mut found: Vec<String> = clif
+            .lines()
+            .map(|line| line.split(';').next().unwrap_or_default())
+            .map(|line| line.split_once(" = ").map_or(line, |(_, instruction)| instruction))
+            .filter_map(|line| line.split_whitespace().next())
+            .filter(|word| !word.starts_with("block"))
+            .map(str::to_owned)
+            .collect();
+        found.sort();
+        found
+    };
+    for name in ["plain", "full"] {
+        for form in [Form::Sequence, Form::Step] {
+            let derived = instructions("longhorn_derived.ssm", name, form);
+            assert!(derived.len() > 100, "{derived:?}");
+            // A product's factors may stand the other way round, and the constant 1 in another place.
+            assert_eq!(derived, instructions("longhorn_closed.ssm", name, form), "{name} {form:?}");
+        }
     }
 }
 
