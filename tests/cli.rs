@@ -43,7 +43,6 @@ fn what_is_not_there_yet_is_refused() {
         "explain examples/mamba.ssm --seq 8",
         "bench examples/mamba.ssm --json",
         "dump examples/mamba.ssm --stage plan",
-        "run examples/mamba.ssm --plan parallel",
         "run examples/mamba.ssm --plan chunked",
         "run examples/mamba.ssm --isa avx2",
     ] {
@@ -51,6 +50,53 @@ fn what_is_not_there_yet_is_refused() {
     }
     ssmc("run examples/bidirectional.ssm --plan step").failed("S301");
     ssmc("step examples/bidirectional.ssm").failed("S301");
+    ssmc("step examples/mamba.ssm --plan parallel").failed("S301");
+}
+
+/// A program, and a file with as many steps of its input `x`.
+fn with_input(program: &str, steps: usize) -> (tempfile::TempDir, String) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (path, data) = (directory.path().join("a.ssm"), directory.path().join("x.safetensors"));
+    std::fs::write(&path, program).expect("a file");
+    let bytes: Vec<u8> = (0..steps).flat_map(|t| ((t % 97) as f32 / 97.0).to_le_bytes()).collect();
+    let x = safetensors::tensor::TensorView::new(safetensors::tensor::Dtype::F32, vec![steps], &bytes);
+    safetensors::serialize_to_file([("x", x.expect("a tensor"))], None, &data).expect("a file");
+    let arguments = format!("{} --input {}", path.display(), data.display());
+    (directory, arguments)
+}
+
+#[test]
+fn a_scan_runs_where_the_verdict_allows_it_and_says_where_it_does_not() {
+    let data = "examples/data/mamba.safetensors";
+    let run = format!("run examples/mamba.ssm --params {data} --input {data} --expect {data} --rtol 2e-6");
+    for dtype in ["f32", "f64"] {
+        let ran = ssmc_with(&format!("{run} --plan parallel --dtype {dtype}"), "");
+        assert!(ran.err.contains("no sequence is longer than a stretch"), "{ran:?}");
+        assert!(ran.code == 0 && ran.out.contains("parallel, f"), "{ran:?}");
+    }
+    let (here, linear) = with_input("layer a { input x state h = 1 h <- 0.9 * h + x output y = h }", 50_000);
+    let saved = here.path().join("y.safetensors");
+    let out = ssmc(&format!("run {linear} --plan sequential --output {}", saved.display())).done();
+    assert!(out.contains("sequential, f32"), "{out}");
+    let bytes: Vec<_> = [1, 2]
+        .map(|threads| {
+            let again = here.path().join(format!("{threads}.safetensors"));
+            let expect = format!("--expect {} --rtol 1e-5", saved.display());
+            let ran = ssmc_with(
+                &format!("run {linear} --plan parallel --threads {threads} {expect} --output {}", again.display()),
+                "",
+            );
+            ran.done();
+            std::fs::read(again).expect("the output")
+        })
+        .into();
+    assert!(bytes[0] == bytes[1], "threads change the result");
+    let (_there, nonlinear) = with_input("layer a { input x state h = 1 h <- tanh(h) + x output y = h }", 50_000);
+    let err = ssmc(&format!("run {nonlinear} --plan parallel")).failed("S301");
+    assert!(err.contains("time cannot be parallelised") && err.contains("tanh(h)"), "{err}");
+    let ran = ssmc_with(&format!("run {nonlinear} --threads 2"), "");
+    assert!(ran.err.contains("note") && ran.err.contains("running in order, on 1 of 2 threads"), "{ran:?}");
+    assert!(ran.code == 0 && ran.out.contains("sequential, f32"), "{ran:?}");
 }
 
 #[test]

@@ -8,6 +8,8 @@ const UNSAFE: &[&str] = &[
     "runtime/src/cholesky.rs",
     "runtime/src/driver.rs",
     "runtime/src/kernel.rs",
+    "runtime/src/lanes.rs",
+    "runtime/src/transpose.rs",
     "runtime/tests/driver.rs",
     "tests/math.rs",
     "tests/math/kernel.rs",

@@ -80,8 +80,8 @@ pub struct LaterArgs {
 /// How a sequence is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Plan {
-    /// `parallel` for long sequences that are fewer than the threads, where its operations are fewer per thread;
-    /// else `sequential`
+    /// `parallel` for long sequences that are fewer than the threads, or have a few channels only, where its
+    /// operations are fewer per thread and lane; else `sequential`
     Auto,
     /// The compiled sequence kernel, in order
     Sequential,

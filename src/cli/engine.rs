@@ -79,7 +79,10 @@ impl<F: Number> Engine<F> {
         let plan = match plan {
             Plan::Auto => {
                 let longest = (0..sequences.count()).map(|s| sequences.range(s).len()).max().unwrap_or(0);
-                let choice = scan::choose(instance, scan::Extents { sequences: sequences.count(), longest, threads });
+                let choice = scan::choose(
+                    instance,
+                    scan::Extents { sequences: sequences.count(), longest, threads, bits: F::BITS },
+                );
                 notes.extend(choice.note);
                 if choice.plan == scan::Plan::Parallel { Plan::Parallel } else { Plan::Sequential }
             }

@@ -65,6 +65,8 @@ pub struct Extents {
     pub longest: usize,
     /// How many threads; 0 for all of the machine.
     pub threads: usize,
+    /// The width of reals: 32 or 64.
+    pub bits: u32,
 }
 
 /// What `auto` takes, and what the user has to know about it.
@@ -79,25 +81,34 @@ pub struct Choice {
 /// The fewest steps for which a scan is worth its compilation.
 const WORTH: usize = 1 << 14;
 
+/// The bits of the vectors that kernels have.
+const VECTOR: f64 = 128.0;
+
 /// By how much a scan must be faster on paper.
 const MARGIN: f64 = 1.2;
 
 /// Picks the plan of `auto`.
 ///
 /// In order, as many threads work as there are sequences. A scan has the work of the summaries on top, and all
-/// threads for it. It is taken where the sequences have at least [`WORTH`] steps and the counted operations, divided by
-/// the threads that share them, are fewer by [`MARGIN`].
+/// threads for it; a layer of a few channels also has the lanes of a vector, which in order are empty. It is taken where
+/// the sequences have at least [`WORTH`] steps and the counted operations, divided by the threads and lanes that
+/// share them, are fewer by [`MARGIN`].
 pub fn choose(instance: &Instance, run: Extents) -> Choice {
     let in_order = Choice { plan: Plan::Sequential, note: None };
     let threads = match run.threads {
         0 => std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
         n => n,
     };
-    if run.longest < WORTH || run.sequences >= threads || run.sequences == 0 {
+    let idle = run.sequences < threads;
+    let narrow = super::lanes::narrow(instance);
+    if run.longest < WORTH || run.sequences == 0 || !(idle || narrow) {
         return in_order;
     }
     let verdict = judge(&instance.layer);
     if let Some(refusal) = refused(&instance.layer, &verdict) {
+        if !idle {
+            return in_order;
+        }
         let note = refusal.into_note();
         let message = format!("running in order, on {} of {threads} threads: {}", run.sequences, note.message);
         return Choice { plan: Plan::Sequential, note: Some(Diagnostic { message, ..note }) };
@@ -110,7 +121,8 @@ pub fn choose(instance: &Instance, run: Extents) -> Choice {
         let Ok(summary) = Instance::new(layers.summary, instance.dims.clone()) else { return in_order };
         all += operations(&summary);
     }
-    let parallel = all / threads as f64;
+    let lanes = if narrow { VECTOR / f64::from(run.bits) } else { 1.0 };
+    let parallel = all / (threads as f64 * lanes);
     let sequential = step / run.sequences.min(threads) as f64;
     if parallel * MARGIN < sequential { Choice { plan: Plan::Parallel, note: None } } else { in_order }
 }

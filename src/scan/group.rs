@@ -2,16 +2,20 @@
 //!
 //! In: a group's [`Summary`]. Out: a [`Group`]. The layers of the summary are taken as they are, but for two things:
 //! the layer that applies summaries returns the states after each, so that one run of it over all stretches of a
-//! sequence is the scan; and where the transition is the same at every step, the products are no states of the
+//! sequence is the scan; where the layer resets, a stretch also says whether it has, so that nothing of what was
+//! before is looked at; and where the transition is the same at every step, the products are no states of the
 //! stretch but a parameter of the application, a power of one step's product.
 
 use ssmc_runtime::kernel::{Kind, Tensors};
 use ssmc_runtime::{Bound, Carry, Elements, Float, RunError, Sequences, Tensor};
 
 use crate::analysis::verdict::summary::{Summary, restrict};
-use crate::diag::Diagnostic;
+use crate::diag::{Diagnostic, Span};
 use crate::ir::interp::Real;
-use crate::ir::{Instance, Layer, Output, Param, StateId, ValueId, ValueKind, bind};
+use crate::ir::{
+    Equation, Expr, ExprKind, IndexId, Init, Instance, Layer, Output, Param, Scalar, State, StateId, Type, Value,
+    ValueId, ValueKind, bind,
+};
 use crate::jit::{Form, Kernel, compile};
 
 /// The layers of a group, for one layer's dimensions.
@@ -45,7 +49,14 @@ impl Layers {
             state.reverse = reverse;
             apply.outputs.push(Output { name: state.name.clone(), value: state.next });
         }
-        let neutral = summary.identity.clone();
+        let mut neutral = summary.identity.clone();
+        if summary.layer.reset.is_some() {
+            let mut layer = summary.layer.clone();
+            flag(&mut layer, true);
+            flag(&mut neutral, false);
+            cut(&mut apply);
+            return Self { summary: layer, apply, power: None, neutral };
+        }
         if !fixed || all == first {
             return Self { summary: summary.layer.clone(), apply, power: None, neutral };
         }
@@ -64,6 +75,47 @@ impl Layers {
         }
         let power = Some(PowerLayers { step, compose: summary.compose.clone() });
         Self { summary: offset, apply, power, neutral }
+    }
+}
+
+/// Adds a state that says whether the stretch has reset: no step changes it, and a reset gives it its initial value.
+fn flag(layer: &mut Layer, init: bool) {
+    let id = StateId(layer.states.len() as u32);
+    let at = layer.values.len() as u32;
+    let (value, next) = (ValueId(at), ValueId(at + 1));
+    let name = "has.reset".to_owned();
+    for kind in [ValueKind::State(id), ValueKind::Next(id)] {
+        let span = Span::default();
+        layer.values.push(Value { name: name.clone(), kind, axes: Vec::new(), ty: Type::Bool, span });
+    }
+    let truth = |kind| Expr { kind, ty: Scalar::Bool, span: Span::default() };
+    let init = Some(Init { indices: Vec::new(), body: truth(ExprKind::Bool(init)) });
+    let reverse = layer.states[id.at() - 1].reverse;
+    layer.states.push(State { name, value, next, init, reverse });
+    let body = truth(ExprKind::Read { value, at: Vec::new() });
+    layer.equations.push(Equation { value: next, indices: Vec::new(), body, span: Span::default() });
+}
+
+/// Lets an application forget what came before a stretch that has reset, infinities and NaN included.
+fn cut(apply: &mut Layer) {
+    let span = Span::default();
+    let flag = ValueId(apply.values.len() as u32);
+    let name = "has.reset.2".to_owned();
+    apply.values.push(Value { name, kind: ValueKind::Input, axes: Vec::new(), ty: Type::Bool, span });
+    apply.inputs.push(flag);
+    for (n, state) in apply.states.iter().enumerate() {
+        let offset = apply.inputs[n];
+        let equation = apply.equations.iter_mut().find(|e| e.value == state.next).expect("a state has a new value");
+        let index = |&i: &IndexId| Expr { kind: ExprKind::Index(i), ty: Scalar::Int, span };
+        let ty = equation.body.ty;
+        let kind = ExprKind::Read { value: offset, at: equation.indices.iter().map(index).collect() };
+        // Of a finite map, a table has no offset: after a reset it is the same for every old value.
+        if apply.values[offset.at()].axes.len() != equation.indices.len() {
+            continue;
+        }
+        let has = Expr { kind: ExprKind::Read { value: flag, at: Vec::new() }, ty: Scalar::Bool, span };
+        let body = equation.body.clone();
+        equation.body = Expr { kind: ExprKind::If(Box::new([has, Expr { kind, ty, span }, body])), ty, span };
     }
 }
 

@@ -1,0 +1,346 @@
+//! Scans against the interpreter: every class, and what a stretch has to start with.
+//!
+//! The scan runs on the same numbers as the `f64` interpreter. An error in a state fades or stays as the state does, so the
+//! bound grows with the steps, with the roundings of one of them, relative to the largest expected value.
+
+#[allow(dead_code, reason = "other tests need more of it")]
+#[path = "kernels/data.rs"]
+mod data;
+
+use data::{Data, rounded_all, rounded_carry};
+use ssmc::analysis::verdict::{Class, judge};
+use ssmc::ir::{Instance, Layer, interp};
+use ssmc::scan::{self, Options, Plan, Scan};
+use ssmc::{sema, syntax};
+use ssmc_runtime::{Bound, Carry, Elements, Float, Sequences, Tensor};
+
+/// Name, class of the last group, program (without `layer`), roundings of a step.
+const CASES: &[(&str, Class, &str, f64)] = &[
+    (
+        "decay",
+        Class::AffineDiagonal,
+        "{ input x[3], g[3] state h[3] = 0.3
+        h[i] <- sigmoid(g[i]) * h[i] + x[i] output h }",
+        8.0,
+    ),
+    (
+        "ema",
+        Class::AffineDiagonal,
+        "{ param a = 0.9 input x state h = 1 h <- a * h + (1 - a) * x output y = 2 * h }",
+        8.0,
+    ),
+    (
+        "phasor",
+        Class::AffineDiagonal,
+        "{ input x[2]: complex, p[2] state z[2]: complex = 1i
+        z[i] <- 0.9 * cis(p[i]) * z[i] + x[i] output z }",
+        16.0,
+    ),
+    (
+        "biquad",
+        Class::AffineDense,
+        "{ input x state s = 0, r = 0
+        let y = 0.2 * x + s let old = r s <- 0.3 * x + 1.2 * y + old r <- 0.1 * x - 0.5 * y output y }",
+        16.0,
+    ),
+    (
+        "dense",
+        Class::AffineDense,
+        "{ param A[4, 4] input x[4], g state h[4] = 1
+        h[i] <- g * sum[j](A[i, j] * h[j]) + x[i] output h }",
+        32.0,
+    ),
+    (
+        "fixed",
+        Class::AffineDense,
+        "{ param A[4, 4] input x[4] state h[4] = 1
+        h[i] <- 0.5 * sum[j](A[i, j] * h[j]) + x[i] output h }",
+        32.0,
+    ),
+    (
+        "conjugate",
+        Class::AffineDense,
+        "{ input x: complex, g state z: complex = 1
+        z <- 0.5 * z + 0.4 * g * conj(z) + x output z }",
+        24.0,
+    ),
+    (
+        "delta",
+        Class::AffineLowRank,
+        "{ input k[4], v[3], beta state S[4, 3] = 0.5
+        S[i, j] <- S[i, j] - beta * k[i] * sum[l](k[l] * S[l, j]) + beta * k[i] * v[j]
+        output y[j] = sum[i](k[i] * S[i, j]) }",
+        32.0,
+    ),
+    (
+        "gated delta",
+        Class::AffineLowRank,
+        "{ input k[4], v[3], beta, a[4] state S[4, 3] = 0.5
+        S[i, j] <- sigmoid(a[i]) * S[i, j] - beta * k[i] * sum[l](k[l] * S[l, j]) + beta * k[i] * v[j]
+        output y[j] = sum[i](k[i] * S[i, j]) }",
+        32.0,
+    ),
+    (
+        "viterbi",
+        Class::MaxPlus,
+        "{ input a[3, 3], b[3] state v[3] = 0 v[j] <- max[i](v[i] + a[i, j]) + b[j] output v }",
+        8.0,
+    ),
+    ("lowest", Class::MinPlus, "{ input x state m = 3 m <- min(m + 0.25, x) output m }", 4.0),
+    (
+        "forward",
+        Class::LogSumExp,
+        "{ param a[3, 3] input b[3] state v[3] = 0
+        v[j] <- logsumexp[i](v[i] + a[i, j]) + b[j] output v }",
+        32.0,
+    ),
+    (
+        "reach",
+        Class::Bool,
+        "{ input e[3, 3]: bool state r[3]: bool = true
+        r[j] <- max[i](r[i] and e[i, j]) output r }",
+        1.0,
+    ),
+    (
+        "automaton",
+        Class::FiniteMap,
+        "{ param next[3, 5]: index(5) input tok: index(3) state s: index(5) = 2
+        s <- next[tok, s] output s }",
+        1.0,
+    ),
+    (
+        "gates",
+        Class::FiniteMap,
+        "{ input x: index(4) state s: index(4) = 1, up: bool
+        let old = s s <- if up then (s + x) % 4 else s up <- old > x output s, up }",
+        1.0,
+    ),
+    (
+        "two groups",
+        Class::AffineDiagonal,
+        "{ input x[2] state a[2] = 0.5, b[2] = 0.25
+        a[i] <- 0.8 * a[i] + x[i] b[i] <- sigmoid(a[i]) * b[i] + tanh(a[i]) output y[i] = a[i] * b[i] }",
+        32.0,
+    ),
+    (
+        "delays",
+        Class::AffineDiagonal,
+        "{ input x[2] state h[2] = 0
+        let w[i] = sum[k in 3](past(x[i], k + 1) / (k + 2)) + past(past(x[i], 1) * x[i], 2)
+        h[i] <- 0.7 * h[i] + w[i] output y[i] = h[i] + past(x[i], 2) }",
+        32.0,
+    ),
+    (
+        "first",
+        Class::AffineDiagonal,
+        "{ input x state h = 9 h <- if first then x else 0.5 * h + past(x, 1) output h }",
+        8.0,
+    ),
+    (
+        "resets",
+        Class::AffineDiagonal,
+        "{ input x[2], go: bool state h[2] = 0.5 reset when go
+        h[i] <- 0.9 * h[i] + past(x[i], 2) + (if first then 1 else 0) output h }",
+        16.0,
+    ),
+    (
+        "dense resets",
+        Class::AffineDense,
+        "{ param A[3, 3] input x[3], go: bool state h[3] = 1 reset when go
+        h[i] <- 0.5 * sum[j](A[i, j] * h[j]) + x[i] output h }",
+        32.0,
+    ),
+    (
+        "map resets",
+        Class::FiniteMap,
+        "{ input tok: index(3), go: bool state s: index(7) = 4 reset when go
+        s <- (s * 2 + tok) % 7 output s }",
+        1.0,
+    ),
+    (
+        "max resets",
+        Class::MaxPlus,
+        "{ input x, go: bool state m = 3 reset when go m <- max(m - 0.25, x) output m }",
+        4.0,
+    ),
+    (
+        "resets by delays",
+        Class::AffineDiagonal,
+        "{ input x, go: bool state h = 0.5 reset when past(go, 2)
+        h <- 0.9 * h + past(x, 3) output h }",
+        16.0,
+    ),
+    (
+        "reverse",
+        Class::AffineDiagonal,
+        "{ input x[2] state f[2] = 0.5, b[2] = 0.25 reverse
+        f[i] <- 0.8 * f[i] + x[i] b[i] <- 0.7 * b[i] + past(x[i], 1) * f[i] output y[i] = f[i] + b[i] }",
+        24.0,
+    ),
+    (
+        "reverse resets",
+        Class::AffineDense,
+        "{ input x, go: bool state b[2] = 0.25 reverse reset when go
+        b[i] <- 0.5 * b[i] + 0.25 * b[1 - i] + x output b }",
+        24.0,
+    ),
+    (
+        "reverse, then on",
+        Class::AffineDiagonal,
+        "{ input x state b = 0.25 reverse, f = 1
+        b <- 0.7 * b + x f <- 0.5 * f + tanh(b) output f }",
+        24.0,
+    ),
+    ("no state", Class::Nonlinear, "{ input x[2] output y[i] = x[i] + past(x[i], 5) }", 4.0),
+];
+
+fn layer(text: &str) -> Layer {
+    let (layers, problems) = sema::lower(&syntax::parse(text).0);
+    assert!(problems.is_empty(), "{problems:?}\n{text}");
+    layers.into_iter().next().expect("a layer")
+}
+
+fn instance(body: &str) -> Instance {
+    let layer = layer(&format!("layer a {body}"));
+    let dims = vec![3; layer.dims.len()];
+    Instance::new(layer, dims).expect("sizes that can be run")
+}
+
+fn compile<F: Float + interp::Real>(instance: &Instance, stretch: usize, lanes: usize) -> Scan<F> {
+    let options = Options { stretch: Some(stretch), lanes: Some(lanes) };
+    scan::compile(instance, options).unwrap_or_else(|problems| panic!("{problems:?}"))
+}
+
+fn compare<F: Float>(what: &str, got: &[Tensor<F>], expected: &[Tensor<f64>], roundings: f64) {
+    assert_eq!(got.len(), expected.len(), "{what}");
+    let bound = roundings * if F::BITS == 32 { f64::from(f32::EPSILON) } else { f64::EPSILON };
+    let close = |got: &[F], expected: &[f64]| {
+        let largest = expected.iter().filter(|x| x.is_finite()).fold(1.0_f64, |m, x| m.max(x.abs()));
+        assert_eq!(got.len(), expected.len(), "{what}");
+        for (at, (got, expected)) in got.iter().zip(expected).enumerate() {
+            let got = got.to_f64();
+            let same = got == *expected || (got.is_nan() && expected.is_nan());
+            assert!(same || (got - expected).abs() <= bound * largest, "{what}[{at}]: {got}, expected {expected}");
+        }
+    };
+    for (got, expected) in got.iter().zip(expected) {
+        assert_eq!(got.shape, expected.shape, "{what}");
+        match (&got.elements, &expected.elements) {
+            (Elements::Real(got), Elements::Real(expected)) => close(got, expected),
+            (Elements::Complex { re, im }, Elements::Complex { re: a, im: b }) => {
+                close(re, a);
+                close(im, b);
+            }
+            (Elements::Int(got), Elements::Int(expected)) => assert_eq!(got, expected, "{what}"),
+            (Elements::Bool(got), Elements::Bool(expected)) => assert_eq!(got, expected, "{what}"),
+            _ => panic!("{what}: another element type"),
+        }
+    }
+}
+
+/// Two runs, the second from where the first ends; on one and on two threads.
+fn against_interpreter<F: Float + interp::Real>(name: &str, body: &str, roundings: f64) {
+    let instance = instance(body);
+    let packed = Sequences::packed(vec![0, 0, 1, 3, 7, 40, 40, 103]).expect("ascending offsets");
+    for (stretch, lanes) in [(1, 0), (4, 0), (7, 0), (64, 0), (4, 4), (3, 8), (5, 3)] {
+        let scan = compile::<F>(&instance, stretch, lanes);
+        for sequences in [packed.clone(), Sequences::batch(1, 101), Sequences::batch(2, 32), Sequences::batch(0, 0)] {
+            let data = Data::new(&instance, &sequences, 3);
+            let bound = Bound { params: rounded_all(&data.bound.params), initial: rounded_all(&data.bound.initial) };
+            let inputs: Vec<Tensor<F>> = rounded_all(&data.inputs);
+            let (mut truth, mut carry) = (data.carry.clone(), rounded_carry(&data.carry));
+            let mut other: Carry<F> = carry.clone();
+            for round in 0..2 {
+                let what = format!("{name} f{} {stretch} x {lanes}, {} rows, run {round}", F::BITS, sequences.total());
+                let expected = interp::run(&instance, &data.bound, &sequences, &data.inputs, &mut truth);
+                let got = scan.run(&bound, &sequences, &inputs, &mut carry, 1, &|_| {}).expect("the tensors fit");
+                let roundings = roundings * (1.0 + sequences.total() as f64);
+                compare(&format!("{what} outputs"), &got, &expected, roundings);
+                compare(&format!("{what} states"), &carry.states, &truth.states, roundings);
+                compare(&format!("{what} delays"), &carry.delays, &truth.delays, roundings);
+                assert_eq!(carry.steps, truth.steps, "{what}");
+                let again = scan.run(&bound, &sequences, &inputs, &mut other, 2, &|_| {}).expect("the tensors fit");
+                assert_eq!(format!("{got:?}{carry:?}"), format!("{again:?}{other:?}"), "{what} on two threads");
+            }
+        }
+    }
+}
+
+#[test]
+fn scans_in_f32_agree_with_the_interpreter() {
+    CASES.iter().for_each(|(name, _, body, roundings)| against_interpreter::<f32>(name, body, *roundings));
+}
+
+#[test]
+fn scans_in_f64_agree_with_the_interpreter() {
+    CASES.iter().for_each(|(name, _, body, roundings)| against_interpreter::<f64>(name, body, *roundings));
+}
+
+#[test]
+fn the_cases_are_of_all_classes() {
+    for (name, class, body, _) in CASES {
+        let verdict = judge(&instance(body).layer);
+        let found = verdict.groups.last().map_or(Class::Nonlinear, |group| group.class);
+        assert_eq!(found, *class, "{name}");
+    }
+}
+
+/// A sequence without an end, cut by resets: what is infinite or no number before one is gone behind it.
+#[test]
+fn resets_forget_what_is_not_finite() {
+    let instance = instance("{ input x, go: bool state h = 0.5 reset when go h <- 0.9 * h + x output h }");
+    let sequences = Sequences::batch(1, 40);
+    for special in [f64::NAN, f64::INFINITY] {
+        let mut data = Data::new(&instance, &sequences, 0);
+        let Elements::Real(x) = &mut data.inputs[0].elements else { panic!("reals") };
+        x[2] = special;
+        data.inputs[1].elements = Elements::Bool((0..40).map(|t| u8::from(t == 17)).collect());
+        let mut truth = data.carry.clone();
+        let expected = interp::run(&instance, &data.bound, &sequences, &data.inputs, &mut truth);
+        let scan = compile::<f64>(&instance, 5, 0);
+        let got = scan.run(&data.bound, &sequences, &data.inputs, &mut data.carry, 1, &|_| {}).expect("it fits");
+        compare("outputs", &got, &expected, 400.0);
+    }
+}
+
+#[test]
+fn what_does_not_compose_is_refused_with_its_reason() {
+    let text = "layer a { input x state h = 0 h <- tanh(h) + x output h }";
+    let layer = layer(text);
+    let refusal = scan::refusal(&layer).expect("it is refused");
+    assert_eq!(refusal.code, ssmc::diag::Code::S301);
+    let span = refusal.primary.as_ref().expect("it has a place").span;
+    assert_eq!(&text[span.start as usize..span.end as usize], "tanh(h)", "{refusal:?}");
+    assert!(refusal.message.contains("`h`"), "{refusal:?}");
+    let allowed: Vec<Plan> =
+        scan::plans(&layer).into_iter().filter(|(_, why)| why.is_none()).map(|(plan, _)| plan).collect();
+    assert_eq!(allowed, [Plan::Interp, Plan::Step, Plan::Sequential]);
+    let instance = Instance::new(layer, Vec::new()).expect("it has no sizes");
+    assert!(scan::compile::<f32>(&instance, Options::default()).is_err());
+}
+
+#[test]
+fn auto_takes_a_scan_where_threads_are_idle() {
+    let extents = |sequences, longest, threads| scan::Extents { sequences, longest, threads, bits: 32 };
+    let fixed =
+        instance("{ param a[64] input x[64] state h[64] = 0 h[i] <- a[i] * h[i] + x[i] output y[i] = exp(h[i]) }");
+    for (run, plan) in [
+        (extents(1, 1 << 20, 4), Plan::Parallel),
+        (extents(1, 1 << 20, 1), Plan::Sequential),
+        (extents(4, 1 << 20, 4), Plan::Sequential),
+        (extents(1, 100, 4), Plan::Sequential),
+        (extents(0, 0, 4), Plan::Sequential),
+    ] {
+        let choice = scan::choose(&fixed, run);
+        assert_eq!((choice.plan, choice.note), (plan, None), "{run:?}");
+    }
+    // One channel has all lanes to itself.
+    let narrow = instance("{ input x state h = 0 h <- 0.9 * h + x output y = h }");
+    assert_eq!(scan::choose(&narrow, extents(1, 1 << 20, 1)).plan, Plan::Parallel);
+    assert_eq!(scan::choose(&narrow, extents(1, 100, 1)).plan, Plan::Sequential);
+    let nonlinear = instance("{ input x state h = 0 h <- tanh(h) + x output h }");
+    let choice = scan::choose(&nonlinear, extents(1, 1 << 20, 4));
+    assert_eq!(choice.plan, Plan::Sequential);
+    assert!(choice.note.is_some_and(|note| note.message.contains("on 1 of 4 threads")));
+    assert_eq!(scan::choose(&nonlinear, extents(1, 100, 4)).note, None);
+}
