@@ -22,9 +22,6 @@ struct Case {
     outputs: Vec<String>,
 }
 
-/// The examples whose layers need what this version refuses.
-const REFUSED: &[&str] = &["examples/kalman.ssm", "examples/mesa.ssm"];
-
 fn cases() -> Vec<Case> {
     let text = fs::read_to_string("tests/vectors/cases.txt").unwrap();
     let cases: Vec<Case> = text
@@ -39,7 +36,6 @@ fn cases() -> Vec<Case> {
                 outputs: words.map(|w| w.trim_matches([',', '(', ')']).to_owned()).collect(),
             }
         })
-        .filter(|case| !REFUSED.contains(&case.example.as_str()))
         .collect();
     assert!(cases.len() > 60, "cases.txt was not read");
     cases

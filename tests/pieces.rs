@@ -248,10 +248,6 @@ fn golden_vectors_run_as_they_are() {
     for line in cases.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty()) {
         let words: Vec<&str> = line.split_whitespace().collect();
         let [vector, example, layer, outputs @ ..] = &words[..] else { panic!("{line}") };
-        // This version solves no linear systems.
-        if ["examples/kalman.ssm", "examples/mesa.ssm"].contains(example) {
-            continue;
-        }
         let outputs: Vec<&str> = outputs.iter().map(|word| word.trim_matches([',', '(', ')'])).collect();
         let path = format!("tests/vectors/{vector}.safetensors");
         let bytes = std::fs::read(&path).expect("the vector is there");

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rayon::prelude::*;
 
 use crate::check::{RunError, check, check_outputs};
-use crate::kernel::{Arguments, Buffer, Entry, Kind, PassSignature, Signature, Tensors};
+use crate::kernel::{Arguments, Buffer, Entry, Event, Kind, NEVER, PassSignature, Signature, Tensors};
 use crate::memory::Memory;
 use crate::tensor::{Bound, Carry, Elements, Float, Sequences, Tensor};
 
@@ -41,11 +41,38 @@ pub unsafe fn run<F: Float>(
     threads: usize,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Vec<Tensor<F>>, RunError> {
+    // SAFETY: the contract of this function is that of the other one.
+    unsafe { run_reporting(signature, entries, bound, sequences, inputs, carry, threads, progress) }
+        .map(|(outputs, _)| outputs)
+}
+
+/// What a run gives: the outputs, and for each of the signature's reports where it happened first, if it did.
+pub type Reported<F> = (Vec<Tensor<F>>, Vec<Option<Event>>);
+
+/// The same as [`run`], with what the kernels report: of each thing the first step, of the first sequence that has it.
+///
+/// # Errors
+/// As for [`run`].
+///
+/// # Safety
+/// As for [`run`].
+#[allow(clippy::too_many_arguments, reason = "what a run takes")]
+pub unsafe fn run_reporting<F: Float>(
+    signature: &Signature,
+    entries: &[Entry],
+    bound: &Bound<F>,
+    sequences: &Sequences,
+    inputs: &[Tensor<F>],
+    carry: &mut Carry<F>,
+    threads: usize,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<Reported<F>, RunError> {
     check(signature, bound, sequences, inputs, carry)?;
     let mut outputs = blank_outputs(signature, sequences.total());
     // SAFETY: as for this function.
-    unsafe { run_into(signature, entries, bound, sequences, inputs, &mut outputs, carry, threads, progress)? };
-    Ok(outputs)
+    let events =
+        unsafe { run_into(signature, entries, bound, sequences, inputs, &mut outputs, carry, threads, progress)? };
+    Ok((outputs, events))
 }
 
 /// Outputs for that many rows, all of them 0.
@@ -53,7 +80,7 @@ pub fn blank_outputs<F: Float>(signature: &Signature, total: usize) -> Vec<Tenso
     signature.outputs.iter().map(|slice| zeros(slice, &[total])).collect()
 }
 
-/// As [`run`], into outputs that are there; rows that belong to no sequence stay as they are.
+/// As [`run_reporting`], into outputs that are there; rows that belong to no sequence stay as they are.
 ///
 /// # Errors
 /// As for [`run`].
@@ -71,7 +98,7 @@ pub unsafe fn run_into<F: Float>(
     carry: &mut Carry<F>,
     threads: usize,
     progress: &(dyn Fn(u64) + Sync),
-) -> Result<(), RunError> {
+) -> Result<Vec<Option<Event>>, RunError> {
     check(signature, bound, sequences, inputs, carry)?;
     check_outputs(signature, sequences, outputs)?;
     let bases = Bases {
@@ -82,15 +109,25 @@ pub unsafe fn run_into<F: Float>(
         states: planes_of_mut(&mut carry.states),
         delays: planes_of_mut(&mut carry.delays),
     };
-    let task = Task { signature, entries, sequences, bases, steps: &carry.steps, done: AtomicU64::new(0), progress };
+    let task = Task {
+        signature,
+        entries,
+        sequences,
+        bases,
+        steps: &carry.steps,
+        done: AtomicU64::new(0),
+        events: Mutex::new(vec![None; signature.reports]),
+        progress,
+    };
     // SAFETY: `check` has compared all tensors with the signature, the bases are theirs, and each sequence is run
     // once, so that no two calls write the same rows.
     let one = |sequence: usize| unsafe { task.sequence::<F>(sequence) };
     each(sequences.count(), threads, one);
+    let events = task.events.into_inner().unwrap_or_else(PoisonError::into_inner);
     for sequence in 0..sequences.count() {
         carry.steps[sequence] += sequences.range(sequence).len() as u64;
     }
-    Ok(())
+    Ok(events)
 }
 
 /// Does tasks `0..count`, each once, on that many threads; 0 for all of the machine.
@@ -175,6 +212,8 @@ struct Task<'a> {
     bases: Bases,
     steps: &'a [u64],
     done: AtomicU64,
+    /// What was reported so far; the least of all sequences.
+    events: Mutex<Vec<Option<Event>>>,
     progress: &'a (dyn Fn(u64) + Sync),
 }
 
@@ -199,6 +238,7 @@ impl Task<'_> {
             signature.delays.iter().map(|line| both(&line.slice, line.depth + 1)).collect();
         // SAFETY: the carry's rows of this sequence are touched by this call only.
         unsafe { self.delays::<F>(sequence, &mut rings, self.steps[sequence], Direction::In) };
+        let mut reports = vec![NEVER; signature.reports];
         for (pass, entry) in signature.passes.iter().zip(self.entries) {
             let mut scratch = Memory::new(pass.scratch);
             let pointers: Vec<*mut u8> = pass
@@ -218,15 +258,29 @@ impl Task<'_> {
                         Buffer::Delay(i) => rings[i][plane].base(),
                         Buffer::Kept(i) => kept[i][plane].base(),
                         Buffer::Scratch => scratch.base(),
+                        Buffer::Report => reports.as_mut_ptr().cast(),
                     }
                 })
                 .collect();
             // SAFETY: as for this function; the addresses are those that the pass's slots ask for.
             unsafe { self.pass(pass, *entry, &pointers, rows, self.steps[sequence]) };
         }
+        self.note(sequence, &reports);
         let after = self.steps[sequence] + rows as u64;
         // SAFETY: as above.
         unsafe { self.delays::<F>(sequence, &mut rings, after, Direction::Out) };
+    }
+
+    /// Writes down what a sequence reported.
+    fn note(&self, sequence: usize, reports: &[u64]) {
+        if reports.iter().all(|&step| step == NEVER) {
+            return;
+        }
+        let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        for (event, &step) in events.iter_mut().zip(reports).filter(|(_, step)| **step != NEVER) {
+            let here = Event { sequence, step };
+            *event = Some(event.map_or(here, |there| there.min(here)));
+        }
     }
 
     /// # Safety

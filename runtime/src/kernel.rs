@@ -18,6 +18,7 @@
 //! | [`Buffer::Output`], [`Buffer::Kept`] | a row per step, from step 0 of the sequence | written, read back |
 //! | [`Buffer::State`] | one tensor | updated in place |
 //! | [`Buffer::Delay`] | `depth + 1` rows; step `s` of the sequence (`number` counted in) is in row `s % (depth + 1)` | updated in place |
+//! | [`Buffer::Report`] | for each of the signature's reports the first step where it happened, else [`NEVER`] | updated in place |
 //! | [`Buffer::Scratch`] | bytes, aligned to 64, with any contents | written, read back |
 //!
 //! Reals have the width that the kernel was compiled for, integers 32 bits, truth values one byte; a complex
@@ -37,6 +38,18 @@ pub struct Arguments {
     pub end: u64,
     /// How many steps the sequence took before.
     pub number: u64,
+}
+
+/// Stands for a step where something has not happened.
+pub const NEVER: u64 = u64::MAX;
+
+/// Where something that is to be reported happened first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Event {
+    /// In which sequence of the run.
+    pub sequence: usize,
+    /// In which step of the sequence, counted from its very start.
+    pub step: u64,
 }
 
 /// A kernel's entry point.
@@ -123,6 +136,8 @@ pub enum Buffer {
     Kept(usize),
     /// The pass's own memory.
     Scratch,
+    /// What is to be reported: 64-bit numbers.
+    Report,
 }
 
 /// One address that a kernel gets.
@@ -164,6 +179,8 @@ pub struct Signature {
     pub outputs: Vec<Tensors>,
     /// The values kept between passes; a row per step.
     pub kept: Vec<Tensors>,
+    /// How many things kernels report.
+    pub reports: usize,
     /// The passes in the order in which they run.
     pub passes: Vec<PassSignature>,
 }

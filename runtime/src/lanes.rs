@@ -244,6 +244,7 @@ struct Bench {
     outputs: Vec<Planes>,
     _memory: Vec<Pair>,
     _scratch: Memory,
+    _reports: Memory,
 }
 
 impl Bench {
@@ -263,6 +264,8 @@ impl Bench {
         let (params, initial) = (planes_of(&program.bound.params), planes_of(&program.bound.initial));
         let pass = &signature.passes[0];
         let mut scratch = Memory::new(pass.scratch);
+        // Whatever is reported here happened in a step that is not to be known.
+        let mut reports = Memory::new(8 * signature.reports);
         let address = |slot: &Slot| {
             let plane = usize::from(slot.imaginary);
             match slot.buffer {
@@ -274,10 +277,20 @@ impl Bench {
                 Buffer::Delay(i) => rings[i][plane],
                 Buffer::Kept(i) => kept[i][plane],
                 Buffer::Scratch => scratch.base(),
+                Buffer::Report => reports.base(),
             }
         };
         let pointers = pass.slots.iter().map(address).collect();
-        Self { entry: program.entries[0], pointers, states, rings, outputs, _memory: memory, _scratch: scratch }
+        Self {
+            entry: program.entries[0],
+            pointers,
+            states,
+            rings,
+            outputs,
+            _memory: memory,
+            _scratch: scratch,
+            _reports: reports,
+        }
     }
 
     /// # Safety

@@ -4,6 +4,8 @@
 //! on each, or cuts sequences into stretches that kernels can run side by side.
 
 pub mod check;
+#[allow(unsafe_code, reason = "kernels call it with addresses")]
+pub mod cholesky;
 #[allow(unsafe_code, reason = "calls kernels, which are machine code")]
 pub mod driver;
 pub mod kernel;
@@ -17,4 +19,5 @@ pub mod tensor;
 mod transpose;
 
 pub use check::RunError;
+pub use kernel::Event;
 pub use tensor::{Bound, Carry, Elements, Float, Sequences, Tensor};

@@ -42,6 +42,7 @@ fn signature(step: bool) -> Signature {
         delays: vec![DelayLine { slice: scalar("delay.0", Kind::Real), depth: 2 }],
         outputs: vec![scalar("y", Kind::Real)],
         kept: vec![],
+        reports: 0,
         passes: vec![PassSignature { reverse: false, slots, scratch: 0 }],
     }
 }

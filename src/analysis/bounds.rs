@@ -91,7 +91,7 @@ impl<'a> Checker<'a> {
                     self.report(Code::S218, steps.span, "a delay may be negative".to_owned());
                 }
             }
-            ExprKind::Normalise { index, at, .. } => {
+            ExprKind::Normalise { index, at, .. } | ExprKind::Solve { row: index, at, .. } => {
                 let index = self.instance.layer.index(*index);
                 if !self.below(at, &index.extent) {
                     let message = format!("this may leave the range of `{}`", index.name);

@@ -78,6 +78,10 @@ pub fn passes(layer: &Layer) -> Result<Vec<Pass>, Conflict> {
                 layer.outputs.iter().map(|o| o.value).filter(|v| defined_by[v.at()].is_some_and(|e| home[e].is_none())),
             );
         }
+        wanted.extend(layer.checks.iter().map(|check| check.value).filter(|v| {
+            let home = defined_by[v.at()].and_then(|e| home[e]);
+            home.unwrap_or(0) == p
+        }));
         wanted.extend(layer.reset);
         let mut computed = vec![false; layer.equations.len()];
         while let Some(value) = wanted.pop() {

@@ -99,6 +99,11 @@ fn describe(layer: &ir::Layer, instance: Option<&Instance>, source: &str) -> Str
     }
     rows.push(vec!["carried".to_owned(), String::new(), String::new(), carried(layer, instance)]);
     text.push_str(&table(&[], rows));
+    let derived = verdict::print::derived(layer);
+    if !derived.is_empty() {
+        text.push_str("derived\n");
+        derived.iter().for_each(|line| text.push_str(&format!("    {line}\n")));
+    }
     text.push_str(&verdict::print::verdict(&verdict::judge(layer), source));
     text
 }

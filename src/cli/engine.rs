@@ -3,7 +3,7 @@
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
 use ssmc::diag::{Code, Diagnostic};
-use ssmc::ir::{self, Instance, interp};
+use ssmc::ir::{self, Instance, Report, interp};
 use ssmc::jit::{Form, Isa, Kernel, compile_for};
 use ssmc::scan::{self, Scan};
 use ssmc_runtime::{Bound, Carry, Float, RunError, Sequences, Tensor};
@@ -31,6 +31,9 @@ pub enum Engine<F: Number> {
     /// The scan over stretches of time.
     Scan(Box<Scan<F>>),
 }
+
+/// The outputs of a run, and what is to be said about its data.
+pub type Ran<F> = (Vec<Tensor<F>>, Vec<Report>);
 
 /// What every call of an engine gets.
 pub struct Task<'a, F> {
@@ -118,34 +121,35 @@ impl<F: Number> Engine<F> {
     ///
     /// # Errors
     /// A tensor that does not fit; nothing was computed then.
-    pub fn run(&self, task: &Task<'_, F>, carry: &mut Carry<F>) -> Result<Vec<Tensor<F>>, RunError> {
+    pub fn run(&self, task: &Task<'_, F>, carry: &mut Carry<F>) -> Result<Ran<F>, RunError> {
         let Task { instance, bound, sequences, inputs, threads, progress } = *task;
         match self {
-            Engine::Interp => Ok(interp::run(instance, bound, sequences, inputs, carry)),
-            Engine::Sequence(kernel) => kernel.run(bound, sequences, inputs, carry, threads, progress),
+            Engine::Interp => Ok(interp::run_reporting(instance, bound, sequences, inputs, carry)),
+            Engine::Sequence(kernel) => kernel.run_reporting(bound, sequences, inputs, carry, threads, progress),
             Engine::Step(kernel) => run_steps(kernel, task, carry),
-            Engine::Scan(scan) => scan.run(bound, sequences, inputs, carry, threads, progress),
+            Engine::Scan(scan) => scan.run_reporting(bound, sequences, inputs, carry, threads, progress),
         }
     }
 }
 
 /// Runs the step kernel once for every step of every sequence.
-fn run_steps<F: Number>(
-    kernel: &Kernel<F>,
-    task: &Task<'_, F>,
-    carry: &mut Carry<F>,
-) -> Result<Vec<Tensor<F>>, RunError> {
+fn run_steps<F: Number>(kernel: &Kernel<F>, task: &Task<'_, F>, carry: &mut Carry<F>) -> Result<Ran<F>, RunError> {
     let single = Sequences::batch(1, 1);
     // No step of no sequence: the shapes of what there is nothing of.
     let nothing: Vec<Tensor<F>> = task.inputs.iter().map(|input| slices::rows(input, 0..0)).collect();
     let mut after = slices::no_carry(carry);
     let mut outputs = kernel.run(task.bound, &Sequences::batch(0, 0), &nothing, &mut after, 1, &|_| {})?;
+    let mut reports: Vec<Report> = Vec::new();
     let mut done = 0;
     for sequence in 0..task.sequences.count() {
         let mut own = slices::carry_of(carry, sequence);
         for step in task.sequences.range(sequence) {
             let inputs: Vec<Tensor<F>> = task.inputs.iter().map(|input| slices::rows(input, step..step + 1)).collect();
-            let row = kernel.run(task.bound, &single, &inputs, &mut own, 1, &|_| {})?;
+            let (row, said) = kernel.run_reporting(task.bound, &single, &inputs, &mut own, 1, &|_| {})?;
+            for mut report in said {
+                report.event.sequence = sequence;
+                note(&mut reports, report);
+            }
             for (output, row) in outputs.iter_mut().zip(&row) {
                 slices::append(output, row);
             }
@@ -155,7 +159,14 @@ fn run_steps<F: Number>(
         slices::append_carry(&mut after, &own);
     }
     *carry = after;
-    Ok(outputs)
+    Ok((outputs, reports))
+}
+
+/// Adds a report, unless the same was said of an earlier step.
+pub fn note(reports: &mut Vec<Report>, report: Report) {
+    if !reports.iter().any(|known| known.span == report.span && known.message == report.message) {
+        reports.push(report);
+    }
 }
 
 /// Refuses plans that this version does not have, and those that the layer does not allow.

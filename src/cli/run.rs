@@ -61,7 +61,7 @@ fn run<F: Number>(program: &Program, args: &RunArgs, layer: &ir::Layer, rtol: f6
     let (engine, notes) = Engine::<F>::prepare_run(&instance, args.plan, isa, &sequences, threads)?;
     program.report(&notes);
     let started = Instant::now();
-    let outputs = progress::with_bar(sequences.total(), |progress| {
+    let (outputs, reports) = progress::with_bar(sequences.total(), |progress| {
         let task =
             Task { instance: &instance, bound: &bound, sequences: &sequences, inputs: &inputs, threads, progress };
         engine.run(&task, &mut carry)
@@ -94,6 +94,7 @@ fn run<F: Number>(program: &Program, args: &RunArgs, layer: &ir::Layer, rtol: f6
     if let Some(errors) = wrong {
         return Err(errors);
     }
+    program.report(&reports.iter().map(ir::Report::diagnostic).collect::<Vec<_>>());
     program.report(&failures);
     Ok(if failures.is_empty() { Verdict::Done } else { Verdict::Failed })
 }

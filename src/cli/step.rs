@@ -8,7 +8,7 @@ use ssmc::ir::{self, Instance, interp};
 use ssmc_runtime::{Bound, Carry, Sequences, Tensor};
 
 use super::args::{Dtype, Isa, Plan, StepArgs};
-use super::engine::{Engine, Number, Task, check_plan, check_step};
+use super::engine::{Engine, Number, Task, check_plan, check_step, note};
 use super::layout::Layout;
 use super::program::Program;
 use super::results::write_state;
@@ -53,11 +53,12 @@ fn step<F: Number>(program: &Program, args: &StepArgs, layer: &ir::Layer) -> Out
     let isa = Isa::limit(args.data.isa).map_err(|error| vec![error])?;
     let plan = if args.plan == Plan::Interp { Plan::Interp } else { Plan::Step };
     let engine = Engine::<F>::prepare(&instance, plan, isa)?;
-    let mut stepper = Stepper { instance: &instance, bound: &bound, engine, carry };
+    let mut stepper = Stepper { instance: &instance, bound: &bound, engine, carry, reports: Vec::new() };
     let verdict = stepper.lines(std::io::stdin().lock(), std::io::stdout().lock());
     if let Some(file) = state_out {
         write_state(&instance, &Layout::Single { seq: 0 }, &stepper.carry, file).map_err(|error| vec![error])?;
     }
+    program.report(&stepper.reports.iter().map(ir::Report::diagnostic).collect::<Vec<_>>());
     verdict.map_err(|error| vec![error])
 }
 
@@ -66,6 +67,8 @@ struct Stepper<'a, F: Number> {
     bound: &'a Bound<F>,
     engine: Engine<F>,
     carry: Carry<F>,
+    /// What is to be said about the data at the end.
+    reports: Vec<ir::Report>,
 }
 
 impl<F: Number> Stepper<'_, F> {
@@ -127,7 +130,8 @@ impl<F: Number> Stepper<'_, F> {
             threads: 1,
             progress: &|_| {},
         };
-        let outputs = self.engine.run(&task, &mut self.carry).map_err(|error| error.to_string())?;
+        let (outputs, reports) = self.engine.run(&task, &mut self.carry).map_err(|error| error.to_string())?;
+        reports.into_iter().for_each(|report| note(&mut self.reports, report));
         Ok(self.object(&outputs))
     }
 

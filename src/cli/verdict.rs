@@ -20,19 +20,23 @@ pub fn json(
 ) -> Result<String, Vec<Diagnostic>> {
     let layer = program.layer(args)?;
     let instance = fixed(&layer, &args.dims)?;
-    let verdict = verdict::judge(&layer);
+    let judged = verdict::judge(&layer);
     let mut dims = Map::new();
     for (at, dim) in layer.dims.iter().enumerate() {
         let given = args.dims.iter().rev().find(|(name, _)| *name == dim.name).map(|(_, value)| *value);
         let value = instance.as_ref().map(|instance| instance.dims[at]).or(given);
         dims.insert(dim.name.clone(), json!(value));
     }
-    let groups: Vec<Value> = verdict.groups.iter().map(|g| group(&verdict, g, &program.text)).collect();
+    let groups: Vec<Value> = judged.groups.iter().map(|g| group(&judged, g, &program.text)).collect();
     let backend = match &instance {
         Some(instance) => backend(instance)?,
         None => Value::Null,
     };
-    let object = json!({ "layer": layer.name, "dims": dims, "groups": groups, "backend": backend });
+    let mut object = json!({ "layer": layer.name, "dims": dims, "groups": groups, "backend": backend });
+    let derived = verdict::print::derived(&layer);
+    if !derived.is_empty() {
+        object["derived"] = json!(derived);
+    }
     Ok(format!("{object:#}\n"))
 }
 
@@ -59,6 +63,10 @@ fn group(verdict: &Verdict, group: &Group, text: &str) -> Value {
         "mixed": group.mixed,
         "batch": batch,
     });
+    if let Some(low_rank) = group.transition.as_ref().and_then(|t| t.low_rank.as_ref()) {
+        let rank = verdict::print::rank(&verdict.layer, low_rank);
+        object["rank"] = rank.parse::<u64>().map_or_else(|_| json!(rank), |rank| json!(rank));
+    }
     if let Some(failure) = &group.failure {
         object["reason"] = json!(failure.reason);
         object["span"] = span(failure.span, text);

@@ -16,18 +16,24 @@ use super::value::{Parts, Val};
 use crate::ir::{Function, Scalar};
 
 /// The functions that kernels call, in the order of their ids: the number of one is its place here.
-pub const ROUTINES: [(Routine, Type); 6] = [
+pub const ROUTINES: [(Routine, Type); 8] = [
     (Routine::Sin, types::F32),
     (Routine::Sin, types::F64),
     (Routine::Cos, types::F32),
     (Routine::Cos, types::F64),
     (Routine::Remainder, types::F32),
     (Routine::Remainder, types::F64),
+    (Routine::Solve, types::F32),
+    (Routine::Solve, types::F64),
 ];
 
 /// The type of a routine.
 pub fn routine_signature(routine: Routine, lane: Type, call_conv: CallConv) -> Signature {
     let mut signature = Signature::new(call_conv);
+    if routine == Routine::Solve {
+        signature.params.extend((0..routine.arity()).map(|_| AbiParam::new(types::I64)));
+        return signature;
+    }
     signature.params.extend((0..routine.arity()).map(|_| AbiParam::new(lane)));
     signature.returns.push(AbiParam::new(lane));
     signature
@@ -36,7 +42,7 @@ pub fn routine_signature(routine: Routine, lane: Type, call_conv: CallConv) -> S
 /// The references to routines that a function has.
 #[derive(Default)]
 pub(super) struct Routines {
-    call_conv: Option<CallConv>,
+    pub(super) call_conv: Option<CallConv>,
     known: HashMap<(Routine, Type), FuncRef>,
 }
 

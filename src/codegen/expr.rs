@@ -76,7 +76,9 @@ impl<'a> Emitter<'a, '_> {
             }
             ExprKind::If(parts) => self.choice(e, parts),
             ExprKind::Reduce { .. } => self.reduce(e),
-            ExprKind::Dim(_) | ExprKind::Normalise { .. } => panic!("codegen: the plan has left {e:?} in place"),
+            ExprKind::Dim(_) | ExprKind::Normalise { .. } | ExprKind::Solve { .. } => {
+                panic!("codegen: the plan has left {e:?} in place")
+            }
             ExprKind::Random(..) | ExprKind::HippoLegs(_) | ExprKind::HippoN(_) => {
                 panic!("codegen: an initialiser's function outside of one: {e:?}")
             }

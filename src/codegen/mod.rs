@@ -2,7 +2,8 @@
 //!
 //! In: a [`Plan`]. Out: one CLIF function for each pass, of the form that
 //! [`ssmc_runtime::kernel`] describes. `step` makes the loop over time and the reset, `nest` the loops of one
-//! equation, `expr` the element, `access` loads and stores, `reduce` sums and the like, `call` functions;
+//! equation, `expr` the element, `access` loads and stores, `reduce` sums and the like, `call` functions, `solve` linear
+//! systems and what is reported;
 //! `value` holds what an expression becomes: one scalar, or vectors along the lanes.
 //!
 //! The lane count comes from the plan's target and stands in no other place. Loop-invariant sub-expressions and
@@ -14,6 +15,7 @@ mod expr;
 pub mod math;
 mod nest;
 mod reduce;
+mod solve;
 mod step;
 mod value;
 
@@ -102,6 +104,8 @@ struct Emitter<'a, 'b> {
     /// The row of this step in each delay.
     rings: HashMap<usize, Value>,
     first: Value,
+    /// The number of this step in its sequence.
+    now: Value,
     env: HashMap<IndexId, Value>,
     /// The loops around this place, outermost first.
     order: Vec<IndexId>,
@@ -128,6 +132,7 @@ impl<'a, 'b> Emitter<'a, 'b> {
         b.append_block_params_for_function_params(entry);
         b.switch_to_block(entry);
         let first = b.ins().iconst(types::I8, 0);
+        let now = b.ins().iconst(types::I64, 0);
         Self {
             b,
             plan,
@@ -141,6 +146,7 @@ impl<'a, 'b> Emitter<'a, 'b> {
             rows: HashMap::new(),
             rings: HashMap::new(),
             first,
+            now,
             env: HashMap::new(),
             order: Vec::new(),
             lane: None,

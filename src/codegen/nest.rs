@@ -19,8 +19,12 @@ pub(super) struct Range {
 
 impl<'a> Emitter<'a, '_> {
     pub(super) fn nest(&mut self, nest: &'a Nest) {
+        if let ExprKind::Solve { matrix, right, .. } = &nest.body.kind {
+            return self.solve(nest, matrix, right);
+        }
         self.lanes = &nest.lanes;
         self.scoped(|this| this.level(nest, 0));
+        self.watch(nest);
     }
 
     fn level(&mut self, nest: &'a Nest, depth: usize) {

@@ -75,6 +75,7 @@ impl Emitter<'_, '_> {
             self.rings.insert(d, ring);
         }
         self.first = self.b.ins().icmp_imm_s(IntCC::Equal, step, 0);
+        self.now = step;
         for nest in &self.pass.cone {
             self.nest(nest);
         }

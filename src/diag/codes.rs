@@ -58,9 +58,11 @@ codes! {
     S221 "a value that may leave the range of its index type"
     S222 "an initialiser that depends on more than parameters"
     S223 "an index on the left that is not a plain, distinct name"
+    S224 "an implicit update that is not in an update"
 
     S301 "a plan that this layer does not allow"
     S302 "a part of the language that this version does not compile"
+    S303 "an implicit update that has no closed form"
 
     S401 "a file that cannot be read or written"
     S402 "a file whose contents are damaged"
@@ -76,6 +78,7 @@ codes! {
     S412 "a requirement on dimensions that does not hold"
     S413 "the formatting of a file"
     S414 "an integer beyond 32 bits"
+    S415 "data for which a result is not defined"
 }
 
 impl fmt::Display for Code {

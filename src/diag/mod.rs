@@ -49,6 +49,8 @@ pub struct Label {
 pub enum Severity {
     /// The program or the data cannot be used.
     Error,
+    /// It can be used, and what comes out may not be what is wanted.
+    Warning,
     /// It can be used, and the user should know this.
     Note,
 }
@@ -97,6 +99,12 @@ impl Diagnostic {
             place: Some(place.into()),
             help: None,
         }
+    }
+
+    /// The same diagnostic as a warning.
+    pub fn into_warning(mut self) -> Self {
+        self.severity = Severity::Warning;
+        self
     }
 
     /// The same diagnostic as a note.

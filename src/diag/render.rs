@@ -50,6 +50,7 @@ fn render_with(
 ) -> String {
     let mut report = match diagnostic.severity {
         Severity::Error => codespan::Diagnostic::error(),
+        Severity::Warning => codespan::Diagnostic::warning(),
         Severity::Note => codespan::Diagnostic::note(),
     };
     report = report.with_code(diagnostic.code).with_message(printable(&diagnostic.message));

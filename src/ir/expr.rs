@@ -95,6 +95,20 @@ pub enum ExprKind {
         /// softmax.
         eps: Option<Box<Expr>>,
     },
+    /// The element at `at` of the solution `x` of `sum[column](matrix * x[column]) == right`, for a symmetric positive
+    /// definite matrix of reals; NaN for any other matrix. Of the matrix only `column <= row` is used.
+    Solve {
+        /// The row of the matrix, and the element of the right side.
+        row: IndexId,
+        /// The column of the matrix; the right side does not mention it.
+        column: IndexId,
+        /// Which element of the solution: an integer, outside of the scope of the indices.
+        at: Box<Expr>,
+        /// The element of the matrix ([`Scalar::Real`]).
+        matrix: Box<Expr>,
+        /// The element of the right side ([`Scalar::Real`]).
+        right: Box<Expr>,
+    },
     /// A random number; in initialisers only.
     Random(Random, Box<[Expr; 2]>),
     /// `hippo_legs(n)[i, j]`: the HiPPO-LegS matrix; in initialisers only. All three are integers.
@@ -369,6 +383,7 @@ impl Expr {
             ExprKind::If(parts) => parts.iter().collect(),
             ExprKind::Reduce { body, .. } => vec![body],
             ExprKind::Normalise { at, body, eps, .. } => [&**at, &**body].into_iter().chain(eps.as_deref()).collect(),
+            ExprKind::Solve { at, matrix, right, .. } => vec![at, matrix, right],
             ExprKind::Random(_, parts) => parts.iter().collect(),
             ExprKind::HippoLegs(parts) => parts.iter().collect(),
             ExprKind::HippoN(parts) => parts.iter().collect(),
@@ -395,6 +410,7 @@ impl Expr {
             ExprKind::Normalise { at, body, eps, .. } => {
                 [&mut **at, &mut **body].into_iter().chain(eps.as_deref_mut()).collect()
             }
+            ExprKind::Solve { at, matrix, right, .. } => vec![at, matrix, right],
             ExprKind::Random(_, parts) => parts.iter_mut().collect(),
             ExprKind::HippoLegs(parts) => parts.iter_mut().collect(),
             ExprKind::HippoN(parts) => parts.iter_mut().collect(),

@@ -56,11 +56,13 @@ mod lower;
 pub mod math;
 mod node;
 mod sequence;
+mod solve;
 
-use ssmc_runtime::{Bound, Carry, Elements, Sequences, Tensor};
+use ssmc_runtime::{Bound, Carry, Elements, Event, Sequences, Tensor};
 
-use super::{Expr, ExprKind, Init, Instance, Layer, ValueId, ValueKind};
+use super::{Expr, ExprKind, Init, Instance, Layer, Report, ValueId, ValueKind};
 use crate::analysis::passes::{Pass, passes};
+use crate::diag::Span;
 pub(super) use elements::zeros;
 use elements::{convert, copy};
 use eval::Env;
@@ -108,6 +110,20 @@ pub fn run<F: Real>(
     inputs: &[Tensor<F>],
     carry: &mut Carry<F>,
 ) -> Vec<Tensor<F>> {
+    run_reporting(instance, bound, sequences, inputs, carry).0
+}
+
+/// The same as [`run`], with what is to be said about the data: of each thing where it happened first.
+///
+/// # Panics
+/// As [`run`] does.
+pub fn run_reporting<F: Real>(
+    instance: &Instance,
+    bound: &Bound<F>,
+    sequences: &Sequences,
+    inputs: &[Tensor<F>],
+    carry: &mut Carry<F>,
+) -> (Vec<Tensor<F>>, Vec<Report>) {
     let layer = &instance.layer;
     let total = sequences.total();
     check_run(instance, bound, sequences, inputs, carry);
@@ -119,8 +135,12 @@ pub fn run<F: Real>(
     for (param, tensor) in layer.params.iter().zip(&bound.params) {
         env.values[param.value.at()] = tensor.elements.clone();
     }
-    for equation in programs.fixed.iter().flatten() {
-        env.define(equation);
+    env.events = vec![None; programs.reports.len()];
+    env.step = carry.steps.first().copied().unwrap_or(0);
+    for (equation, program) in programs.fixed.iter().enumerate() {
+        let Some(program) = program.as_ref().filter(|_| total > 0) else { continue };
+        env.define(program);
+        env.check(programs.checks[equation], layer.equations[equation].value);
     }
     let mut recorded = vec![None; layer.values.len()];
     for &value in programs.recorded.iter().flatten() {
@@ -143,16 +163,26 @@ pub fn run<F: Real>(
             run.pass(pass, sequence, carry);
         }
     }
-    let recorded = run.recorded;
+    let (recorded, events) = (run.recorded, run.env.events);
     for (sequence, steps) in carry.steps.iter_mut().enumerate() {
         *steps += sequences.range(sequence).len() as u64;
     }
-    let outputs = layer.outputs.iter().map(|output| {
-        let shape = [total].into_iter().chain(instance.axes[output.value.at()].iter().copied()).collect();
-        let elements = recorded[output.value.at()].clone().expect("outputs are recorded");
-        Tensor { shape, elements }
-    });
-    outputs.collect()
+    let outputs: Vec<Tensor<F>> = layer
+        .outputs
+        .iter()
+        .map(|output| {
+            let shape = [total].into_iter().chain(instance.axes[output.value.at()].iter().copied()).collect();
+            let elements = recorded[output.value.at()].clone().expect("outputs are recorded");
+            Tensor { shape, elements }
+        })
+        .collect();
+    (outputs, said(programs.reports, events))
+}
+
+/// What happened, in words.
+fn said(reports: Vec<(Span, String)>, events: Vec<Option<Event>>) -> Vec<Report> {
+    let happened = reports.into_iter().zip(events);
+    happened.filter_map(|((span, message), event)| Some(Report { span, message, event: event? })).collect()
 }
 
 fn check_run<F: Real>(
@@ -210,6 +240,10 @@ struct Programs<F> {
     /// The values to keep for all steps; by pass.
     recorded: Vec<Vec<ValueId>>,
     tables: Vec<usize>,
+    /// What may be reported.
+    reports: Vec<(Span, String)>,
+    /// What is reported where the truth value that an equation defines does not hold; by equation.
+    checks: Vec<Option<usize>>,
 }
 
 impl<F: Real> Programs<F> {
@@ -233,7 +267,15 @@ impl<F: Real> Programs<F> {
             step.push(later);
         }
         let recorded = recorded(layer, passes);
-        Self { fixed, step, reset: reset_cone(layer), recorded, tables: lowering.tables }
+        let mut reports = lowering.reports;
+        let mut checks = vec![None; layer.equations.len()];
+        for check in &layer.checks {
+            if let Some(at) = layer.equations.iter().position(|e| e.value == check.value) {
+                checks[at] = Some(reports.len());
+                reports.push((check.span, check.message.clone()));
+            }
+        }
+        Self { fixed, step, reset: reset_cone(layer), recorded, tables: lowering.tables, reports, checks }
     }
 }
 

@@ -21,6 +21,7 @@ pub mod interp;
 pub mod parse;
 pub mod print;
 pub(crate) mod ranges;
+pub(crate) mod report;
 mod solve;
 mod typing;
 pub mod verify;
@@ -28,6 +29,7 @@ pub mod verify;
 pub use expr::{BinaryOp, Expr, ExprKind, Function, NormaliseOp, Random, ReduceOp, Scalar, UnaryOp};
 pub use extent::Extent;
 pub use instance::Instance;
+pub use report::Report;
 
 use crate::diag::Span;
 
@@ -83,6 +85,10 @@ pub struct Layer {
     /// A boolean value without axes: where it holds, states and delays take their initial values before the step.
     /// It depends on no state.
     pub reset: Option<ValueId>,
+    /// The definitions and new states that the compiler found for implicit updates, in order.
+    pub derived: Vec<ValueId>,
+    /// What is looked at in every step, and reported where it does not hold.
+    pub checks: Vec<Check>,
     /// What must hold of the dimensions for the accesses to stay inside.
     pub requirements: Vec<Requirement>,
 }
@@ -225,6 +231,17 @@ pub struct Output {
     pub name: String,
     /// What is returned: any value that has a definition by the end of the step, or a state before it.
     pub value: ValueId,
+}
+
+/// A truth value that is expected to hold in every step: where it does not, the run goes on, and says so once.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Check {
+    /// A definition without axes.
+    pub value: ValueId,
+    /// What it means that it does not hold: lower case, no full stop.
+    pub message: String,
+    /// The term that it speaks of.
+    pub span: Span,
 }
 
 /// `divisor` must divide `dividend`.

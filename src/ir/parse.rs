@@ -194,6 +194,13 @@ impl<'a> Parser<'a> {
             if self.layer.reset.replace(value).is_some() {
                 return self.error("a second reset");
             }
+        } else if self.eat_word("derived") {
+            let value = self.reference()?;
+            self.layer.derived.push(value);
+        } else if self.eat_word("check") {
+            let value = self.reference()?;
+            let message = self.quoted()?;
+            self.layer.checks.push(Check { value, message, span: Span::default() });
         } else if self.eat_word("unused") {
             self.bound()?;
         } else {

@@ -129,6 +129,12 @@ impl Printer<'_> {
         for output in &layer.outputs {
             put!(self, "  return {} = %{}\n", Name(&output.name), output.value.0);
         }
+        for value in &layer.derived {
+            put!(self, "  derived %{}\n", value.0);
+        }
+        for check in &layer.checks {
+            put!(self, "  check %{} {}\n", check.value.0, Quoted(&check.message));
+        }
         if let Some(reset) = layer.reset {
             put!(self, "  reset %{}\n", reset.0);
         }
@@ -197,6 +203,7 @@ impl Printer<'_> {
             body.walk(&mut |e| match &e.kind {
                 ExprKind::Reduce { indices, .. } => indices.iter().for_each(|i| bound[i.at()] = true),
                 ExprKind::Normalise { index, .. } => bound[index.at()] = true,
+                ExprKind::Solve { row, column, .. } => [row, column].iter().for_each(|i| bound[i.at()] = true),
                 _ => {}
             });
         }
@@ -351,6 +358,16 @@ impl Printer<'_> {
                     self.out.push_str(", ");
                     self.expr(eps, 0);
                 }
+                self.out.push(')');
+                self.list('[', std::slice::from_ref(&**at), ']');
+            }
+            ExprKind::Solve { row, column, at, matrix, right } => {
+                self.out.push_str("solve");
+                self.bound(&[*row, *column]);
+                self.out.push('(');
+                self.expr(matrix, 0);
+                self.out.push_str(", ");
+                self.expr(right, 0);
                 self.out.push(')');
                 self.list('[', std::slice::from_ref(&**at), ']');
             }

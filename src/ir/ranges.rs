@@ -17,6 +17,9 @@ pub(crate) struct Range {
     pub(crate) hi: i128,
 }
 
+/// How many unknowns a linear system may have.
+const MAX_UNKNOWNS: usize = ssmc_runtime::cholesky::MAX_UNKNOWNS;
+
 const WORD: Range = Range { lo: i64::MIN as i128, hi: i64::MAX as i128 };
 const STORED: Range = Range { lo: i32::MIN as i128, hi: i32::MAX as i128 };
 
@@ -189,7 +192,7 @@ impl<'a> Ranges<'a> {
         match &e.kind {
             ExprKind::Past { delay, .. } => self.note_steps(*delay, operands.last().copied().flatten()),
             ExprKind::Reduce { op, indices, .. } => self.check_empty(e, *op, count(self.instance, indices)),
-            ExprKind::Normalise { .. } => {}
+            ExprKind::Solve { row, .. } => self.check_unknowns(e, *row),
             _ => {}
         }
         if e.ty != super::Scalar::Int {
@@ -221,6 +224,14 @@ impl<'a> Ranges<'a> {
         };
         if count == Some(0) {
             let message = format!("`{name}` over no elements has no value");
+            self.problems.push(Diagnostic::error(Code::S408, e.span, message));
+        }
+    }
+
+    fn check_unknowns(&mut self, e: &Expr, row: super::IndexId) {
+        let count = self.instance.extents[row.at()];
+        if count > MAX_UNKNOWNS {
+            let message = format!("`solve` has {count} unknowns; there may be up to {MAX_UNKNOWNS}");
             self.problems.push(Diagnostic::error(Code::S408, e.span, message));
         }
     }

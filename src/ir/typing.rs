@@ -76,6 +76,11 @@ pub(super) fn type_of(kind: &ExprKind, of_value: impl Fn(ValueId) -> Option<Scal
             }
             one(body, &[Real], "a normalised vector")
         }
+        ExprKind::Solve { at, matrix, right, .. } => {
+            one(at, &[Int], "the place in a solution")?;
+            one(matrix, &[Real], "the matrix of `solve`")?;
+            one(right, &[Real], "the right side of `solve`")
+        }
         ExprKind::Random(_, parameters) => all(&parameters[..], Real, "a distribution").map(|()| Real),
         ExprKind::HippoLegs(parts) => all(&parts[..], Int, "`hippo_legs`").map(|()| Real),
         ExprKind::HippoN(parts) => all(&parts[..], Int, "`hippo_n`").map(|()| Complex),

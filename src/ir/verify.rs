@@ -23,6 +23,7 @@
 //! Time
 //! - `reset`: it is a truth value without axes, and depends on no state.
 //! - `delays`: they depend on no state.
+//! - `checks`: they are definitions of truth values without axes.
 //! - `directions`: no forward and reverse state depend on each other.
 //!
 //! That accesses stay inside is not among them: [`crate::analysis::bounds`] shows it, for given dimensions.
@@ -131,7 +132,12 @@ impl Verifier<'_> {
         let states = layer.states.iter().flat_map(|s| [s.value, s.next]);
         let others = layer.inputs.iter().chain(&layer.delays).copied().chain(layer.reset);
         let params = layer.params.iter().map(|p| p.value);
-        let outputs = layer.outputs.iter().map(|o| o.value);
+        let outputs = layer
+            .outputs
+            .iter()
+            .map(|o| o.value)
+            .chain(layer.checks.iter().map(|c| c.value))
+            .chain(layer.derived.iter().copied());
         let equations = layer.equations.iter().map(|e| e.value);
         let mut all = states.chain(others).chain(params).chain(outputs).chain(equations);
         all.try_for_each(|id| self.value_id(id))
@@ -295,6 +301,16 @@ impl Verifier<'_> {
                 self.expr(body)?;
                 self.scope.truncate(outside);
             }
+            ExprKind::Solve { row, column, at, matrix, right } => {
+                self.expr(at)?;
+                let outside = self.bind(&[*row])?;
+                self.expr(right)?;
+                self.bind(&[*column])?;
+                self.expr(matrix)?;
+                self.scope.truncate(outside);
+                let extent = |i: &IndexId| &self.layer.index(*i).extent;
+                self.require(extent(row) == extent(column), "axes", "the matrix of `solve` is not square")?;
+            }
             _ => {
                 for operand in e.operands() {
                     self.expr(operand)?;
@@ -334,6 +350,11 @@ impl Verifier<'_> {
             let scalar = value.ty == Type::Bool && value.axes.is_empty();
             self.require(scalar, "reset", "the reset is no truth value without axes")?;
             self.require(!self.stateful[reset.at()], "reset", "the reset depends on a state")?;
+        }
+        for check in &layer.checks {
+            let value = layer.value(check.value);
+            let scalar = value.ty == Type::Bool && value.axes.is_empty() && layer.definition(check.value).is_some();
+            self.require(scalar, "checks", "a check is no definition of a truth value without axes")?;
         }
         for &delay in &layer.delays {
             let message = format!("the delay %{} depends on a state", delay.0);

@@ -25,12 +25,12 @@ use cranelift_jit::{JITBuilder, JITModule};
 use cranelift_module::{FuncId, Linkage, Module, ModuleReloc, ModuleRelocTarget, default_libcall_names};
 use ssmc_runtime::kernel::{Entry, Signature};
 use ssmc_runtime::lanes::Program;
-use ssmc_runtime::{Bound, Carry, Float, RunError, Sequences, Tensor, check, driver, scalar};
+use ssmc_runtime::{Bound, Carry, Event, Float, RunError, Sequences, Tensor, check, cholesky, driver, scalar};
 
 use crate::analysis::bounds;
 use crate::codegen::{self, Machine};
-use crate::diag::Diagnostic;
-use crate::ir::{Instance, verify};
+use crate::diag::{Diagnostic, Span};
+use crate::ir::{Instance, Report, verify};
 use crate::plan::Plan;
 use backend::{Selected, select};
 
@@ -43,6 +43,8 @@ pub struct Kernel<F> {
     signature: Signature,
     backend: Backend,
     entries: Vec<Entry>,
+    /// What the signature's reports say.
+    reports: Vec<(Span, String)>,
     /// Holds the code; taken when it is freed.
     module: Mutex<Option<JITModule>>,
     float: PhantomData<F>,
@@ -72,7 +74,7 @@ pub fn compile_for<F: Float>(instance: &Instance, form: Form, limit: Isa) -> Res
     let selected = select(instance, form, F::BITS, limit, &*isa)?;
     let machine = Machine::of(&*isa);
     let mut builder = JITBuilder::with_isa(isa, default_libcall_names());
-    for (name, address) in scalar::routines() {
+    for (name, address) in scalar::routines().into_iter().chain(cholesky::routines()) {
         builder.symbol(name, address);
     }
     let mut module = JITModule::new(builder);
@@ -87,7 +89,15 @@ pub fn compile_for<F: Float>(instance: &Instance, form: Form, limit: Isa) -> Res
             unsafe { std::mem::transmute::<*const u8, Entry>(code) }
         })
         .collect();
-    Ok(Kernel { signature: plan.signature, backend, entries, module: Mutex::new(Some(module)), float: PhantomData })
+    let reports = plan.reports();
+    Ok(Kernel {
+        signature: plan.signature,
+        backend,
+        entries,
+        reports,
+        module: Mutex::new(Some(module)),
+        float: PhantomData,
+    })
 }
 
 /// Which back end makes the code of a layer with reals of that many bits.
@@ -197,6 +207,37 @@ impl<F: Float> Kernel<F> {
         self.backend
     }
 
+    /// Runs all sequences, as [`Self::run`] does, and says what is to be said about the data: of each thing where it
+    /// happened first.
+    ///
+    /// # Errors
+    /// As for [`Self::run`].
+    #[allow(clippy::too_many_arguments, reason = "what a run takes")]
+    pub fn run_reporting(
+        &self,
+        bound: &Bound<F>,
+        sequences: &Sequences,
+        inputs: &[Tensor<F>],
+        carry: &mut Carry<F>,
+        threads: usize,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<(Vec<Tensor<F>>, Vec<Report>), RunError> {
+        // SAFETY: the entries were compiled for this signature and live as long as the module, which `self` holds.
+        let (outputs, events) = unsafe {
+            driver::run_reporting(&self.signature, &self.entries, bound, sequences, inputs, carry, threads, progress)
+        }?;
+        Ok((outputs, self.said(events)))
+    }
+
+    /// What happened, in words.
+    fn said(&self, events: Vec<Option<Event>>) -> Vec<Report> {
+        let happened = self.reports.iter().zip(events);
+        let report = |((span, message), event): (&(Span, String), Option<Event>)| {
+            Some(Report { span: *span, message: message.clone(), event: event? })
+        };
+        happened.filter_map(report).collect()
+    }
+
     /// Runs all sequences; the carry goes in and comes out.
     ///
     /// `threads` is the number of threads, 0 for all of the machine; results do not depend on it. `progress` is
@@ -250,7 +291,7 @@ impl<F: Float> Kernel<F> {
         check::check_outputs(&self.signature, sequences, outputs)
     }
 
-    /// As [`Kernel::run`], into outputs that are there.
+    /// As [`Kernel::run_reporting`], into outputs that are there.
     ///
     /// # Errors
     /// As for [`Kernel::run`], the outputs included.
@@ -264,10 +305,11 @@ impl<F: Float> Kernel<F> {
         carry: &mut Carry<F>,
         threads: usize,
         progress: &(dyn Fn(u64) + Sync),
-    ) -> Result<(), RunError> {
+    ) -> Result<Vec<Report>, RunError> {
         let Kernel { signature, entries, .. } = self;
         // SAFETY: as for `run`.
         unsafe { driver::run_into(signature, entries, bound, sequences, inputs, outputs, carry, threads, progress) }
+            .map(|events| self.said(events))
     }
 }
 

@@ -100,7 +100,7 @@ fn may_fail(e: &Expr) -> bool {
     e.walk(&mut |e| {
         found |= match &e.kind {
             ExprKind::Read { at, .. } => !at.is_empty(),
-            ExprKind::Past { .. } | ExprKind::Normalise { .. } => true,
+            ExprKind::Past { .. } | ExprKind::Normalise { .. } | ExprKind::Solve { .. } => true,
             ExprKind::Binary(BinaryOp::FloorDiv | BinaryOp::Mod, ..) => e.ty == Scalar::Int,
             _ => false,
         }
@@ -123,7 +123,8 @@ impl Lowering {
     }
 
     fn rewrite(&mut self, e: Expr, scope: &Scope) -> Expr {
-        if scope.guards.is_empty() && is_costly(&e) && !scope.indices.iter().any(|&i| self.extent(i) == 0) {
+        let solves = matches!(e.kind, ExprKind::Solve { .. });
+        if scope.guards.is_empty() && !solves && is_costly(&e) && !scope.indices.iter().any(|&i| self.extent(i) == 0) {
             let free = free_indices(&e);
             if free.len() < scope.indices.len() {
                 let indices: Vec<IndexId> = scope.indices.iter().copied().filter(|i| free.contains(i)).collect();
@@ -163,6 +164,10 @@ impl Lowering {
             ExprKind::Normalise { op, index, at, body, eps } => {
                 let at = self.rewrite(*at, scope);
                 self.normalise(op, index, at, *body, eps.map(|e| *e), scope, span)
+            }
+            ExprKind::Solve { row, column, at, matrix, right } => {
+                let at = self.rewrite(*at, scope);
+                self.solve([row, column], at, *matrix, *right, scope, span)
             }
             kind => {
                 let mut e = expr(kind, ty, span);
@@ -291,6 +296,37 @@ impl Lowering {
         binary(BinaryOp::Div, substitute(&e, over, at), scale)
     }
 
+    /// Definitions for the matrix, the right sides and the solutions, the elements of each system next to each other;
+    /// right sides that share a matrix stand behind each other.
+    fn solve(
+        &mut self,
+        [row, column]: [IndexId; 2],
+        at: Expr,
+        matrix: Expr,
+        right: Expr,
+        scope: &Scope,
+        span: Span,
+    ) -> Expr {
+        let real = Scalar::Real;
+        let systems = self.free_in(&matrix, &[row, column], scope);
+        let sides = self.free_in(&right, &[row], scope);
+        let outer: Vec<IndexId> =
+            systems.iter().copied().chain(sides.into_iter().filter(|i| !systems.contains(i))).collect();
+        let with = |indices: &[IndexId], more: &[IndexId]| [indices, more].concat();
+        // Where nothing is to be solved the system is a sound one.
+        let own = binary(BinaryOp::Eq, index(row, span), index(column, span));
+        let identity = select(own, expr(ExprKind::Real(1.0), real, span), zero(real, span));
+        let guard = |matrix, guard: &Expr| select(guard.clone(), matrix, identity.clone());
+        let matrix = scope.guards.iter().rev().fold(matrix, guard);
+        let matrix = Box::new(self.define("matrix", &with(&systems, &[row, column]), matrix, &[]));
+        let right = Box::new(self.define("right", &with(&outer, &[row]), right, &scope.guards));
+        let element = self.copy_of(row);
+        let place = Box::new(index(element, span));
+        let solution = expr(ExprKind::Solve { row, column, at: place, matrix, right }, real, span);
+        let solution = self.store("solution", &with(&outer, &[element]), solution, &[], |_, body, _| body);
+        substitute(&solution, element, &at)
+    }
+
     /// The indices of the scope on which a definition of `body` under `bound` would depend.
     fn free_in(&self, body: &Expr, bound: &[IndexId], scope: &Scope) -> Vec<IndexId> {
         let mut free = free_indices(body);
@@ -406,6 +442,13 @@ impl Lowering {
                 names.insert(*index, copy);
                 *index = copy;
             }
+            ExprKind::Solve { row, column, .. } => {
+                for i in [row, column] {
+                    let copy = self.copy_of(*i);
+                    names.insert(*i, copy);
+                    *i = copy;
+                }
+            }
             _ => {}
         }
         for operand in e.operands_mut() {
@@ -447,6 +490,13 @@ fn anonymous(e: &mut Expr, names: &mut HashMap<IndexId, IndexId>, name: &mut imp
             let id = name(*index);
             names.insert(*index, id);
             *index = id;
+        }
+        ExprKind::Solve { row, column, .. } => {
+            for i in [row, column] {
+                let id = name(*i);
+                names.insert(*i, id);
+                *i = id;
+            }
         }
         _ => {}
     }

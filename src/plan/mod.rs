@@ -16,6 +16,7 @@ pub mod shape;
 use ssmc_runtime::kernel::{Buffer, Signature};
 
 use crate::diag::{Code, Diagnostic, Span};
+use crate::ir::report::NOT_DEFINITE;
 use crate::ir::{Expr, IndexId, Instance, Scalar, ValueId};
 
 pub use lanes::Lanes;
@@ -49,6 +50,8 @@ pub struct Plan {
     pub target: Target,
     /// What the kernels take and give.
     pub signature: Signature,
+    /// What kernels report, in the order of [`Signature::reports`].
+    pub reports: Vec<ValueId>,
     /// The runs over a sequence, in order; the first is a forward one.
     pub passes: Vec<PassPlan>,
 }
@@ -103,6 +106,18 @@ pub struct Nest {
     pub loops: Vec<IndexId>,
     /// The indices that lie on vector lanes: the innermost loop, or an index of each reduction that is outermost.
     pub lanes: Vec<Lanes>,
+}
+
+impl Plan {
+    /// Of what kernels report, the expressions that it is about and what is said of them.
+    pub fn reports(&self) -> Vec<(Span, String)> {
+        let layer = &self.instance.layer;
+        let about = |value: &ValueId| match layer.checks.iter().find(|check| check.value == *value) {
+            Some(check) => (check.span, check.message.clone()),
+            None => (layer.value(*value).span, NOT_DEFINITE.to_owned()),
+        };
+        self.reports.iter().map(about).collect()
+    }
 }
 
 /// Plans a kernel.

@@ -14,6 +14,8 @@ use crate::ir::{Equation, Expr, ExprKind, Extent, Index, IndexId, Instance, Laye
 /// Gives every value of every pass its place, and makes the nests.
 pub fn place(mut instance: Instance, passes: &[Pass], form: Form, target: Target) -> Plan {
     let mut signature = signature(&instance, passes, form, target);
+    let reports = reports(&instance.layer);
+    signature.reports = reports.len();
     let kept: Vec<ValueId> = passes.iter().flat_map(|pass| pass.kept.iter().copied()).collect();
     let homes = homes(&instance.layer, passes);
     let mut plans = Vec::new();
@@ -39,11 +41,11 @@ pub fn place(mut instance: Instance, passes: &[Pass], form: Form, target: Target
         let states = pass.states.iter().map(|s| s.at()).collect();
         let reverse = pass.reverse;
         let plan = PassPlan { reverse, states, delays, places, cone, reset: instance.layer.reset, body };
-        let slots = slots(&instance.layer, &plan);
+        let slots = slots(&instance.layer, &plan, &reports);
         signature.passes.push(PassSignature { reverse, slots, scratch });
         plans.push(plan);
     }
-    Plan { instance, form, target, signature, passes: plans }
+    Plan { instance, form, target, signature, reports, passes: plans }
 }
 
 fn tensors(instance: &Instance, value: ValueId, name: &str) -> Tensors {
@@ -77,8 +79,15 @@ fn signature(instance: &Instance, passes: &[Pass], form: Form, target: Target) -
             .collect(),
         outputs: layer.outputs.iter().map(|o| tensors(instance, o.value, &o.name)).collect(),
         kept: passes.iter().flat_map(|pass| &pass.kept).map(|&v| named(v)).collect(),
+        reports: 0,
         passes: Vec::new(),
     }
+}
+
+/// What is to be reported: the solutions of linear systems, and what the layer checks.
+fn reports(layer: &Layer) -> Vec<ValueId> {
+    let solved = layer.equations.iter().filter(|e| matches!(e.body.kind, ExprKind::Solve { .. })).map(|e| e.value);
+    solved.chain(layer.checks.iter().map(|check| check.value)).collect()
 }
 
 /// The pass that gives each value for the outputs.
@@ -341,7 +350,7 @@ fn cone(layer: &Layer, pass: &Pass) -> Vec<Cone> {
 }
 
 /// The addresses that a pass needs, ascending.
-fn slots(layer: &Layer, plan: &PassPlan) -> Vec<Slot> {
+fn slots(layer: &Layer, plan: &PassPlan, reports: &[ValueId]) -> Vec<Slot> {
     let mut slots = Vec::new();
     let mut add = |buffer: Buffer, complex: bool| {
         slots.push(Slot { buffer, imaginary: false });
@@ -352,6 +361,9 @@ fn slots(layer: &Layer, plan: &PassPlan) -> Vec<Slot> {
     let complex = |v: ValueId| layer.value(v).ty == Type::Complex;
     for nest in plan.cone.iter().chain(&plan.body) {
         add(nest.target.buffer, nest.body.ty == Scalar::Complex);
+        if reports.contains(&nest.value) {
+            add(Buffer::Report, false);
+        }
         for value in nest.body.reads() {
             let place = plan.places[value.at()].expect("what a nest reads has a place");
             add(place.buffer, complex(value));

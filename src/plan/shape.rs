@@ -9,6 +9,7 @@ pub fn free_indices(e: &Expr) -> Vec<IndexId> {
         ExprKind::Index(i) if !used.contains(i) => used.push(*i),
         ExprKind::Reduce { indices, .. } => bound.extend(indices.iter().copied()),
         ExprKind::Normalise { index, .. } => bound.push(*index),
+        ExprKind::Solve { row, column, .. } => bound.extend([*row, *column]),
         _ => {}
     });
     // An index is bound in one place only, so that a bound one is nowhere free.
@@ -40,7 +41,7 @@ pub fn is_costly(e: &Expr) -> bool {
     let mut found = false;
     e.walk(&mut |e| {
         found |= match &e.kind {
-            ExprKind::Reduce { .. } | ExprKind::Normalise { .. } => true,
+            ExprKind::Reduce { .. } | ExprKind::Normalise { .. } | ExprKind::Solve { .. } => true,
             ExprKind::Call(f, args) => weight(*f, args[0].ty == Scalar::Complex) > 4,
             _ => false,
         }

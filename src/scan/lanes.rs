@@ -4,7 +4,7 @@
 //! outputs, and the definitions that depend on them) has one more axis, the innermost, with an element for each
 //! stretch. The planner finds that axis contiguous in every access and puts it on the lanes.
 //!
-//! What such a layer cannot say is left out by [`suits`]: a reset is one for all lanes, and reverse states enter from
+//! What such a layer cannot say is left out by [`suits`]: what is reported of single steps; a reset is one for all lanes, and reverse states enter from
 //! the other end. `first` is false in all of its steps: the first step of a sequence is run by the layer itself.
 
 use ssmc_runtime::{Bound, Carry, RunError, Sequences, Tensor, lanes};
@@ -31,7 +31,16 @@ pub(super) const STEPS: usize = 256;
 pub(super) fn suits(layer: &Layer) -> bool {
     let turns = layer.states.iter().any(|state| state.reverse);
     let timeless = layer.outputs.iter().any(|o| layer.value(o.value).kind == ValueKind::Param);
-    layer.reset.is_none() && !turns && !timeless
+    layer.reset.is_none() && !turns && !timeless && !reports(layer)
+}
+
+/// Whether there is something to report: it is about a step, and lanes run several.
+fn reports(layer: &Layer) -> bool {
+    let mut solves = false;
+    for equation in &layer.equations {
+        equation.body.walk(&mut |e| solves |= matches!(e.kind, ExprKind::Solve { .. }));
+    }
+    solves || !layer.checks.is_empty()
 }
 
 /// Whether a layer that can should: it has a few channels, so that vectors would be empty otherwise.

@@ -30,7 +30,7 @@ use crate::analysis::verdict::summary::summary;
 use crate::analysis::verdict::{self, Class, Verdict, judge};
 use crate::diag::{Code, Diagnostic};
 use crate::ir::interp::Real;
-use crate::ir::{Instance, Layer};
+use crate::ir::{Instance, Layer, Report};
 use crate::jit::{Form, Isa, Kernel, compile_for};
 pub use choose::{Choice, Extents, Plan, choose, plans};
 use delays::Delays;
@@ -170,9 +170,26 @@ impl<F: Real> Scan<F> {
         threads: usize,
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<Vec<Tensor<F>>, RunError> {
+        self.run_reporting(bound, sequences, inputs, carry, threads, progress).map(|(outputs, _)| outputs)
+    }
+
+    /// Runs all sequences, as [`Self::run`] does, and says what is to be said about the data.
+    ///
+    /// # Errors
+    /// As for [`Scan::run`].
+    #[allow(clippy::too_many_arguments, reason = "what a run takes")]
+    pub fn run_reporting(
+        &self,
+        bound: &Bound<F>,
+        sequences: &Sequences,
+        inputs: &[Tensor<F>],
+        carry: &mut Carry<F>,
+        threads: usize,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<(Vec<Tensor<F>>, Vec<Report>), RunError> {
         let mut outputs = self.whole.blank_outputs(sequences);
-        self.run_into(bound, sequences, inputs, &mut outputs, carry, threads, progress)?;
-        Ok(outputs)
+        let reports = self.run_into(bound, sequences, inputs, &mut outputs, carry, threads, progress)?;
+        Ok((outputs, reports))
     }
 
     /// Whether the stretches of such sequences are run side by side: some sequence has more than one.
@@ -181,7 +198,7 @@ impl<F: Real> Scan<F> {
         (0..sequences.count()).any(|s| sequences.range(s).len() > stretch)
     }
 
-    /// As [`Scan::run`], into outputs that are there.
+    /// As [`Scan::run_reporting`], into outputs that are there.
     ///
     /// # Errors
     /// As for [`Scan::run`], the outputs included.
@@ -195,10 +212,12 @@ impl<F: Real> Scan<F> {
         carry: &mut Carry<F>,
         threads: usize,
         progress: &(dyn Fn(u64) + Sync),
-    ) -> Result<(), RunError> {
+    ) -> Result<Vec<Report>, RunError> {
         self.whole.check(bound, sequences, inputs, outputs, carry)?;
         if let Some(lanes) = &self.lanes {
-            return lanes.run(self, bound, sequences, inputs, outputs, carry, threads, progress);
+            // Layers that report anything do not run on lanes.
+            lanes.run(self, bound, sequences, inputs, outputs, carry, threads, progress)?;
+            return Ok(Vec::new());
         }
         let cut = Stretches::cut(sequences, self.stretch(sequences));
         if cut.of().iter().all(|stretches| stretches.len() <= 1) {
@@ -206,8 +225,12 @@ impl<F: Real> Scan<F> {
         }
         let run = run::Run { scan: self, bound, sequences, inputs, cut: &cut, threads };
         let mut starts = run.starts(carry)?;
-        self.whole.run_into(bound, &cut.sequences(), inputs, outputs, &mut starts, threads, progress)?;
+        let sequences = cut.sequences();
+        let mut reports = self.whole.run_into(bound, &sequences, inputs, outputs, &mut starts, threads, progress)?;
         run.finish(&starts, carry);
-        Ok(())
+        // Stretches stand in the order of their sequences, and know how many steps came before them.
+        let owners = cut.owners();
+        reports.iter_mut().for_each(|report| report.event.sequence = owners[report.event.sequence]);
+        Ok(reports)
     }
 }

@@ -30,8 +30,11 @@ impl Lowering<'_> {
                 self.report(Diagnostic::error(Code::S207, span, message).help(help));
                 None
             }
-            "diagonal" | "argmin" | "solve" => {
-                self.refuse(name, span);
+            "diagonal" => self.lower_diagonal(name, args, span),
+            "argmin" => {
+                let message = "`argmin` needs its unknown";
+                let help = "write `argmin[Z](..)`: `Z` has the shape of the state";
+                self.report(Diagnostic::error(Code::S212, name.span, message).help(help));
                 None
             }
             other if super::functions::BINDERS.contains(&other) => {
@@ -48,17 +51,7 @@ impl Lowering<'_> {
         }
     }
 
-    /// Says that a part of the language is not compiled by this version.
-    fn refuse(&mut self, name: &ast::Name, span: Span) {
-        let way = match name.text.as_str() {
-            "solve" => "this version solves no linear systems",
-            _ => "write the update out: this version derives no closed forms",
-        };
-        let message = format!("`{}` is not in this version", name.text);
-        self.report(Diagnostic::error(Code::S302, span, message).label(way));
-    }
-
-    fn report_arity(&mut self, name: &ast::Name, wanted: usize, found: usize) {
+    pub(super) fn report_arity(&mut self, name: &ast::Name, wanted: usize, found: usize) {
         self.report(super::functions::wrong_arity(name, wanted, found));
     }
 
@@ -216,10 +209,8 @@ impl Lowering<'_> {
             "argmin_index" => (Some(ReduceOp::ArgMin), 1, true),
             "softmax" => (None, 1, true),
             "layernorm" | "rmsnorm" | "norm" => (None, 2, true),
-            "argmin" | "solve" => {
-                self.refuse(name, span);
-                return None;
-            }
+            "solve" => return self.lower_solve(name, bindings, args, span),
+            "argmin" => return self.lower_argmin(name, bindings, args, span),
             other => {
                 let known = super::functions::BINDERS;
                 let message = format!("unknown binder `{other}`");
@@ -262,6 +253,56 @@ impl Lowering<'_> {
             None if name.text == "norm" => self.norm(ids, body, beside, span),
             None => self.normalise(name, &bindings[0], ids[0], body, beside, span),
         }
+    }
+
+    /// `solve[i, j](A[i, j], b[i])`: an element of the solution, at the outer index of the name of `i`.
+    fn lower_solve(
+        &mut self,
+        name: &ast::Name,
+        bindings: &[ast::Binding],
+        args: &[ast::Expr],
+        span: Span,
+    ) -> Option<Expr> {
+        let [matrix, right] = args else {
+            self.report_arity(name, 2, args.len());
+            return None;
+        };
+        let [first, _] = bindings else {
+            let message = format!("`solve` runs over two indices, found {}", bindings.len());
+            let error = Diagnostic::error(Code::S212, name.span, message).help("write `solve[i, j](A[i, j], b[i])`");
+            self.report(error);
+            return None;
+        };
+        let ids = self.bind(bindings, None)?;
+        let lowered = [matrix, right].map(|e| self.lower_real(e));
+        let [Some(matrix), Some(right)] = lowered else {
+            self.frames.truncate(self.frames.len() - ids.len());
+            return None;
+        };
+        if !self.unbind(ids.len()) {
+            return None;
+        }
+        let (row, column) = (ids[0], ids[1]);
+        if super::rewrite::free_indices(&right).contains(&column) {
+            let message = format!("the right side of `solve` depends on `{}`", self.layer.index(column).name);
+            let error = Diagnostic::error(Code::S204, right.span, message).label("only the matrix has columns");
+            self.report(error);
+            return None;
+        }
+        let extent = self.layer.index(row).extent.clone();
+        let other = self.layer.index(column).extent.clone();
+        if !super::range::same_extent(&self.layer, &extent, &other) {
+            let (one, two) = (self.show(&extent), self.show(&other));
+            let message = format!("the matrix of `solve` is not square: it has `{one}` rows and `{two}` columns");
+            self.report(Diagnostic::error(Code::S205, matrix.span, message));
+            return None;
+        }
+        // Equal extents may be written in two ways.
+        self.layer.indices[column.at()].extent = extent.clone();
+        let outer = ast::Expr { kind: first.index.kind.clone(), span: first.index.span, depth: 0 };
+        let at = Box::new(self.lower_position(&outer, &extent, "solve", None)?);
+        let kind = ExprKind::Solve { row, column, at, matrix: Box::new(matrix), right: Box::new(right) };
+        Some(Expr { kind, ty: Scalar::Real, span })
     }
 
     fn reduce(&mut self, op: ReduceOp, indices: Vec<IndexId>, body: Expr, span: Span) -> Option<Expr> {

@@ -170,7 +170,7 @@ impl Lowering<'_> {
 fn contains_binder(e: &Expr) -> bool {
     let mut found = false;
     e.walk(&mut |e| {
-        found |= matches!(e.kind, ExprKind::Reduce { .. } | ExprKind::Normalise { .. });
+        found |= matches!(e.kind, ExprKind::Reduce { .. } | ExprKind::Normalise { .. } | ExprKind::Solve { .. });
     });
     found
 }

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::Functions;
+use super::implicit::Update;
 use super::scope::{Lowering, Named};
 use crate::analysis::passes;
 use crate::diag::{Code, Diagnostic, Span};
@@ -161,7 +162,9 @@ impl Lowering<'_> {
             self.rename(&name.text, Named::Poisoned);
             return;
         }
+        self.update = Some(Update { state, unknown: None, derived: Vec::new(), implicit: false });
         let sides = self.lower_sides(equation, Some(&declared.axes), Some(&declared.ty));
+        let update = self.update.take();
         let Some(Sides { indices, body }) = sides else {
             self.rename(&name.text, Named::Poisoned);
             return;
@@ -172,7 +175,16 @@ impl Lowering<'_> {
                 return;
             }
         }
-        let next = self.add_value(&name.text, ValueKind::Next(state), declared.axes, declared.ty, name.span);
+        // The unknown of an `argmin` is the new state.
+        let next = match update.as_ref().and_then(|update| update.unknown) {
+            Some(unknown) => unknown,
+            None => self.add_value("", ValueKind::Next(state), declared.axes, declared.ty, name.span),
+        };
+        let value = &mut self.layer.values[next.at()];
+        (value.name, value.span) = (name.text.clone(), name.span);
+        if let Some(update) = update.filter(|update| update.implicit) {
+            self.layer.derived.extend(update.derived.into_iter().chain([next]));
+        }
         debug_assert_ne!(next, version);
         self.layer.equations.push(Equation { value: next, indices, body, span: equation.span });
         self.versions[state.at()] = next;

@@ -5,7 +5,7 @@
 //!
 //! The way through a layer: [`declare`] enters dimensions, parameters, inputs and states; [`layer`] goes through the
 //! statements in order, and through [`expr`] and [`call`] for their expressions, with the indices in [`scope`];
-//! [`delay`] turns `past` into delays; [`settle`] ends a statement: index extents are known there, and every access is
+//! [`delay`] turns `past` into delays; [`implicit`] has the closed forms of implicit updates; [`settle`] ends a statement: index extents are known there, and every access is
 //! shown by [`range`] to stay inside.
 //!
 //! Guarantees: the layer passes [`ir::verify`]; all integer arithmetic in positions is in range for all dimensions
@@ -16,6 +16,7 @@ mod declare;
 mod delay;
 mod expr;
 mod functions;
+mod implicit;
 mod layer;
 pub mod range;
 mod rewrite;

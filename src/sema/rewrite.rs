@@ -37,6 +37,15 @@ impl Lowering<'_> {
                 renamed.truncate(before);
                 return copy;
             }
+            ExprKind::Solve { row, column, at, matrix, right } => {
+                **at = self.copy_with(at, renamed);
+                *row = self.rebind(*row, renamed);
+                *column = self.rebind(*column, renamed);
+                **matrix = self.copy_with(matrix, renamed);
+                **right = self.copy_with(right, renamed);
+                renamed.truncate(before);
+                return copy;
+            }
             _ => {}
         }
         for operand in copy.operands_mut() {
@@ -64,6 +73,7 @@ pub(super) fn free_indices(e: &Expr) -> Vec<IndexId> {
             }
             ExprKind::Reduce { indices, .. } => bound.extend(indices),
             ExprKind::Normalise { index, .. } => bound.push(*index),
+            ExprKind::Solve { row, column, .. } => bound.extend([row, column]),
             _ => {}
         }
         for operand in e.operands() {

@@ -70,6 +70,8 @@ pub(super) struct Lowering<'a> {
     /// The delays of whole values.
     pub(super) delays_of: HashMap<ValueId, ValueId>,
     pub(super) context: Context,
+    /// The update that is being lowered.
+    pub(super) update: Option<super::implicit::Update>,
     /// How many parameters an initialiser may use: those that are declared before it.
     pub(super) params_in_sight: usize,
     /// All dimensions, those that are declared further down among them.
@@ -107,6 +109,7 @@ impl<'a> Lowering<'a> {
             lifted: Vec::new(),
             delays_of: HashMap::new(),
             context: Context::Step,
+            update: None,
             params_in_sight: 0,
             later_dims: Vec::new(),
             unknown: HashSet::new(),

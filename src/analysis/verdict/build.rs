@@ -9,32 +9,32 @@ use crate::ir::{BinaryOp, Equation, Expr, ExprKind, Extent, Function, Index, Ind
 use crate::ir::{Type, UnaryOp, Value, ValueId, ValueKind};
 
 /// An expression of that kind and type.
-pub(super) fn expr(kind: ExprKind, ty: Scalar, span: Span) -> Expr {
+pub(crate) fn expr(kind: ExprKind, ty: Scalar, span: Span) -> Expr {
     Expr { kind, ty, span }
 }
 
 /// The value of an index.
-pub(super) fn index(i: IndexId, span: Span) -> Expr {
+pub(crate) fn index(i: IndexId, span: Span) -> Expr {
     expr(ExprKind::Index(i), Scalar::Int, span)
 }
 
 /// An integer literal.
-pub(super) fn int(n: i64, span: Span) -> Expr {
+pub(crate) fn int(n: i64, span: Span) -> Expr {
     expr(ExprKind::Int(n), Scalar::Int, span)
 }
 
 /// A real literal.
-pub(super) fn real(x: f64, span: Span) -> Expr {
+pub(crate) fn real(x: f64, span: Span) -> Expr {
     expr(ExprKind::Real(x), Scalar::Real, span)
 }
 
 /// A truth value.
-pub(super) fn truth(b: bool, span: Span) -> Expr {
+pub(crate) fn truth(b: bool, span: Span) -> Expr {
     expr(ExprKind::Bool(b), Scalar::Bool, span)
 }
 
 /// A number of that type: an integer, a real or a complex number.
-pub(super) fn number(x: f64, ty: Scalar, span: Span) -> Expr {
+pub(crate) fn number(x: f64, ty: Scalar, span: Span) -> Expr {
     match ty {
         Scalar::Int => int(x as i64, span),
         Scalar::Complex => widen(real(x, span), Scalar::Complex),
@@ -43,12 +43,12 @@ pub(super) fn number(x: f64, ty: Scalar, span: Span) -> Expr {
 }
 
 /// The element of a value.
-pub(super) fn read(layer: &Layer, value: ValueId, at: Vec<Expr>, span: Span) -> Expr {
+pub(crate) fn read(layer: &Layer, value: ValueId, at: Vec<Expr>, span: Span) -> Expr {
     expr(ExprKind::Read { value, at }, layer.value(value).ty.scalar(), span)
 }
 
 /// The number that an expression plainly is.
-pub(super) fn constant(e: &Expr) -> Option<f64> {
+pub(crate) fn constant(e: &Expr) -> Option<f64> {
     match &e.kind {
         ExprKind::Int(n) => Some(*n as f64),
         ExprKind::Real(x) => Some(*x),
@@ -59,7 +59,7 @@ pub(super) fn constant(e: &Expr) -> Option<f64> {
 }
 
 /// The expression in a type that is at least as wide.
-pub(super) fn widen(e: Expr, to: Scalar) -> Expr {
+pub(crate) fn widen(e: Expr, to: Scalar) -> Expr {
     if e.ty >= to {
         return e;
     }
@@ -76,13 +76,13 @@ fn both(a: Expr, b: Expr) -> (Expr, Expr) {
 }
 
 /// An operator without any simplification.
-pub(super) fn binary(op: BinaryOp, a: Expr, b: Expr) -> Expr {
+pub(crate) fn binary(op: BinaryOp, a: Expr, b: Expr) -> Expr {
     let (ty, span) = (if op.is_comparison() { Scalar::Bool } else { a.ty }, a.span);
     expr(ExprKind::Binary(op, Box::new(a), Box::new(b)), ty, span)
 }
 
 /// `-a`
-pub(super) fn neg(a: Expr) -> Expr {
+pub(crate) fn neg(a: Expr) -> Expr {
     if let Some(x) = constant(&a) {
         return number(-x, a.ty, a.span);
     }
@@ -95,7 +95,7 @@ pub(super) fn neg(a: Expr) -> Expr {
 }
 
 /// `a + b`
-pub(super) fn add(a: Expr, b: Expr) -> Expr {
+pub(crate) fn add(a: Expr, b: Expr) -> Expr {
     let (a, b) = both(a, b);
     match (constant(&a), constant(&b)) {
         (Some(x), Some(y)) => return number(x + y, a.ty, a.span),
@@ -114,7 +114,7 @@ pub(super) fn add(a: Expr, b: Expr) -> Expr {
 }
 
 /// `a - b`
-pub(super) fn sub(a: Expr, b: Expr) -> Expr {
+pub(crate) fn sub(a: Expr, b: Expr) -> Expr {
     let (a, b) = both(a, b);
     if same(&a, &b) {
         return number(0.0, a.ty, a.span);
@@ -132,7 +132,7 @@ pub(super) fn sub(a: Expr, b: Expr) -> Expr {
 }
 
 /// `a * b`
-pub(super) fn mul(a: Expr, b: Expr) -> Expr {
+pub(crate) fn mul(a: Expr, b: Expr) -> Expr {
     let (a, b) = both(a, b);
     match (constant(&a), constant(&b)) {
         (Some(x), Some(y)) => return number(x * y, a.ty, a.span),
@@ -153,7 +153,7 @@ pub(super) fn mul(a: Expr, b: Expr) -> Expr {
 }
 
 /// `a / b`, of reals or complex numbers
-pub(super) fn div(a: Expr, b: Expr) -> Expr {
+pub(crate) fn div(a: Expr, b: Expr) -> Expr {
     let (a, b) = both(a, b);
     let (a, b) = (widen(a, Scalar::Real), widen(b, Scalar::Real));
     match (constant(&a), constant(&b)) {
@@ -169,7 +169,7 @@ pub(super) fn div(a: Expr, b: Expr) -> Expr {
 }
 
 /// `if c then a else b`
-pub(super) fn select(c: Expr, a: Expr, b: Expr) -> Expr {
+pub(crate) fn select(c: Expr, a: Expr, b: Expr) -> Expr {
     match c.kind {
         ExprKind::Bool(true) => return a,
         ExprKind::Bool(false) => return b,
@@ -183,7 +183,7 @@ pub(super) fn select(c: Expr, a: Expr, b: Expr) -> Expr {
 }
 
 /// `not c`
-pub(super) fn not(c: Expr) -> Expr {
+pub(crate) fn not(c: Expr) -> Expr {
     let span = c.span;
     match c.kind {
         ExprKind::Unary(UnaryOp::Not, inner) => *inner,
@@ -193,7 +193,7 @@ pub(super) fn not(c: Expr) -> Expr {
 }
 
 /// `a and b`
-pub(super) fn and(a: Expr, b: Expr) -> Expr {
+pub(crate) fn and(a: Expr, b: Expr) -> Expr {
     match (&a.kind, &b.kind) {
         (ExprKind::Bool(true), _) | (_, ExprKind::Bool(false)) => b,
         (_, ExprKind::Bool(true)) | (ExprKind::Bool(false), _) => a,
@@ -202,7 +202,7 @@ pub(super) fn and(a: Expr, b: Expr) -> Expr {
 }
 
 /// `a or b`
-pub(super) fn or(a: Expr, b: Expr) -> Expr {
+pub(crate) fn or(a: Expr, b: Expr) -> Expr {
     match (&a.kind, &b.kind) {
         (ExprKind::Bool(false), _) | (_, ExprKind::Bool(true)) => b,
         (_, ExprKind::Bool(false)) | (ExprKind::Bool(true), _) => a,
@@ -211,14 +211,14 @@ pub(super) fn or(a: Expr, b: Expr) -> Expr {
 }
 
 /// A function of real or complex arguments.
-pub(super) fn call(function: Function, args: Vec<Expr>) -> Expr {
+pub(crate) fn call(function: Function, args: Vec<Expr>) -> Expr {
     let (of, span) = (args[0].ty, args[0].span);
     let ty = function.result(of).expect("the function takes such arguments");
     expr(ExprKind::Call(function, args), ty, span)
 }
 
 /// The real part, the imaginary part or the conjugate.
-pub(super) fn part(function: Function, e: Expr) -> Expr {
+pub(crate) fn part(function: Function, e: Expr) -> Expr {
     let span = e.span;
     if e.ty != Scalar::Complex {
         return if function == Function::Im { number(0.0, Scalar::Real, span) } else { e };
@@ -258,14 +258,14 @@ fn scaled(function: Function, factor: Expr, part: Expr) -> Expr {
 }
 
 /// `x + y i` of two reals
-pub(super) fn complex(x: Expr, y: Expr) -> Expr {
+pub(crate) fn complex(x: Expr, y: Expr) -> Expr {
     let unit = expr(ExprKind::Imaginary(1.0), Scalar::Complex, y.span);
     let imaginary = mul(unit, widen(y, Scalar::Complex));
     add(widen(x, Scalar::Complex), imaginary)
 }
 
 /// An extent as an integer expression.
-pub(super) fn extent(e: &Extent, span: Span) -> Expr {
+pub(crate) fn extent(e: &Extent, span: Span) -> Expr {
     let both = |op, a: &Extent, b: &Extent| binary(op, extent(a, span), extent(b, span));
     match e {
         Extent::Lit(n) => int(*n, span),
@@ -279,7 +279,7 @@ pub(super) fn extent(e: &Extent, span: Span) -> Expr {
 }
 
 /// A reduction; without indices, the body.
-pub(super) fn reduce(op: ReduceOp, indices: Vec<IndexId>, body: Expr) -> Expr {
+pub(crate) fn reduce(op: ReduceOp, indices: Vec<IndexId>, body: Expr) -> Expr {
     if indices.is_empty() {
         return body;
     }
@@ -288,14 +288,14 @@ pub(super) fn reduce(op: ReduceOp, indices: Vec<IndexId>, body: Expr) -> Expr {
 }
 
 /// Whether the index occurs; binders bind indices of their own.
-pub(super) fn mentions(e: &Expr, i: IndexId) -> bool {
+pub(crate) fn mentions(e: &Expr, i: IndexId) -> bool {
     let mut found = false;
     e.walk(&mut |e| found |= matches!(e.kind, ExprKind::Index(j) if j == i));
     found
 }
 
 /// Whether two expressions are the same but for spans and the names of bound indices.
-pub(super) fn same(a: &Expr, b: &Expr) -> bool {
+pub(crate) fn same(a: &Expr, b: &Expr) -> bool {
     equal(a, b, &mut Vec::new())
 }
 
@@ -328,6 +328,16 @@ fn equal(a: &Expr, b: &Expr, renamed: &mut Vec<(IndexId, IndexId)>) -> bool {
             renamed.truncate(before);
             return outer && eps && inner;
         }
+        (
+            ExprKind::Solve { row: i, column: j, at: x, matrix: a, right: u },
+            ExprKind::Solve { row: k, column: l, at: y, matrix: b, right: v },
+        ) => {
+            let outer = equal(x, y, renamed);
+            renamed.extend([(*i, *k), (*j, *l)]);
+            let inner = equal(a, b, renamed) && equal(u, v, renamed);
+            renamed.truncate(before);
+            return outer && inner;
+        }
         (ExprKind::Int(x), ExprKind::Int(y)) => x == y,
         (ExprKind::Real(x), ExprKind::Real(y)) => x == y,
         (ExprKind::Imaginary(x), ExprKind::Imaginary(y)) => x == y,
@@ -352,27 +362,27 @@ fn equal(a: &Expr, b: &Expr, renamed: &mut Vec<(IndexId, IndexId)>) -> bool {
 
 /// A layer under construction: new indices, and copies with indices of their own.
 #[derive(Debug)]
-pub(super) struct Scope {
+pub(crate) struct Scope {
     /// The layer, with all indices so far.
-    pub(super) layer: Layer,
+    pub(crate) layer: Layer,
 }
 
 impl Scope {
     /// A new index like another one.
-    pub(super) fn fresh(&mut self, like: IndexId) -> IndexId {
+    pub(crate) fn fresh(&mut self, like: IndexId) -> IndexId {
         let index = self.layer.index(like).clone();
         self.add_index(&index.name, index.extent, index.span)
     }
 
     /// A new index.
-    pub(super) fn add_index(&mut self, name: &str, extent: Extent, span: Span) -> IndexId {
+    pub(crate) fn add_index(&mut self, name: &str, extent: Extent, span: Span) -> IndexId {
         let id = IndexId(self.layer.indices.len() as u32);
         self.layer.indices.push(Index { name: name.to_owned(), extent, span });
         id
     }
 
     /// A new value.
-    pub(super) fn add_value(
+    pub(crate) fn add_value(
         &mut self,
         name: &str,
         kind: ValueKind,
@@ -386,7 +396,7 @@ impl Scope {
     }
 
     /// A new definition at the end of the step; its body is copied to have indices of its own.
-    pub(super) fn define(&mut self, value: ValueId, indices: &[IndexId], body: &Expr) {
+    pub(crate) fn define(&mut self, value: ValueId, indices: &[IndexId], body: &Expr) {
         let fresh: Vec<IndexId> = indices.iter().map(|&i| self.fresh(i)).collect();
         let map: Vec<(IndexId, Expr)> =
             indices.iter().zip(&fresh).map(|(&old, &new)| (old, index(new, body.span))).collect();
@@ -396,7 +406,7 @@ impl Scope {
     }
 
     /// A copy with expressions in the place of indices, whose binders bind indices of their own.
-    pub(super) fn substitute(&mut self, e: &Expr, map: &[(IndexId, Expr)]) -> Expr {
+    pub(crate) fn substitute(&mut self, e: &Expr, map: &[(IndexId, Expr)]) -> Expr {
         let mut map = map.to_vec();
         self.copy(e, &mut map)
     }
@@ -427,6 +437,15 @@ impl Scope {
                 }
                 *index = self.rebind(*index, map);
                 **body = self.copy(body, map);
+                map.truncate(before);
+                return copy;
+            }
+            ExprKind::Solve { row, column, at, matrix, right } => {
+                **at = self.copy(at, map);
+                *row = self.rebind(*row, map);
+                *column = self.rebind(*column, map);
+                **matrix = self.copy(matrix, map);
+                **right = self.copy(right, map);
                 map.truncate(before);
                 return copy;
             }

@@ -18,17 +18,17 @@ const MAX_NODES: usize = 200_000;
 /// What is left to be copied before the forms of a group are given up: definitions that read each other many times
 /// have forms that grow exponentially.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Budget(usize);
+pub(crate) struct Budget(usize);
 
 impl Budget {
     /// Enough for any layer that is written by hand.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(5_000_000)
     }
 
     /// # Errors
     /// Nothing is left.
-    pub(super) fn spend(&mut self, form: &Form, span: Span) -> Result<(), Failure> {
+    pub(crate) fn spend(&mut self, form: &Form, span: Span) -> Result<(), Failure> {
         match self.0.checked_sub(form.nodes()) {
             Some(left) => {
                 self.0 = left;
@@ -65,23 +65,23 @@ pub struct Form {
 
 impl Form {
     /// A form that does not depend on the state.
-    pub(super) fn free(e: Expr) -> Self {
+    pub(crate) fn free(e: Expr) -> Self {
         Self { terms: Vec::new(), offset: Some(e) }
     }
 
     /// One element of the state.
-    pub(super) fn atom(algebra: Algebra, atom: Atom, at: Vec<Expr>, ty: Scalar, span: Span) -> Self {
+    pub(crate) fn atom(algebra: Algebra, atom: Atom, at: Vec<Expr>, ty: Scalar, span: Span) -> Self {
         let coefficient = algebra.one(ty, span);
         Self { terms: vec![Term { bound: Vec::new(), guards: Vec::new(), coefficient, atom, at }], offset: None }
     }
 
     /// The value of a form that has no terms.
-    pub(super) fn into_free(self, algebra: Algebra, ty: Scalar, span: Span) -> Result<Expr, Self> {
+    pub(crate) fn into_free(self, algebra: Algebra, ty: Scalar, span: Span) -> Result<Expr, Self> {
         if self.terms.is_empty() { Ok(self.offset.unwrap_or_else(|| algebra.zero(ty, span))) } else { Err(self) }
     }
 
     /// Changes all coefficients and the offset.
-    pub(super) fn map(mut self, mut change: impl FnMut(Expr) -> Expr) -> Self {
+    pub(crate) fn map(mut self, mut change: impl FnMut(Expr) -> Expr) -> Self {
         for term in &mut self.terms {
             let coefficient = std::mem::replace(&mut term.coefficient, build::truth(false, Span::default()));
             term.coefficient = change(coefficient);
@@ -91,14 +91,14 @@ impl Form {
     }
 
     /// The form times something free.
-    pub(super) fn scale(self, algebra: Algebra, by: &Expr) -> Self {
+    pub(crate) fn scale(self, algebra: Algebra, by: &Expr) -> Self {
         let mut scaled = self.map(|e| algebra.times(by.clone(), e));
         scaled.terms.retain(|term| !algebra.is_zero(&term.coefficient));
         scaled
     }
 
     /// The sum of two forms.
-    pub(super) fn plus(mut self, algebra: Algebra, other: Form) -> Self {
+    pub(crate) fn plus(mut self, algebra: Algebra, other: Form) -> Self {
         for term in other.terms {
             self.add_term(algebra, term);
         }
@@ -128,7 +128,7 @@ impl Form {
     }
 
     /// The sum over indices.
-    pub(super) fn bind(mut self, scope: &mut Scope, algebra: Algebra, indices: &[IndexId]) -> Self {
+    pub(crate) fn bind(mut self, scope: &mut Scope, algebra: Algebra, indices: &[IndexId]) -> Self {
         for term in &mut self.terms {
             term.bound.splice(0..0, indices.iter().copied());
         }
@@ -138,7 +138,7 @@ impl Form {
     }
 
     /// `if condition then self else other`
-    pub(super) fn guard(self, algebra: Algebra, condition: &Expr, other: Form, ty: Scalar) -> Self {
+    pub(crate) fn guard(self, algebra: Algebra, condition: &Expr, other: Form, ty: Scalar) -> Self {
         let mut terms: Vec<Term> = Vec::new();
         let mut rest = other.terms;
         for mut term in self.terms {
@@ -173,13 +173,13 @@ impl Form {
     }
 
     /// The form at other indices, with bound indices of its own.
-    pub(super) fn instantiate(&self, scope: &mut Scope, map: &[(IndexId, Expr)]) -> Self {
+    pub(crate) fn instantiate(&self, scope: &mut Scope, map: &[(IndexId, Expr)]) -> Self {
         let terms = self.terms.iter().map(|term| term.instantiate(scope, map)).collect();
         Self { terms, offset: self.offset.as_ref().map(|e| scope.substitute(e, map)) }
     }
 
     /// Sums out indices that no access mentions, and adds up what reads the same element.
-    pub(super) fn settle(self, scope: &mut Scope, algebra: Algebra) -> Self {
+    pub(crate) fn settle(self, scope: &mut Scope, algebra: Algebra) -> Self {
         let mut settled = Self { terms: Vec::new(), offset: self.offset };
         for term in self.terms {
             let term = term.settle(scope, algebra);
@@ -189,7 +189,7 @@ impl Form {
     }
 
     /// How many nodes its expressions have.
-    pub(super) fn nodes(&self) -> usize {
+    pub(crate) fn nodes(&self) -> usize {
         let mut nodes = self.terms.len();
         for e in self.terms.iter().flat_map(Term::coefficients).chain(&self.offset) {
             e.walk(&mut |_| nodes += 1);
@@ -199,7 +199,7 @@ impl Form {
 
     /// # Errors
     /// A form that is too large to go on with.
-    pub(super) fn check_size(self, span: Span) -> Result<Self, Failure> {
+    pub(crate) fn check_size(self, span: Span) -> Result<Self, Failure> {
         if self.terms.len() > MAX_TERMS || self.nodes() > MAX_NODES {
             return Err(Failure::new(span, "its normal form is too large to be worked out"));
         }
@@ -207,7 +207,7 @@ impl Form {
     }
 
     /// The form as an expression, where `read` gives the elements.
-    pub(super) fn emit(&self, algebra: Algebra, ty: Scalar, span: Span, mut read: impl FnMut(&Term) -> Expr) -> Expr {
+    pub(crate) fn emit(&self, algebra: Algebra, ty: Scalar, span: Span, mut read: impl FnMut(&Term) -> Expr) -> Expr {
         let mut sum = algebra.zero(ty, span);
         for term in &self.terms {
             let element = read(term);
@@ -223,7 +223,7 @@ impl Form {
 
 impl Term {
     /// The term at other indices, with bound indices of its own.
-    pub(super) fn instantiate(&self, scope: &mut Scope, map: &[(IndexId, Expr)]) -> Self {
+    pub(crate) fn instantiate(&self, scope: &mut Scope, map: &[(IndexId, Expr)]) -> Self {
         let mut map = map.to_vec();
         let mut bound = Vec::new();
         for &old in &self.bound {
@@ -241,7 +241,7 @@ impl Term {
     }
 
     /// Sums out the indices that the access does not mention.
-    pub(super) fn settle(mut self, scope: &mut Scope, algebra: Algebra) -> Self {
+    pub(crate) fn settle(mut self, scope: &mut Scope, algebra: Algebra) -> Self {
         let (kept, idle): (Vec<IndexId>, Vec<IndexId>) =
             self.bound.iter().partition(|&&i| self.at.iter().any(|at| build::mentions(at, i)));
         if idle.is_empty() {
@@ -261,26 +261,26 @@ impl Term {
     }
 
     /// What the term contributes to the sum, given the product of its coefficient and its element.
-    pub(super) fn around(&self, algebra: Algebra, product: Expr) -> Expr {
+    pub(crate) fn around(&self, algebra: Algebra, product: Expr) -> Expr {
         let zero = algebra.zero(product.ty, product.span);
         let guarded = self.guards.iter().rev().fold(product, |e, g| build::select(g.clone(), e, zero.clone()));
         build::reduce(algebra.row().reduce, self.bound.clone(), guarded)
     }
 
     /// The guarded coefficient, without the indices it is summed over.
-    pub(super) fn weight(&self, algebra: Algebra) -> Expr {
+    pub(crate) fn weight(&self, algebra: Algebra) -> Expr {
         let zero = algebra.zero(self.coefficient.ty, self.coefficient.span);
         self.guards.iter().rev().fold(self.coefficient.clone(), |e, g| build::select(g.clone(), e, zero.clone()))
     }
 
     /// All expressions of the term but the access.
-    pub(super) fn coefficients(&self) -> impl Iterator<Item = &Expr> {
+    pub(crate) fn coefficients(&self) -> impl Iterator<Item = &Expr> {
         self.guards.iter().chain([&self.coefficient])
     }
 }
 
 /// The sum over indices, which are renamed: as a product with their number where the body mentions none of them.
-pub(super) fn sum_over(scope: &mut Scope, algebra: Algebra, indices: &[IndexId], body: &Expr) -> Expr {
+pub(crate) fn sum_over(scope: &mut Scope, algebra: Algebra, indices: &[IndexId], body: &Expr) -> Expr {
     let (used, idle): (Vec<IndexId>, Vec<IndexId>) = indices.iter().partition(|&&i| build::mentions(body, i));
     let fresh: Vec<IndexId> = used.iter().map(|&i| scope.fresh(i)).collect();
     let map: Vec<(IndexId, Expr)> =
@@ -302,12 +302,12 @@ pub(super) fn sum_over(scope: &mut Scope, algebra: Algebra, indices: &[IndexId],
 }
 
 /// Whether two lists hold the same expressions.
-pub(super) fn same_all(a: &[Expr], b: &[Expr]) -> bool {
+pub(crate) fn same_all(a: &[Expr], b: &[Expr]) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|(a, b)| build::same(a, b))
 }
 
 /// The index that an access plainly is.
-pub(super) fn plain(e: &Expr) -> Option<IndexId> {
+pub(crate) fn plain(e: &Expr) -> Option<IndexId> {
     match e.kind {
         ExprKind::Index(i) => Some(i),
         _ => None,

@@ -80,8 +80,22 @@ impl Dependence {
         Self { on, equations }
     }
 
+    /// What of the layer depends on this value.
+    pub(crate) fn of_value(layer: &Layer, value: crate::ir::ValueId) -> Self {
+        let mut on = vec![false; layer.values.len()];
+        on[value.at()] = true;
+        let mut equations = Vec::new();
+        for (at, equation) in layer.equations.iter().enumerate() {
+            if equation.value != value && equation.body.reads().iter().any(|read| on[read.at()]) {
+                on[equation.value.at()] = true;
+                equations.push(at);
+            }
+        }
+        Self { on, equations }
+    }
+
     /// Whether the expression depends on the group's states.
-    pub(super) fn depends(&self, e: &crate::ir::Expr) -> bool {
+    pub(crate) fn depends(&self, e: &crate::ir::Expr) -> bool {
         let mut found = false;
         e.walk(&mut |e| {
             if let crate::ir::ExprKind::Read { value, .. } = e.kind {

@@ -8,21 +8,21 @@ use super::algebra::Algebra;
 use super::build::{self, Scope};
 use super::form::{Budget, Form, Term};
 use super::{Atom, Dependence, Failure, Part};
-use crate::ir::{BinaryOp, Expr, ExprKind, Function, ReduceOp, Scalar, Type, UnaryOp, ValueKind};
+use crate::ir::{BinaryOp, Expr, ExprKind, Function, IndexId, ReduceOp, Scalar, Type, UnaryOp, ValueKind};
 
 const FIELD: Algebra = Algebra::Field;
 
 /// The forms of the values that depend on the group's states.
-pub(super) struct Linear<'a> {
-    pub(super) scope: &'a mut Scope,
-    pub(super) of: &'a Dependence,
+pub(crate) struct Linear<'a> {
+    pub(crate) scope: &'a mut Scope,
+    pub(crate) of: &'a Dependence,
     forms: Vec<Option<Result<Form, Failure>>>,
     budget: Budget,
 }
 
 impl<'a> Linear<'a> {
     /// Works out the forms of all values that the group's new states need.
-    pub(super) fn new(scope: &'a mut Scope, of: &'a Dependence) -> Self {
+    pub(crate) fn new(scope: &'a mut Scope, of: &'a Dependence) -> Self {
         let values = scope.layer.values.len();
         let mut this = Self { scope, of, forms: vec![None; values], budget: Budget::new() };
         for &e in &of.equations {
@@ -35,11 +35,12 @@ impl<'a> Linear<'a> {
     }
 
     /// The form of a value, at the indices of its equation.
-    pub(super) fn take(&self, value: crate::ir::ValueId) -> Option<Result<Form, Failure>> {
+    pub(crate) fn take(&self, value: crate::ir::ValueId) -> Option<Result<Form, Failure>> {
         self.forms[value.at()].clone()
     }
 
-    fn form(&mut self, e: &Expr) -> Result<Form, Failure> {
+    /// The form of an expression, at the indices that are free in it.
+    pub(crate) fn form(&mut self, e: &Expr) -> Result<Form, Failure> {
         if !self.of.depends(e) {
             return Ok(Form::free(e.clone()));
         }
@@ -114,9 +115,31 @@ impl<'a> Linear<'a> {
                 }
                 fail("a vector that depends on the state is normalised".to_owned())
             }
+            ExprKind::Solve { row, column, at, matrix, right } => {
+                if self.of.depends(at) {
+                    return fail("the state says which element of a solution is read".to_owned());
+                }
+                if self.of.depends(matrix) {
+                    return Err(Failure::new(matrix.span, "the matrix of `solve` depends on the state"));
+                }
+                let inverse = self.inverse(*row, *column, at, matrix, e.span);
+                let form = self.form(right)?.scale(FIELD, &inverse);
+                Ok(form.bind(self.scope, FIELD, &[*row]))
+            }
             ExprKind::Unary(UnaryOp::Not, _) => fail("a truth value depends on the state".to_owned()),
             _ => fail("this depends on the state, and is not linear in it".to_owned()),
         }
+    }
+
+    /// The element of a matrix's inverse at `at` and `row`: the solution for a column of the identity.
+    fn inverse(&mut self, row: IndexId, column: IndexId, at: &Expr, matrix: &Expr, span: crate::diag::Span) -> Expr {
+        let (r, c) = (self.scope.fresh(row), self.scope.fresh(column));
+        let map = [(row, build::index(r, span)), (column, build::index(c, span))];
+        let matrix = Box::new(self.scope.substitute(matrix, &map));
+        let at = Box::new(self.scope.substitute(at, &[]));
+        let own = build::binary(BinaryOp::Eq, build::index(r, span), build::index(row, span));
+        let right = Box::new(build::select(own, build::real(1.0, span), build::real(0.0, span)));
+        build::expr(ExprKind::Solve { row: r, column: c, at, matrix, right }, Scalar::Real, span)
     }
 
     fn read(&mut self, value: crate::ir::ValueId, at: &[Expr], e: &Expr) -> Result<Form, Failure> {
@@ -167,7 +190,7 @@ impl<'a> Linear<'a> {
 }
 
 /// The real part, the imaginary part or the conjugate of a form.
-pub(super) fn split(form: Form, function: Function) -> Form {
+pub(crate) fn split(form: Form, function: Function) -> Form {
     let offset = form.offset.map(|e| build::part(function, e));
     let mut split = Form { terms: Vec::new(), offset };
     for term in form.terms {

@@ -11,7 +11,7 @@ use super::build::{self, Scope};
 use super::classify::Component;
 use super::form::{Term, plain, sum_over};
 use crate::diag::Span;
-use crate::ir::{BinaryOp, Expr, ExprKind, Function, IndexId, ReduceOp, UnaryOp, ValueKind};
+use crate::ir::{BinaryOp, Expr, ExprKind, Extent, Function, IndexId, ReduceOp, UnaryOp, ValueKind};
 
 const FIELD: Algebra = Algebra::Field;
 
@@ -202,7 +202,10 @@ impl Apart<'_> {
         }
         // A rank as large as the state is not low.
         let extent = |i: IndexId| &self.scope.layer.index(i).extent;
-        if kept.iter().any(|&r| self.mixed.iter().any(|&i| extent(i) == extent(r))) {
+        let product = |a: Extent, i: &IndexId| Extent::Mul(Box::new(a), Box::new(extent(*i).clone()));
+        let whole = self.mixed.split_first().map(|(&first, rest)| rest.iter().fold(extent(first).clone(), product));
+        if kept.iter().any(|&r| self.mixed.iter().any(|&i| extent(i) == extent(r)) || whole.as_ref() == Some(extent(r)))
+        {
             return None;
         }
         v.coefficient = coefficient;

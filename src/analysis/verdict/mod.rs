@@ -16,13 +16,13 @@
 //! A reset puts the initial value in the place of the old state: that is the step with coefficient zero, in every class.
 
 pub mod algebra;
-mod build;
+pub(crate) mod build;
 pub mod classify;
 pub mod counterexample;
 mod finite;
 pub mod form;
 mod groups;
-mod linear;
+pub(crate) mod linear;
 pub mod low_rank;
 pub mod print;
 mod semiring;
@@ -184,18 +184,18 @@ pub struct Failure {
 }
 
 impl Failure {
-    fn new(span: Span, reason: impl Into<String>) -> Self {
+    pub(crate) fn new(span: Span, reason: impl Into<String>) -> Self {
         Self { span, reason: reason.into(), belongs: None }
     }
 }
 
 /// What of a layer depends on a group's states.
 #[derive(Clone, Debug)]
-struct Dependence {
+pub(crate) struct Dependence {
     /// By value; of old states, the group's own.
-    on: Vec<bool>,
+    pub(crate) on: Vec<bool>,
     /// The equations that depend on them and that the new states need, in order.
-    equations: Vec<usize>,
+    pub(crate) equations: Vec<usize>,
 }
 
 /// Judges all groups of a layer.

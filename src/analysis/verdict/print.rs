@@ -122,7 +122,8 @@ fn law(layer: &Layer, group: &Group, transition: &Transition) -> String {
     }
 }
 
-fn rank(layer: &Layer, low_rank: &super::LowRank) -> String {
+/// The rank of a low-rank transition: a number, or an expression over dimensions.
+pub fn rank(layer: &Layer, low_rank: &super::LowRank) -> String {
     let ranks: Vec<String> = low_rank
         .factors
         .iter()
@@ -146,7 +147,7 @@ fn factor(layer: &Layer, extent: &Extent) -> String {
 fn equations(layer: &Layer, transition: &Transition, text: &mut String) {
     let mut named: Vec<(String, String)> = Vec::new();
     for component in &transition.components {
-        let mut names = Names { layer, used: Vec::new() };
+        let mut names = Names { layer, used: Vec::new(), primes: true };
         component.indices.iter().for_each(|&i| names.bind(i));
         let left = element(layer, component);
         let right = match (transition.algebra, &transition.low_rank) {
@@ -246,6 +247,8 @@ fn element(layer: &Layer, component: &Component) -> String {
 struct Names<'a> {
     layer: &'a Layer,
     used: Vec<(IndexId, String)>,
+    /// Whether a new version of a state has a prime, as in formulas; in programs it has none.
+    primes: bool,
 }
 
 impl Names<'_> {
@@ -263,6 +266,18 @@ impl Names<'_> {
     fn name(&self, i: IndexId) -> String {
         let found = self.used.iter().rev().find(|(j, _)| *j == i);
         found.map_or_else(|| self.layer.index(i).name.clone(), |(_, name)| name.clone())
+    }
+
+    /// An index where a program introduces it: with its extent where it stands alone in no axis of the body.
+    fn introduced(&self, i: IndexId, body: &Expr) -> String {
+        let mut alone = false;
+        body.walk(&mut |e| {
+            if let ExprKind::Read { at, .. } = &e.kind {
+                alone |= at.iter().any(|at| at.kind == ExprKind::Index(i));
+            }
+        });
+        let extent = self.layer.index(i).extent.text(&self.layer.dims);
+        if alone { self.name(i) } else { format!("{} in {extent}", self.name(i)) }
     }
 
     /// What an expression is called: by itself where it is short, else by a new name.
@@ -347,7 +362,7 @@ impl Names<'_> {
 
     fn access(&mut self, value: ValueId, at: &[Expr]) -> String {
         let declared = self.layer.value(value);
-        let prime = if matches!(declared.kind, ValueKind::Next(_)) { "'" } else { "" };
+        let prime = if self.primes && matches!(declared.kind, ValueKind::Next(_)) { "'" } else { "" };
         let name = format!("{}{prime}", declared.name);
         if at.is_empty() { name } else { format!("{name}[{}]", self.list(at)) }
     }
@@ -394,7 +409,10 @@ impl Names<'_> {
             ExprKind::Reduce { op, indices, body } => {
                 let before = self.used.len();
                 indices.iter().for_each(|&i| self.bind(i));
-                let names: Vec<String> = indices.iter().map(|&i| self.name(i)).collect();
+                let names: Vec<String> = indices
+                    .iter()
+                    .map(|&i| if self.primes { self.name(i) } else { self.introduced(i, body) })
+                    .collect();
                 let body = self.expr(body, 0);
                 self.used.truncate(before);
                 atom(format!("{}[{}]({body})", op.name(), names.join(", ")))
@@ -412,9 +430,46 @@ impl Names<'_> {
                 };
                 atom(format!("{function}[{name}]({body})[{at}]"))
             }
+            ExprKind::Solve { row, column, at, matrix, right } => {
+                let at = self.expr(at, 0);
+                let before = self.used.len();
+                // A program says which element by the name of the row.
+                match &e.operands()[0].kind {
+                    ExprKind::Index(i) if !self.primes => self.used.push((*row, self.name(*i))),
+                    _ => self.bind(*row),
+                }
+                self.bind(*column);
+                let (row, column) = (self.name(*row), self.name(*column));
+                let (matrix, right) = (self.expr(matrix, 0), self.expr(right, 0));
+                self.used.truncate(before);
+                let element = if at == row && !self.primes { String::new() } else { format!("[{at}]") };
+                atom(format!("solve[{row}, {column}]({matrix}, {right}){element}"))
+            }
             ExprKind::Random(..) | ExprKind::HippoLegs(_) | ExprKind::HippoN(_) => atom("..".to_owned()),
         }
     }
+}
+
+/// What the compiler found for implicit updates, as statements of the language, in order.
+pub fn derived(layer: &Layer) -> Vec<String> {
+    let equations = layer.derived.iter().filter_map(|value| layer.definition(*value));
+    equations
+        .map(|equation| {
+            let mut names = Names { layer, used: Vec::new(), primes: false };
+            equation.indices.iter().for_each(|&i| names.bind(i));
+            let value = layer.value(equation.value);
+            let introduces = value.kind == ValueKind::Let;
+            let indices = equation.indices.iter().map(|&i| match introduces {
+                true => names.introduced(i, &equation.body),
+                false => names.name(i),
+            });
+            let indices: Vec<String> = indices.collect();
+            let left =
+                if indices.is_empty() { value.name.clone() } else { format!("{}[{}]", value.name, indices.join(", ")) };
+            let right = names.expr(&equation.body, 0);
+            if introduces { format!("let {left} = {right}") } else { format!("{left} <- {right}") }
+        })
+        .collect()
 }
 
 fn level(op: BinaryOp) -> u8 {

@@ -99,6 +99,8 @@ pub(super) fn earlier(layer: &Layer, states: &[StateId]) -> Vec<StateId> {
 pub(crate) fn restrict(layer: &mut Layer, states: &[StateId]) {
     let old = std::mem::take(&mut layer.states);
     layer.outputs.clear();
+    layer.checks.clear();
+    layer.derived.clear();
     layer.states = states.iter().map(|s| old[s.at()].clone()).collect();
     for value in &mut layer.values {
         if let ValueKind::State(s) | ValueKind::Next(s) = &mut value.kind {

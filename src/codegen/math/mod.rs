@@ -127,6 +127,8 @@ pub enum Routine {
     Cos,
     /// `x mod y` for positive `x` and `y`, exact.
     Remainder,
+    /// Linear systems: takes addresses and numbers of 64 bits, and returns nothing.
+    Solve,
 }
 
 impl Routine {
@@ -142,15 +144,18 @@ impl Routine {
             (Routine::Cos, types::F64) => "ssmc_cos_f64",
             (Routine::Remainder, types::F32) => "ssmc_fmod_f32",
             (Routine::Remainder, types::F64) => "ssmc_fmod_f64",
+            (Routine::Solve, types::F32) => "ssmc_solve_f32",
+            (Routine::Solve, types::F64) => "ssmc_solve_f64",
             _ => panic!("no routine for {lane}"),
         }
     }
 
-    /// The number of arguments, all of the lane type, as is the result.
+    /// The number of arguments; but for [`Routine::Solve`] all are of the lane type, as is the result.
     pub fn arity(self) -> usize {
         match self {
             Routine::Sin | Routine::Cos => 1,
             Routine::Remainder => 2,
+            Routine::Solve => 8,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Evaluation of one element.
 
-use ssmc_runtime::Elements;
+use ssmc_runtime::{Elements, Event};
 
 use super::draw::Draws;
 use super::math::{self, Complex, Real as Number, beats, complex, zero};
@@ -16,6 +16,11 @@ pub(super) struct Env<F> {
     /// The rows of each delay, the youngest first.
     pub(super) delays: Vec<Elements<F>>,
     pub(super) first: bool,
+    /// The sequence of the run, and the step in it, counted from its very start.
+    pub(super) sequence: usize,
+    pub(super) step: u64,
+    /// Where each thing that is reported happened first.
+    pub(super) events: Vec<Option<Event>>,
     tables: Vec<Table<F>>,
     /// Counts evaluations of equations; what a table holds of earlier ones is stale.
     now: u64,
@@ -36,6 +41,9 @@ impl<F: Number> Env<F> {
             values,
             delays: Vec::new(),
             first: false,
+            sequence: 0,
+            step: 0,
+            events: Vec::new(),
             tables: tables.iter().map(table).collect(),
             now: 0,
             draws: Draws::none(),
@@ -71,10 +79,54 @@ impl<F: Number> Env<F> {
         self.values[program.value] = elements;
     }
 
+    /// An element of the solution that the table has for the current indices, if it has one.
+    pub(super) fn kept(&self, memo: &Memo, at: usize) -> Option<F> {
+        let place = self.place(memo) + at;
+        let table = &self.tables[memo.table];
+        (table.written[place] == self.now).then(|| table.cells[place].0)
+    }
+
+    /// Puts a solution into the table.
+    pub(super) fn keep(&mut self, memo: &Memo, solution: &[F]) {
+        let place = self.place(memo);
+        let table = &mut self.tables[memo.table];
+        for (n, &element) in solution.iter().enumerate() {
+            table.written[place + n] = self.now;
+            table.cells[place + n] = (element, zero(), 0);
+        }
+    }
+
+    fn place(&self, memo: &Memo) -> usize {
+        memo.keys.iter().map(|&(index, stride)| self.index[index] as usize * stride).sum()
+    }
+
+    /// A truth value without axes.
+    pub(super) fn holds(&self, value: crate::ir::ValueId) -> bool {
+        match &self.values[value.at()] {
+            Elements::Bool(holds) => holds[0] != 0,
+            _ => panic!("the interpreter was given a layer whose reset or check is no truth value"),
+        }
+    }
+
+    /// Makes the report on a value where that is a truth value that does not hold.
+    pub(super) fn check(&mut self, report: Option<usize>, value: crate::ir::ValueId) {
+        if let Some(report) = report.filter(|_| !self.holds(value)) {
+            self.happened(report);
+        }
+    }
+
+    /// Notes that something is to be reported about the current step.
+    pub(super) fn happened(&mut self, report: usize) {
+        let here = Event { sequence: self.sequence, step: self.step };
+        if let Some(event) = self.events.get_mut(report) {
+            *event = Some(event.map_or(here, |there| there.min(here)));
+        }
+    }
+
     /// The result that the table has for the current indices, or else the one that is computed now.
     fn remember<V: Cell<F>>(&mut self, memo: &Option<Memo>, compute: impl FnOnce(&mut Self) -> V) -> V {
         let Some(memo) = memo else { return compute(self) };
-        let at: usize = memo.keys.iter().map(|&(index, stride)| self.index[index] as usize * stride).sum();
+        let at = self.place(memo);
         let table = &self.tables[memo.table];
         if table.written[at] == self.now {
             return V::unpack(table.cells[at]);
@@ -131,7 +183,7 @@ impl<F: Number> Cell<F> for Complex<F> {
 }
 
 /// Runs over the ranges of the indices, the last one fastest.
-fn each<F>(loops: &[Loop], env: &mut Env<F>, visit: &mut impl FnMut(&mut Env<F>)) {
+pub(super) fn each<F>(loops: &[Loop], env: &mut Env<F>, visit: &mut impl FnMut(&mut Env<F>)) {
     match loops {
         [] => visit(env),
         [only] => {
@@ -318,6 +370,7 @@ impl<F: Number> Real<F> {
             }
             Real::Reduce(reduce) => env.remember(&reduce.memo, |env| [reduce.over_reals(env), zero()])[0],
             Real::Normalise(normalise) => normalise.eval(env),
+            Real::Solve(solve) => solve.eval(env),
             Real::Random(random) => random.eval(env),
             Real::HippoLegs(parts) => {
                 let [_, n, k] = [0, 1, 2].map(|i| parts[i].eval(env));

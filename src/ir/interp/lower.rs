@@ -2,7 +2,9 @@
 
 use super::math::{self, Complex, Real as Number, complex};
 use super::node::*;
+use crate::diag::Span;
 use crate::ir::extent::{floor_div, floor_mod};
+use crate::ir::report::NOT_DEFINITE;
 use crate::ir::{BinaryOp, Equation, Expr, ExprKind, Function, IndexId, Init, Instance, ReduceOp, Scalar, UnaryOp};
 use crate::ir::{Random as Distribution, ValueId};
 
@@ -15,11 +17,13 @@ pub(super) struct Lowering<'a> {
     scope: Vec<IndexId>,
     /// The sizes of the tables that the programs ask for.
     pub(super) tables: Vec<usize>,
+    /// What the programs report.
+    pub(super) reports: Vec<(Span, String)>,
 }
 
 impl<'a> Lowering<'a> {
     pub(super) fn new(instance: &'a Instance) -> Self {
-        Self { instance, scope: Vec::new(), tables: Vec::new() }
+        Self { instance, scope: Vec::new(), tables: Vec::new(), reports: Vec::new() }
     }
 
     pub(super) fn equation<F: Number>(&mut self, equation: &Equation) -> Program<F> {
@@ -158,6 +162,19 @@ impl<'a> Lowering<'a> {
                 let vector = self.loops(&[*index])[0];
                 Real::Normalise(Box::new(Normalise { op: *op, vector, at, body, eps: eps_node, memo }))
             }
+            ExprKind::Solve { row, column, at, matrix, right } => {
+                let at = self.int(at);
+                let memo = self.memo_of_solutions(*row, matrix, right);
+                self.scope.push(*row);
+                let right = self.real(right);
+                self.scope.push(*column);
+                let matrix = self.real(matrix);
+                self.scope.truncate(self.scope.len() - 2);
+                let loops = self.loops(&[*row, *column]);
+                let report = self.reports.len();
+                self.reports.push((e.span, NOT_DEFINITE.to_owned()));
+                Real::Solve(Box::new(Solve { row: loops[0], column: loops[1], at, matrix, right, memo, report }))
+            }
             ExprKind::Random(d, parameters) => Real::Random(self.random(*d, parameters)),
             ExprKind::HippoLegs(parts) => Real::HippoLegs(Box::new([0, 1, 2].map(|i| self.int(&parts[i])))),
             _ => ill_typed(e),
@@ -268,9 +285,26 @@ impl<'a> Lowering<'a> {
 
     /// A table for a result that depends on these expressions, where that spares work.
     fn memo(&mut self, body: &Expr, other: Option<&Expr>) -> Option<Memo> {
+        let (used, random) = self.used(&[body].into_iter().chain(other).collect::<Vec<_>>());
+        let extent = |at: usize| self.instance.extents[self.scope[at].at()];
+        let shared = (0..used.len()).any(|at| !used[at] && extent(at) > 1);
+        if random || !shared {
+            return None;
+        }
+        self.table(&used, 1)
+    }
+
+    /// A table for whole solutions, the elements of each next to each other.
+    fn memo_of_solutions(&mut self, row: IndexId, matrix: &Expr, right: &Expr) -> Option<Memo> {
+        let (used, random) = self.used(&[matrix, right]);
+        if random { None } else { self.table(&used, self.instance.extents[row.at()]) }
+    }
+
+    /// Which indices in scope expressions mention; and whether they are random.
+    fn used(&self, all: &[&Expr]) -> (Vec<bool>, bool) {
         let mut used = vec![false; self.scope.len()];
         let mut random = false;
-        for e in [body].into_iter().chain(other) {
+        for e in all {
             e.walk(&mut |e| match e.kind {
                 ExprKind::Index(i) => {
                     if let Some(at) = self.scope.iter().position(|s| *s == i) {
@@ -281,13 +315,14 @@ impl<'a> Lowering<'a> {
                 _ => {}
             });
         }
+        (used, random)
+    }
+
+    /// A table of cells for each value of the indices that are used.
+    fn table(&mut self, used: &[bool], cells: usize) -> Option<Memo> {
         let extent = |at: usize| self.instance.extents[self.scope[at].at()];
-        let shared = (0..used.len()).any(|at| !used[at] && extent(at) > 1);
-        if random || !shared {
-            return None;
-        }
         let mut keys = Vec::new();
-        let mut size = 1usize;
+        let mut size = cells;
         for at in (0..used.len()).filter(|&at| used[at]) {
             keys.push((self.scope[at].at(), size));
             size = size.checked_mul(extent(at)).filter(|&n| n <= MAX_MEMO)?;

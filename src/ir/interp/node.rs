@@ -64,6 +64,7 @@ pub(super) enum Real<F> {
     If(Box<If<F, Real<F>>>),
     Reduce(Box<Reduce<Real<F>>>),
     Normalise(Box<Normalise<F>>),
+    Solve(Box<Solve<F>>),
     Random(Box<Random<F>>),
     HippoLegs(Box<[Int<F>; 3]>),
 }
@@ -160,6 +161,19 @@ pub(super) struct Normalise<F> {
     pub(super) eps: Option<Real<F>>,
     /// Of the two statistics that all elements share.
     pub(super) memo: Option<Memo>,
+}
+
+/// An element of the solution of a linear system.
+pub(super) struct Solve<F> {
+    pub(super) row: Loop,
+    pub(super) column: Loop,
+    pub(super) at: Int<F>,
+    pub(super) matrix: Real<F>,
+    pub(super) right: Real<F>,
+    /// Of whole solutions.
+    pub(super) memo: Option<Memo>,
+    /// Which report says that there is none.
+    pub(super) report: usize,
 }
 
 /// A random number; its parameters are real.

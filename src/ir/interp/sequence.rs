@@ -42,6 +42,7 @@ impl<F: Real> Run<'_, F> {
         for n in 0..range.len() {
             let step = if this.reverse { range.end - 1 - n } else { range.start + n };
             let taken = carry.steps[sequence] + (step - range.start) as u64;
+            self.env.step = taken;
             self.step(pass, sequence, step, taken == 0);
         }
         for &state in &this.states {
@@ -62,6 +63,7 @@ impl<F: Real> Run<'_, F> {
         let this = &self.passes[pass];
         self.load(pass, sequence, step);
         self.env.first = start;
+        self.env.sequence = sequence;
         if pass == 0 {
             self.resets[step] = self.reset_holds();
         }
@@ -79,6 +81,7 @@ impl<F: Real> Run<'_, F> {
         for &equation in &this.equations {
             if let Some(program) = &self.programs.step[equation] {
                 self.env.define(program);
+                self.env.check(self.programs.checks[equation], self.instance.layer.equations[equation].value);
             }
         }
         self.record(pass, step);
@@ -154,10 +157,7 @@ impl<F: Real> Run<'_, F> {
                 self.env.define(program);
             }
         }
-        match &self.env.values[reset.at()] {
-            Elements::Bool(holds) => holds[0] != 0,
-            _ => panic!("the interpreter was given a layer whose reset is no truth value"),
-        }
+        self.env.holds(reset)
     }
 
     fn reset_states(&mut self, pass: &Pass) {

@@ -274,6 +274,16 @@ impl Parser<'_> {
             };
             return self.node(ExprKind::Reduce { op, indices, body: Box::new(body) }, depth);
         }
+        if word == "solve" {
+            let &[row, column] = &indices[..] else { return self.error("`solve` binds two indices") };
+            let Some([matrix, right]) = array(args) else { return self.error("`solve` has a matrix and a right side") };
+            self.sign("[")?;
+            let at = self.choice(nested)?;
+            self.sign("]")?;
+            let depth = depth.max(at.1);
+            let (at, matrix, right) = (Box::new(at.0), Box::new(matrix), Box::new(right));
+            return self.node(ExprKind::Solve { row, column, at, matrix, right }, depth);
+        }
         let Some(op) = NormaliseOp::ALL.into_iter().find(|op| op.name() == word) else {
             return self.error(format!("`{word}` binds no indices"));
         };
