@@ -112,7 +112,7 @@ pub fn compile<F: Real>(instance: &Instance, options: Options) -> Result<Scan<F>
     for group in &verdict.groups {
         let summary = summary(&verdict, group).expect("groups without a summary are refused");
         let parts = Layers::of(&summary, fixed(layer, group));
-        groups.push(Group::new(&summary, &parts, &instance.dims)?);
+        groups.push(Group::new(&summary, &parts, instance)?);
         layers.push(parts);
     }
     let size = |tensor: &Tensor<F>| tensor.elements.len();
