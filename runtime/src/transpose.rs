@@ -59,20 +59,22 @@ unsafe fn blocks<T: Copy, const N: usize>(
     // A line of the cache holds this many elements.
     let line = 64 / size_of::<T>();
     for c in (0..whole_columns).step_by(N) {
-        for r in (0..whole_rows).step_by(N) {
-            match ahead {
-                Ahead::Read(bytes) if c % line == 0 => {
-                    for r in r..r + N {
-                        fetch(from.wrapping_add(r * from_stride + c).wrapping_byte_add(bytes));
-                    }
+        match ahead {
+            Ahead::Read(bytes) if c % line == 0 => {
+                for r in 0..whole_rows {
+                    fetch(from.wrapping_add(r * from_stride + c).wrapping_byte_add(bytes));
                 }
-                Ahead::Write(bytes) if r % line == 0 => {
-                    for c in c..c + N {
+            }
+            Ahead::Write(bytes) => {
+                for c in c..c + N {
+                    for r in (0..whole_rows).step_by(line) {
                         fetch_to_write(to.wrapping_add(c * to_stride + r).wrapping_byte_add(bytes));
                     }
                 }
-                _ => {}
             }
+            _ => {}
+        }
+        for r in (0..whole_rows).step_by(N) {
             // SAFETY: the block lies inside of both matrices.
             unsafe { block(from.add(r * from_stride + c), from_stride, to.add(c * to_stride + r), to_stride) };
         }

@@ -24,8 +24,9 @@ const NARROW: usize = 8;
 /// operations that wait for the step before.
 pub(super) const LANES: usize = 64;
 
-/// How many steps a lane's stretch has if not asked for: a segment then stays in the second-level cache.
-pub(super) const STEPS: usize = 256;
+/// How many steps a lane's stretch has if not asked for: a segment then stays in the second-level cache. No power of
+/// two, which would put the same step of all stretches into a few sets of the cache.
+pub(super) const STEPS: usize = 144;
 
 /// Whether a layer can run on lanes.
 pub(super) fn suits(layer: &Layer) -> bool {
