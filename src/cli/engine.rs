@@ -68,12 +68,12 @@ impl<F: Number> Engine<F> {
     /// As for [`Engine::prepare`].
     pub fn prepare_run(
         instance: &Instance,
-        plan: Plan,
+        asked: Plan,
         sequences: &Sequences,
         threads: usize,
     ) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
         let mut notes = Vec::new();
-        let plan = match plan {
+        let plan = match asked {
             Plan::Auto => {
                 let longest = (0..sequences.count()).map(|s| sequences.range(s).len()).max().unwrap_or(0);
                 let choice = scan::choose(
@@ -85,7 +85,13 @@ impl<F: Number> Engine<F> {
             }
             plan => plan,
         };
-        let engine = Self::prepare(instance, plan)?;
+        let engine = match Self::prepare(instance, plan) {
+            Err(problems) if plan == Plan::Parallel && asked == Plan::Auto => {
+                notes.extend(problems.into_iter().map(Diagnostic::into_note));
+                Self::prepare(instance, Plan::Sequential)?
+            }
+            engine => engine?,
+        };
         if let Engine::Scan(scan) = &engine
             && !scan.cuts(sequences)
         {
