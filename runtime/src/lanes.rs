@@ -23,7 +23,7 @@ use crate::driver::{Planes, each, planes_of, planes_of_mut};
 use crate::kernel::{Arguments, Buffer, Entry, Kind, Signature, Slot, Tensors};
 use crate::memory::Memory;
 use crate::tensor::{Bound, Carry, Elements, Float, Tensor};
-use crate::transpose::transpose;
+use crate::transpose::{Ahead, transpose};
 
 /// A kernel with what it is bound to.
 pub struct Program<'a, F> {
@@ -456,7 +456,10 @@ impl<F: Float> Run<'_, F> {
             for plane in planes(slice.kind) {
                 let from = from[plane].wrapping_add(row * width * size);
                 // SAFETY: `lanes` stretches of `steps` rows follow in the input; the packed one has as many elements.
-                unsafe { transpose(size, from, steps * width, to[plane], lanes, lanes, steps * width) };
+                unsafe {
+                    let ahead = Ahead::Read(lanes * steps * width * size);
+                    transpose(size, from, steps * width, to[plane], lanes, lanes, steps * width, ahead);
+                }
             }
         }
         let (Some(bench), Some((_, reach))) = (&worker.delays, &self.plan.delays) else { return };
@@ -468,7 +471,7 @@ impl<F: Float> Run<'_, F> {
                 let from = from[plane].wrapping_add((row + skip * steps - reach) * width * size);
                 let to = to[plane].wrapping_add(skip * size);
                 // SAFETY: the rows before a stretch are those of another, which are at least as many.
-                unsafe { transpose(size, from, steps * width, to, lanes, lanes - skip, reach * width) };
+                unsafe { transpose(size, from, steps * width, to, lanes, lanes - skip, reach * width, Ahead::None) };
             }
         }
         // SAFETY: the window has `reach` rows.
@@ -488,7 +491,7 @@ impl<F: Float> Run<'_, F> {
                     let elements = line.depth * slice / lanes;
                     let from = self.delays[d][plane].wrapping_add(shared.sequence * elements * size);
                     // SAFETY: the carry's row of this sequence becomes the first lane.
-                    unsafe { transpose(size, from, elements, to, lanes, 1, elements) };
+                    unsafe { transpose(size, from, elements, to, lanes, 1, elements, Ahead::None) };
                 }
             }
         }
@@ -530,6 +533,7 @@ impl<F: Float> Run<'_, F> {
                                 lanes,
                                 lanes,
                                 slice.size() / lanes,
+                                Ahead::None,
                             );
                         }
                     }
@@ -560,7 +564,8 @@ impl<F: Float> Run<'_, F> {
                 let row = shared.first + stretch * steps;
                 for plane in planes(slice.kind) {
                     let to = to[plane].wrapping_add(row * width * size);
-                    transpose(size, from[plane], lanes, to, steps * width, steps * width, lanes);
+                    let ahead = Ahead::Write(lanes * steps * width * size);
+                    transpose(size, from[plane], lanes, to, steps * width, steps * width, lanes, ahead);
                 }
             }
             if segment + 1 == shared.segments {
@@ -584,7 +589,7 @@ impl<F: Float> Run<'_, F> {
                     let at = (shared.sequence * line.depth + j) * elements;
                     let to = self.delays[d][plane].wrapping_add(at * size);
                     // SAFETY: one lane of a ring's row becomes a row of the carry.
-                    unsafe { transpose(size, from, lanes, to, elements, elements, 1) };
+                    unsafe { transpose(size, from, lanes, to, elements, elements, 1, Ahead::None) };
                 }
             }
         }
@@ -618,7 +623,16 @@ unsafe fn to_lanes<F: Float>(slice: &Tensors, lanes: usize, from: &Planes, row: 
     for plane in planes(slice.kind) {
         // SAFETY: as for this function.
         unsafe {
-            transpose(size, from[plane].add(row * elements * size), elements, to[plane], lanes, lanes, elements);
+            transpose(
+                size,
+                from[plane].add(row * elements * size),
+                elements,
+                to[plane],
+                lanes,
+                lanes,
+                elements,
+                Ahead::None,
+            );
         }
     }
 }
@@ -632,7 +646,16 @@ unsafe fn from_lanes<F: Float>(slice: &Tensors, lanes: usize, from: &Planes, to:
     for plane in planes(slice.kind) {
         // SAFETY: as for this function.
         unsafe {
-            transpose(size, from[plane], lanes, to[plane].add(row * elements * size), elements, elements, lanes);
+            transpose(
+                size,
+                from[plane],
+                lanes,
+                to[plane].add(row * elements * size),
+                elements,
+                elements,
+                lanes,
+                Ahead::None,
+            );
         }
     }
 }

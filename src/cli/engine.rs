@@ -76,13 +76,13 @@ impl<F: Number> Engine<F> {
     /// As for [`Engine::prepare`].
     pub fn prepare_run(
         instance: &Instance,
-        plan: Plan,
+        asked: Plan,
         isa: Isa,
         sequences: &Sequences,
         threads: usize,
     ) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
         let mut notes = Vec::new();
-        let plan = match plan {
+        let plan = match asked {
             Plan::Auto => {
                 let longest = (0..sequences.count()).map(|s| sequences.range(s).len()).max().unwrap_or(0);
                 let choice = scan::choose(
@@ -94,7 +94,13 @@ impl<F: Number> Engine<F> {
             }
             plan => plan,
         };
-        let engine = Self::prepare(instance, plan, isa)?;
+        let engine = match Self::prepare(instance, plan, isa) {
+            Err(problems) if plan == Plan::Parallel && asked == Plan::Auto => {
+                notes.extend(problems.into_iter().map(Diagnostic::into_note));
+                Self::prepare(instance, Plan::Sequential, isa)?
+            }
+            engine => engine?,
+        };
         if let Engine::Scan(scan) = &engine
             && !scan.cuts(sequences)
         {

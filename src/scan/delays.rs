@@ -8,12 +8,13 @@
 
 use ssmc_runtime::{Bound, Carry, RunError};
 
+use super::group::kernel;
 use super::run::Run;
 use crate::analysis::verdict::summary::restrict;
 use crate::diag::Diagnostic;
 use crate::ir::interp::Real;
 use crate::ir::{ExprKind, Instance, Layer, ValueKind};
-use crate::jit::{Form, Isa, Kernel, compile_for};
+use crate::jit::{Isa, Kernel};
 
 /// The delays of a layer.
 pub(super) struct Delays<F> {
@@ -35,8 +36,7 @@ impl<F: Real> Delays<F> {
         if instance.layer.delays.is_empty() {
             return Ok(Self { kernel: None, reach: Some(0) });
         }
-        let alone = Instance::new(alone(&instance.layer), instance.dims.clone())?;
-        Ok(Self { kernel: Some(compile_for(&alone, Form::Sequence, isa)?), reach: reach(instance) })
+        Ok(Self { kernel: Some(kernel(&alone(&instance.layer), instance, isa)?), reach: reach(instance) })
     }
 
     /// How many steps a stretch must have at least.

@@ -156,8 +156,13 @@ pub(super) fn initial<F: Real>(layer: &Layer, dims: &[i64], first: usize) -> Res
     Ok(bind::bind(&instance, Vec::new(), 0)?.initial)
 }
 
-fn kernel<F: Float>(layer: &Layer, dims: &[i64], isa: Isa) -> Result<Kernel<F>, Vec<Diagnostic>> {
-    compile_for(&Instance::new(layer.clone(), dims.to_vec())?, Form::Sequence, isa)
+/// Compiles a layer that is made of another one. Its delays, if it has them, are those of the other, and keep as much.
+pub(super) fn kernel<F: Float>(layer: &Layer, whole: &Instance, isa: Isa) -> Result<Kernel<F>, Vec<Diagnostic>> {
+    let mut instance = Instance::new(layer.clone(), whole.dims.clone())?;
+    if !layer.delays.is_empty() {
+        instance.depths.clone_from(&whole.depths);
+    }
+    compile_for(&instance, Form::Sequence, isa)
 }
 
 impl<F: Real> Group<F> {
@@ -165,27 +170,23 @@ impl<F: Real> Group<F> {
     ///
     /// # Errors
     /// What [`compile_for`] refuses, sizes of products above all.
-    pub(super) fn new(summary: &Summary, layers: &Layers, dims: &[i64], isa: Isa) -> Result<Self, Vec<Diagnostic>> {
-        let mut neutral = initial(&layers.neutral, dims, summary.earlier)?;
-        let zeros = initial(&layers.summary, dims, summary.states.len())?;
+    pub(super) fn new(summary: &Summary, layers: &Layers, whole: &Instance, isa: Isa) -> Result<Self, Vec<Diagnostic>> {
+        let mut neutral = initial(&layers.neutral, &whole.dims, summary.earlier)?;
+        let zeros = initial(&layers.summary, &whole.dims, summary.states.len())?;
         let power = match &layers.power {
             None => None,
             Some(power) => {
                 let all = neutral.clone();
                 neutral.truncate(summary.states.len() - summary.earlier);
-                Some(Power {
-                    step: kernel(&power.step, dims, isa)?,
-                    compose: kernel(&power.compose, dims, isa)?,
-                    neutral: all,
-                })
+                Some(Power { step: kernel(&power.step, whole, isa)?, compose: kernel(&power.compose, whole, isa)?, neutral: all })
             }
         };
         Ok(Self {
             states: summary.states.iter().map(|s| s.at()).collect(),
             earlier: summary.earlier,
             reverse: layers.summary.states[summary.earlier].reverse,
-            summary: kernel(&layers.summary, dims, isa)?,
-            apply: kernel(&layers.apply, dims, isa)?,
+            summary: kernel(&layers.summary, whole, isa)?,
+            apply: kernel(&layers.apply, whole, isa)?,
             neutral,
             zeros,
             power,

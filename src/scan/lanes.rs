@@ -11,21 +11,22 @@ use ssmc_runtime::{Bound, Carry, RunError, Sequences, Tensor, lanes};
 
 use super::Scan;
 use super::delays::{alone, reach};
-use super::group::{Layers, unread};
+use super::group::{Layers, kernel, unread};
 use crate::diag::{Diagnostic, Span};
 use crate::ir::interp::Real;
 use crate::ir::{Equation, Expr, ExprKind, Extent, Index, IndexId, Instance, Layer, Scalar, ValueId, ValueKind};
-use crate::jit::{Form, Isa, Kernel, compile_for};
+use crate::jit::{Isa, Kernel};
 
 /// How many elements the states of a layer may have for lanes to be worth it.
 const NARROW: usize = 8;
 
 /// How many lanes there are if not asked for: a multiple of every vector's, and enough to hide the latency of
 /// operations that wait for the step before.
-pub(super) const LANES: usize = 32;
+pub(super) const LANES: usize = 64;
 
-/// How many steps a lane's stretch has if not asked for: a segment then stays in the second-level cache.
-pub(super) const STEPS: usize = 256;
+/// How many steps a lane's stretch has if not asked for: a segment then stays in the second-level cache. No power of
+/// two, which would put the same step of all stretches into a few sets of the cache.
+pub(super) const STEPS: usize = 144;
 
 /// Whether a layer can run on lanes.
 pub(super) fn suits(layer: &Layer) -> bool {
@@ -129,9 +130,7 @@ impl<F: Real> Lanes<F> {
         isa: Isa,
     ) -> Result<Option<Self>, Vec<Diagnostic>> {
         let layer = &instance.layer;
-        let kernel = |layer: &Layer| {
-            compile_for(&Instance::new(widen(layer, lanes), instance.dims.clone())?, Form::Sequence, isa)
-        };
+        let kernel = |layer: &Layer| kernel(&widen(layer, lanes), instance, isa);
         let delays = match reach(instance) {
             Some(0) => None,
             Some(reach) if reach <= steps => Some((kernel(&alone(layer))?, reach)),

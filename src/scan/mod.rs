@@ -91,6 +91,15 @@ fn refused(layer: &Layer, verdict: &Verdict) -> Option<Diagnostic> {
     None
 }
 
+/// The refusal of a layer whose summaries cannot be compiled: their products are too large, or their accesses cannot be
+/// shown to stay inside.
+fn unsuitable(layer: &Layer, group: &verdict::Group, problems: &[Diagnostic]) -> Vec<Diagnostic> {
+    let state = &layer.states[group.states[0].at()];
+    let why = problems.first().map_or("it cannot be compiled", |problem| &problem.message);
+    let message = format!("time cannot be parallelised: the summary of a stretch for `{}`: {why}", state.name);
+    vec![Diagnostic::error(Code::S301, layer.value(state.value).span, message)]
+}
+
 /// Whether the products of all summarised stretches are the same.
 ///
 /// A reset cuts a product short; in reverse the last stretch, which may be shorter, comes first.
@@ -102,7 +111,8 @@ fn fixed(layer: &Layer, group: &verdict::Group) -> bool {
 /// Compiles a layer to run as a scan.
 ///
 /// # Errors
-/// S301 where a group is `nonlinear`; what the compiler refuses of the layer or of its summaries (sizes, above all).
+/// S301 where a group is `nonlinear`, or its summary cannot be compiled (for its size, above all); what the compiler refuses
+/// of the layer.
 pub fn compile<F: Real>(instance: &Instance, options: Options) -> Result<Scan<F>, Vec<Diagnostic>> {
     let layer = &instance.layer;
     let verdict = judge(layer);
@@ -115,7 +125,8 @@ pub fn compile<F: Real>(instance: &Instance, options: Options) -> Result<Scan<F>
     for group in &verdict.groups {
         let summary = summary(&verdict, group).expect("groups without a summary are refused");
         let parts = Layers::of(&summary, fixed(layer, group));
-        groups.push(Group::new(&summary, &parts, &instance.dims, isa)?);
+        let group = Group::new(&summary, &parts, instance, isa).map_err(|problems| unsuitable(layer, group, &problems))?;
+        groups.push(group);
         layers.push(parts);
     }
     let size = |tensor: &Tensor<F>| tensor.elements.len();
