@@ -6,12 +6,36 @@ mod table;
 #[path = "verdict/stretch.rs"]
 mod stretch;
 
+#[path = "equivalence/generate.rs"]
+#[allow(dead_code, reason = "small dimensions are chosen here")]
+mod generate;
+
+#[path = "verdict/random.rs"]
+mod random;
+
 use std::fmt::Write as _;
 use std::fs;
 
 use ssmc::analysis::verdict::counterexample::Outcome;
 use ssmc::analysis::verdict::{Class, Verdict, judge};
 use ssmc::{ir, sema, syntax};
+
+/// SplitMix64.
+struct Rng(u64);
+
+impl Rng {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, n: usize) -> usize {
+        (self.next() % n as u64) as usize
+    }
+}
 
 fn layers(source: &str) -> Vec<ir::Layer> {
     let (file, diagnostics) = syntax::parse(source);
@@ -114,6 +138,13 @@ fn details() {
             "(S) { param t[S]: index(S) state s[S]: index(S) = 0 s[i] <- t[s[i]] }",
             "s: finite-map index time-invariant batch i",
         ),
+        // A reset makes the coefficient zero.
+        ("{ input go: bool, x state h = 0 reset when go h <- 0.5 * h + x }", "h: affine-diagonal real"),
+        // Which element is read depends on `i`.
+        (
+            "(N) { input x state h[N, N] = 0 h[i, j] <- h[i, N - 1 - i] + x }",
+            "h: affine-low-rank real time-invariant mixed j batch i factors 1",
+        ),
     ] {
         let layer = layers(&format!("layer test {source}")).remove(0);
         assert_eq!(summary(&judge(&layer)).trim_end(), expected, "{source}");
@@ -192,4 +223,65 @@ fn counterexamples() {
         }
     }
     assert_eq!(without.len(), 3, "{without:#?}");
+}
+
+fn number(name: &str, otherwise: u64) -> u64 {
+    std::env::var(name).map_or(otherwise, |text| text.parse().expect("a number"))
+}
+
+/// How many nodes the coefficients have: a program whose definitions read each other often takes long to interpret.
+fn size(verdict: &Verdict) -> usize {
+    let mut nodes = 0;
+    let transitions = verdict.groups.iter().filter_map(|group| group.transition.as_ref());
+    for term in transitions.flat_map(|t| &t.components).flat_map(|c| &c.form.terms) {
+        term.coefficient.walk(&mut |_| nodes += 1);
+        term.guards.iter().for_each(|guard| guard.walk(&mut |_| nodes += 1));
+    }
+    nodes
+}
+
+/// The transitions of random recurrences are what stepping gives. `VERDICT_PROGRAMS` says how many are tried,
+/// `VERDICT_SEED` the seed of the first; `VERDICT_LIST` prints those that are nonlinear without a counterexample.
+#[test]
+fn random_recurrences() {
+    let mut seen: Vec<(Class, usize)> = Vec::new();
+    let (mut accepted, first) = (0, number("VERDICT_SEED", 1));
+    let programs = number("VERDICT_PROGRAMS", 300);
+    for seed in first..first + programs {
+        let source = random::program(seed);
+        let (file, errors) = syntax::parse(&source);
+        assert!(errors.is_empty(), "seed {seed}\n{source}{errors:?}");
+        let (found, errors) = sema::lower(&file);
+        assert!(errors.is_empty(), "seed {seed}\n{source}{errors:?}");
+        let layer = &found[0];
+        if size(&judge(layer)) > 1500 {
+            continue;
+        }
+        accepted += 1;
+        for class in stretch::check(&format!("seed {seed}\n{source}"), layer) {
+            match seen.iter_mut().find(|(c, _)| *c == class) {
+                Some((_, n)) => *n += 1,
+                None => seen.push((class, 1)),
+            }
+        }
+        if std::env::var_os("VERDICT_LIST").is_some() {
+            let verdict = judge(layer);
+            for group in verdict.groups.iter().filter(|g| matches!(g.counterexample, Some(Outcome::None(_)))) {
+                println!("seed {seed}\n{source}{}", ssmc::analysis::verdict::print::group(&verdict, group, &source));
+            }
+        }
+    }
+    println!("{accepted} of {programs} accepted: {seen:?}");
+    assert!(accepted > programs / 2, "{accepted} of {programs}");
+    assert_eq!(seen.len(), 8, "{seen:?}");
+}
+
+/// So are those of random layers.
+#[test]
+fn random_layers() {
+    let first = number("VERDICT_SEED", 1);
+    for seed in first..first + number("VERDICT_PROGRAMS", 600) / 20 {
+        let generate::Program { text, .. } = generate::program(seed);
+        stretch::check(&format!("seed {seed}\n{text}"), &layers(&text)[0]);
+    }
 }

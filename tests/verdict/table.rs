@@ -25,7 +25,27 @@ pub const TABLE: &[(&str, &str)] = &[
     ("(D, N) { state h[D] = 0 h[d] <- mean[n in N](h[d] * n) + 1 }", "affine-diagonal"),
     ("{ input x state h: complex = 0 h <- cis(x) * h + x }", "affine-diagonal"),
     ("{ input x state h: complex = 0 h <- (h + 2i * x) / (1 - 1i * x) }", "affine-diagonal"),
+    ("{ input x state h = 0 h <- h ^ 0 + x }", "affine-diagonal"),
+    ("{ input x state h = 0 h <- 0 * tanh(h) + x }", "affine-diagonal"),
+    ("{ input x state h = 0 h <- h * h - h * h + 0.5 * h + x }", "affine-diagonal"),
+    ("{ input a, b, c state h = 0 h <- (h * a + b) / (1 + c * c) }", "affine-diagonal"),
+    ("{ input x, lo state h = 0 h <- clamp(x, lo, 1) * h + x }", "affine-diagonal"),
+    ("{ input x state h = 0 h <- if x > 0 then h else h }", "affine-diagonal"),
+    ("(N) { input tok: index(N), x state h[N] = 0 h[i] <- if i == tok then x else h[i] }", "affine-diagonal"),
+    (
+        "(N) { input a[N], b state m = 0, c[N] = 0, n[N] = 0 let old = m m <- max(m + b, 0) let f = exp(b + old - m) c[i] <- f * c[i] + a[i] n[i] <- f * n[i] + 1 }",
+        "semiring-max-plus, affine-diagonal, affine-diagonal",
+    ),
     // Affine, mixing.
+    ("(N) { input x state h[N] = 0 h[i] <- sum[j](if j <= i then h[j] else 0) + x }", "affine-dense"),
+    ("(N) { param perm[N]: index(N) input x state h[N] = 0 h[i] <- 0.5 * h[perm[i]] + x }", "affine-dense"),
+    ("(N) { input at: index(N), x state h[N] = 0 h[i] <- h[i // 2] + x }", "affine-dense"),
+    (
+        "{ input t, x state u = 0, v = 0 let o = u u <- cos(t) * u - sin(t) * v + x v <- sin(t) * o + cos(t) * v }",
+        "affine-dense",
+    ),
+    ("{ state u = 0, v = 1 let o = u u <- v v <- o }", "affine-dense"),
+    ("{ input x state h: complex = 0 h <- x * re(h) + 1i * im(h) }", "affine-dense"),
     ("(N) { param A[N, N] input x state h[N] = 0 h[i] <- sum[j](A[i, j] * h[j]) + x }", "affine-dense"),
     ("(N) { param A[N, N] state h[N] = 0 h[i] <- mean[j](A[i, j] * h[j]) }", "affine-dense"),
     ("(N) { input x state h[N] = 0 h[i] <- if i == 0 then x else h[i - 1] }", "affine-dense"),
@@ -64,7 +84,27 @@ pub const TABLE: &[(&str, &str)] = &[
     ("(N) { input g[N] state h[N] = 0 h[i] <- sum[j](exp(g[i] - g[j]) * h[j]) }", "affine-low-rank"),
     ("(N) { input w[N] state h[N] = 0 h[i] <- 0.5 * h[i] + w[i] * h[0] }", "affine-low-rank"),
     ("(N) { state h[N] = 0 h[i] <- mean[j](h[j]) }", "affine-low-rank"),
+    (
+        "(N, M) { input w[N], kk[N], a[N], k[N], v[M] state S[N, M] = 0 S[i, j] <- w[i] * S[i, j] - kk[i] * sum[l](a[l] * kk[l] * S[l, j]) + k[i] * v[j] }",
+        "affine-low-rank",
+    ),
+    (
+        "(N, M) { input k[N], v[M], b, g state S[N, M] = 0 S[i, j] <- exp(-softplus(g)) * (S[i, j] - b * k[i] * sum[l](k[l] * S[l, j])) + b * k[i] * v[j] }",
+        "affine-low-rank",
+    ),
     // Semirings.
+    (
+        "(N) { input x[N] state u[N] = 0, v = 0 u[i] <- max(u[i] + x[i], v) v <- max(v, max[j](u[j])) }",
+        "semiring-max-plus",
+    ),
+    (
+        "(N) { input b[N] state u = 0, v[N] = 0 u <- log(exp(u) + sum[i](exp(v[i]))) v[i] <- log(exp(v[i] + b[i]) + exp(u)) }",
+        "semiring-log-sum-exp",
+    ),
+    (
+        "(N) { input g: bool state u[N]: bool = true, v: bool = false v <- v or max[i](u[i] and g) u[i] <- u[i] or v }",
+        "semiring-bool",
+    ),
     ("{ input x state h = 0 h <- max(h, x) }", "semiring-max-plus"),
     ("{ input a, b state h = 0 h <- max(h + a, b) }", "semiring-max-plus"),
     ("{ input a, b state h = 0 h <- relu(h - a) + b }", "semiring-max-plus"),

@@ -412,18 +412,22 @@ impl Scope {
     }
 
     fn copy(&mut self, e: &Expr, map: &mut Vec<(IndexId, Expr)>) -> Expr {
-        let before = map.len();
         let mut copy = e.clone();
-        match &mut copy.kind {
+        self.rename(&mut copy, map);
+        copy
+    }
+
+    /// In place: a copy at every level would take quadratic time.
+    fn rename(&mut self, e: &mut Expr, map: &mut Vec<(IndexId, Expr)>) {
+        let before = map.len();
+        match &mut e.kind {
             ExprKind::Index(i) => {
-                return match map.iter().rev().find(|(old, _)| old == i) {
-                    Some((_, new)) => {
-                        let new = new.clone();
-                        // An expression may bind indices, and stands in several places now.
-                        if matches!(new.kind, ExprKind::Index(_)) { new } else { self.copy(&new, &mut Vec::new()) }
-                    }
-                    None => copy,
-                };
+                if let Some((_, new)) = map.iter().rev().find(|(old, _)| *old == *i) {
+                    let new = new.clone();
+                    // An expression may bind indices, and stands in several places now.
+                    *e = if matches!(new.kind, ExprKind::Index(_)) { new } else { self.copy(&new, &mut Vec::new()) };
+                }
+                return;
             }
             ExprKind::Reduce { indices, .. } => {
                 for i in indices {
@@ -431,14 +435,14 @@ impl Scope {
                 }
             }
             ExprKind::Normalise { index, at, eps, body, .. } => {
-                **at = self.copy(at, map);
+                self.rename(at, map);
                 if let Some(eps) = eps {
-                    **eps = self.copy(eps, map);
+                    self.rename(eps, map);
                 }
                 *index = self.rebind(*index, map);
-                **body = self.copy(body, map);
+                self.rename(body, map);
                 map.truncate(before);
-                return copy;
+                return;
             }
             ExprKind::Solve { row, column, at, matrix, right } => {
                 **at = self.copy(at, map);
@@ -451,11 +455,10 @@ impl Scope {
             }
             _ => {}
         }
-        for operand in copy.operands_mut() {
-            *operand = self.copy(operand, map);
+        for operand in e.operands_mut() {
+            self.rename(operand, map);
         }
         map.truncate(before);
-        copy
     }
 
     fn rebind(&mut self, old: IndexId, map: &mut Vec<(IndexId, Expr)>) -> IndexId {

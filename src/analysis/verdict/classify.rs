@@ -95,7 +95,12 @@ pub(super) fn classify(layer: &Layer, components: &mut [Component]) -> Vec<Batch
         batch.shared = components.iter().all(|component| {
             let axis = component.axes.iter().position(|axis| *axis == Some(b)).expect("every component has it");
             let i = component.indices[axis];
-            component.form.terms.iter().all(|term| term.coefficients().all(|e| !build::mentions(e, i)))
+            component.form.terms.iter().all(|term| {
+                // Which element of a mixed axis is read belongs to the transition too.
+                let other = components.iter().find(|o| o.atom == term.atom).expect("a term reads the group's states");
+                let mixed = term.at.iter().zip(&other.axes).filter(|(_, axis)| axis.is_none()).map(|(at, _)| at);
+                term.coefficients().chain(mixed).all(|e| !build::mentions(e, i))
+            })
         });
     }
     batch

@@ -39,7 +39,8 @@ impl Budget {
     }
 }
 
-/// `sum[bound](if guards then coefficient * atom[at] else 0)`
+/// `sum[bound](if guards then coefficient * atom[at] else 0)`; a guard may be evaluated only where those after it hold,
+/// which an access in it may need.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Term {
     /// The indices over which it is summed.
@@ -248,12 +249,12 @@ impl Term {
             return self;
         }
         self.bound = kept;
-        let (inner, outer): (Vec<Expr>, Vec<Expr>) =
-            self.guards.into_iter().partition(|g| idle.iter().any(|&i| build::mentions(g, i)));
-        self.guards = outer;
+        // What stands before a guard that is summed has to stay inside of it.
+        let inner =
+            self.guards.iter().rposition(|g| idle.iter().any(|&i| build::mentions(g, i))).map_or(0, |at| at + 1);
         let ty = self.coefficient.ty;
         let mut body = self.coefficient;
-        for guard in inner {
+        for guard in self.guards.drain(..inner) {
             body = build::select(guard, body, algebra.zero(ty, Span::default()));
         }
         self.coefficient = sum_over(scope, algebra, &idle, &body);
@@ -263,14 +264,14 @@ impl Term {
     /// What the term contributes to the sum, given the product of its coefficient and its element.
     pub(crate) fn around(&self, algebra: Algebra, product: Expr) -> Expr {
         let zero = algebra.zero(product.ty, product.span);
-        let guarded = self.guards.iter().rev().fold(product, |e, g| build::select(g.clone(), e, zero.clone()));
+        let guarded = self.guards.iter().fold(product, |e, g| build::select(g.clone(), e, zero.clone()));
         build::reduce(algebra.row().reduce, self.bound.clone(), guarded)
     }
 
     /// The guarded coefficient, without the indices it is summed over.
     pub(crate) fn weight(&self, algebra: Algebra) -> Expr {
         let zero = algebra.zero(self.coefficient.ty, self.coefficient.span);
-        self.guards.iter().rev().fold(self.coefficient.clone(), |e, g| build::select(g.clone(), e, zero.clone()))
+        self.guards.iter().fold(self.coefficient.clone(), |e, g| build::select(g.clone(), e, zero.clone()))
     }
 
     /// All expressions of the term but the access.

@@ -61,6 +61,7 @@ impl<'a> Linear<'a> {
             }
             ExprKind::Unary(UnaryOp::Neg, a) => Ok(self.form(a)?.map(build::neg)),
             ExprKind::Binary(op, a, b) => self.binary(*op, a, b, e),
+            ExprKind::Powi(_, 0) => Ok(Form::free(build::number(1.0, e.ty, e.span))),
             ExprKind::Powi(a, 1) => self.form(a),
             ExprKind::Powi(a, n) => {
                 self.form(a)?;
@@ -161,6 +162,16 @@ impl<'a> Linear<'a> {
     }
 
     fn binary(&mut self, op: BinaryOp, a: &Expr, b: &Expr, e: &Expr) -> Result<Form, Failure> {
+        // What cancels may be anything.
+        let zero = |e: &Expr| build::constant(e) == Some(0.0);
+        let nothing = match op {
+            BinaryOp::Sub => build::same(a, b),
+            BinaryOp::Mul => zero(a) || zero(b),
+            _ => false,
+        };
+        if nothing {
+            return Ok(Form::default());
+        }
         let x = self.form(a)?;
         let y = self.form(b)?;
         match op {

@@ -163,6 +163,24 @@ impl Apart<'_> {
         }
     }
 
+    /// Whether an access stands in the expression that is not plainly inside.
+    fn may_need_a_guard(&self, e: &Expr) -> bool {
+        let layer = &self.scope.layer;
+        let mut found = false;
+        e.walk(&mut |e| match &e.kind {
+            ExprKind::Read { value, at } => {
+                let axes = &layer.value(*value).axes;
+                found |= at.iter().zip(axes).any(|(at, axis)| match plain(at) {
+                    Some(i) => layer.index(i).extent != *axis,
+                    None => true,
+                });
+            }
+            ExprKind::Past { .. } => found = true,
+            _ => {}
+        });
+        found
+    }
+
     /// The factor of a product that has come apart.
     fn factor(&mut self, term: &Term, rank: Vec<IndexId>, rows: Vec<Piece>, columns: Vec<Piece>) -> Option<Factor> {
         let span = term.coefficient.span;
@@ -174,6 +192,12 @@ impl Apart<'_> {
         };
         let mut u = product(&rows);
         let mut coefficient = product(&columns);
+        // What the row reads may be inside its tensor only where a guard on what is summed holds, which `u` cannot have.
+        let summed = |g: &Expr| term.bound.iter().any(|&i| build::mentions(g, i));
+        let row_guards = term.guards.iter().filter(|g| !summed(g));
+        if term.guards.iter().any(summed) && row_guards.chain([&u]).any(|e| self.may_need_a_guard(e)) {
+            return None;
+        }
         let mut v = term.clone();
         v.guards.clear();
         for guard in &term.guards {

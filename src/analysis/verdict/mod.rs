@@ -409,7 +409,8 @@ fn table(scope: &mut Scope, of: &Dependence, states: &[StateId]) -> Result<Group
     }
     let bodies = of.equations.iter().map(|&e| &scope.layer.equations[e].body);
     let own = states.iter().filter_map(|s| scope.layer.definition(scope.layer.states[s.at()].next)).map(|e| &e.body);
-    let time_invariant = bodies.chain(own).all(|e| constant_over_time(&scope.layer, e, of));
+    let time_invariant =
+        scope.layer.reset.is_none() && bodies.chain(own).all(|e| constant_over_time(&scope.layer, e, of));
     Ok(Group {
         states: states.to_vec(),
         class: Class::FiniteMap,
@@ -424,8 +425,11 @@ fn table(scope: &mut Scope, of: &Dependence, states: &[StateId]) -> Result<Group
     })
 }
 
-/// Whether all coefficients depend on parameters only.
+/// Whether all coefficients depend on parameters only, and no reset makes them zero.
 fn fixed(layer: &Layer, components: &[Component]) -> bool {
+    if layer.reset.is_some() {
+        return false;
+    }
     let none = Dependence { on: vec![false; layer.values.len()], equations: Vec::new() };
     let terms = components.iter().flat_map(|c| &c.form.terms);
     terms.flat_map(|t| t.coefficients().chain(&t.at)).all(|e| constant_over_time(layer, e, &none))

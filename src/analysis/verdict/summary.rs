@@ -198,11 +198,16 @@ impl Maker<'_> {
 
     /// Gives the own states the normal form as their step, which is defined for the zero of the algebra.
     fn offsets(&self, scope: &mut Scope) {
-        for component in self.transition.components.iter().filter(|c| !c.form.terms.is_empty()) {
-            let state = &scope.layer.states[component.atom.state.at()];
-            let (value, next) = (state.value, state.next);
+        let of = super::Dependence::of(&scope.layer, &self.group.states);
+        for component in &self.transition.components {
+            let next = scope.layer.states[component.atom.state.at()].next;
+            // What reads none of them may be read by what stays as it is, and stays in its place.
+            if !scope.layer.definition(next).is_some_and(|equation| of.depends(&equation.body)) {
+                continue;
+            }
             let form = component.form.instantiate(scope, &[]);
             let body = form.emit(self.algebra, component.ty, Span::default(), |term| {
+                let value = scope.layer.states[term.atom.state.at()].value;
                 build::read(&scope.layer, value, term.at.clone(), Span::default())
             });
             scope.layer.equations.retain(|e| e.value != next);
