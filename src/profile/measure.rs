@@ -13,8 +13,8 @@ use super::{Bandwidth, Level, Profile, Width, cache_sizes, model};
 /// How long arithmetic is measured.
 const ARITHMETIC: Duration = Duration::from_millis(800);
 
-/// How long one figure of the bandwidth of a level is measured.
-const BANDWIDTH: Duration = Duration::from_millis(40);
+/// About how long walks over a cache are timed at once, in seconds.
+const TURN: f64 = 1e-3;
 
 /// About how long one timing takes, in seconds.
 const PROBE: f64 = 60e-6;
@@ -219,7 +219,8 @@ fn bandwidth(threads: usize, bytes: usize, memory: bool) -> Option<Bandwidth> {
     }
     let barrier = Barrier::new(threads);
     let cores = core_affinity::get_core_ids().filter(|cores| threads > 1 && cores.len() >= threads);
-    let rates: Vec<Vec<f64>> = std::thread::scope(|scope| {
+    // By thread, walk and turn: the seconds that the walk took.
+    let times: Vec<Vec<Vec<f64>>> = std::thread::scope(|scope| {
         let workers: Vec<_> = buffers
             .iter_mut()
             .enumerate()
@@ -230,27 +231,30 @@ fn bandwidth(threads: usize, bytes: usize, memory: bool) -> Option<Bandwidth> {
                         core_affinity::set_for_current(core);
                     }
                     buffer.resize(lines, Line::ZERO);
-                    walks.iter().map(|walk| rate(*walk, width, buffer, barrier)).collect()
+                    walks.iter().map(|walk| turns(*walk, width, buffer, memory, barrier)).collect()
                 })
             })
             .collect();
         workers.into_iter().filter_map(|worker| worker.join().ok()).collect()
     });
-    let sum = |walk: Walk| {
+    // The best turn of all threads together: each counts as long as its slowest thread.
+    let rate = |walk: Walk| {
         let at = walks.iter().position(|w| *w == walk)?;
-        Some(rates.iter().map(|rates: &Vec<f64>| rates[at]).sum::<f64>())
+        let count = times.iter().map(|times| times[at].len()).min()?;
+        let slowest = |turn: usize| times.iter().map(|times| times[at][turn]).fold(0.0, f64::max);
+        let best = (0..count).map(slowest).fold(f64::INFINITY, f64::min);
+        Some((threads * lines * size_of::<Line>()) as f64 / best * 1e-9)
     };
-    let better = |a: Walk, b: Walk| Some(sum(a)?.max(sum(b).unwrap_or(0.0)));
+    let better = |a: Walk, b: Walk| Some(rate(a)?.max(rate(b).unwrap_or(0.0)));
     Some(Bandwidth {
-        load: sum(Walk::Load)?,
+        load: rate(Walk::Load)?,
         store: better(Walk::Store, Walk::Stream)?,
         copy: better(Walk::Copy, Walk::CopyPast)?,
     })
 }
 
-/// The best rate of a walk, in 10^9 bytes a second, while the other threads do the same.
-fn rate(walk: Walk, width: probe::Width, buffer: &mut [Line], barrier: &Barrier) -> f64 {
-    let bytes = size_of_val(buffer);
+/// The seconds of single walks over the buffer, turn by turn, while the other threads do the same.
+fn turns(walk: Walk, width: probe::Width, buffer: &mut [Line], memory: bool, barrier: &Barrier) -> Vec<f64> {
     let half = buffer.len() / 2;
     let mut once = || match walk {
         Walk::Load => probe::load(width, buffer),
@@ -263,15 +267,11 @@ fn rate(walk: Walk, width: probe::Width, buffer: &mut [Line], barrier: &Barrier)
     };
     once();
     let single = seconds(&mut once);
-    let repeats = (PROBE * 4.0 / single).ceil().clamp(1.0, 1e6) as usize;
-    // All threads do as many turns as the first one thinks right, so that none works alone for long.
-    barrier.wait();
-    let (started, mut best) = (Instant::now(), f64::INFINITY);
-    let mut turns = 0;
-    while turns < 3 || started.elapsed() < BANDWIDTH {
-        best = best.min(seconds(|| (0..repeats).for_each(|_| once())) / repeats as f64);
-        turns += 1;
-    }
-    barrier.wait();
-    bytes as f64 / best * 1e-9
+    let repeats = (TURN / single).ceil().clamp(1.0, 1e6) as usize;
+    let turns = if memory { 5 } else { 30 };
+    let timed = (0..turns).map(|_| {
+        barrier.wait();
+        seconds(|| (0..repeats).for_each(|_| once())) / repeats as f64
+    });
+    timed.collect()
 }
