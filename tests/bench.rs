@@ -156,7 +156,7 @@ fn hostile_options_are_refused() {
     bench("nowhere.ssm").failed("S401");
     bench("examples/mamba.ssm --layer nobody").failed("S410");
     bench("examples/mamba.ssm --dim Q=3").failed("S407");
-    bench("examples/mamba.ssm --seq 1m --batch 1m").failed("S408");
+    bench("examples/mamba.ssm --seq 1000000m --batch 1000000m").failed("S408");
     bench("examples/mamba.ssm --seq 1000000m").failed("S408");
     bench("examples/mamba.ssm --isa avx512").failed("S302");
     bench("examples/mamba.ssm --plot /nowhere/p.svg").failed("S401");
@@ -178,7 +178,7 @@ fn a_plot_has_a_line_for_each_plan_and_the_bound() {
     }
     assert!(picture.matches("<polyline").count() >= 3, "{picture}");
     // What fails leaves the file as it was, and nothing beside it.
-    bench(&format!("examples/counter.ssm --seq 1m --batch 1m --plot {}", path.display())).failed("S408");
+    bench(&format!("examples/counter.ssm --seq 1000000m --batch 1000000m --plot {}", path.display())).failed("S408");
     assert_eq!(std::fs::read_to_string(&path).expect("the picture"), picture);
     assert_eq!(std::fs::read_dir(directory.path()).expect("a folder").count(), 1);
 }

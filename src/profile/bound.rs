@@ -106,3 +106,67 @@ fn arithmetic(operations: &Operations, width: &Width, bits: u32) -> f64 {
     let divisions = operations.divided() / width.divisions(bits);
     plain.max(divisions) * cycles
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::cost::{Bytes, Chain};
+    use crate::profile::tests::sample;
+
+    /// 100 multiplications and 2 divisions a step, 12 bytes in and 4 out, a chain of 3.
+    fn cost() -> Cost {
+        Cost {
+            once: Operations { adds: 800, ..Operations::default() },
+            step: Operations { multiplies: 100, divisions: 2, ..Operations::default() },
+            bytes: Bytes { inputs: 12, outputs: 4, state: 0, params: 0 },
+            chain: Chain { operations: 3.0 },
+        }
+    }
+
+    fn run() -> Run {
+        Run { total: 1000, longest: 500, sequences: 2, threads: 1, bits: 32, vector: 512, in_order: true }
+    }
+
+    fn near(a: f64, b: f64) {
+        assert!((a / b - 1.0).abs() < 1e-9, "{a} {b}");
+    }
+
+    #[test]
+    fn bounds_are_those_of_the_profile() {
+        let bound = Bound::of(&cost(), &run(), &sample());
+        // 16 lanes, two a cycle, at 2 GHz: 100 000 and 800 operations.
+        near(bound.arithmetic, 100_800.0 / 16.0 / 2.0 / 2e9);
+        // 16 000 bytes lie in the first cache: twice 4000 copied at 100, 8000 read at 100, in 10^9 bytes a second.
+        near(bound.memory, 16_000.0 / 100e9);
+        // 3 operations of 4 cycles, 500 times.
+        near(bound.latency, 6000.0 / 2e9);
+        assert_eq!((bound.limit(), bound.seconds()), (Limit::Latency, bound.latency));
+    }
+
+    #[test]
+    fn threads_share_operations_and_not_the_chain() {
+        let two = Bound::of(&cost(), &Run { threads: 2, ..run() }, &sample());
+        let one = Bound::of(&cost(), &run(), &sample());
+        near(two.arithmetic, one.arithmetic / 2.0);
+        near(two.latency, one.latency);
+        assert!(two.memory < one.memory);
+    }
+
+    #[test]
+    fn composed_steps_do_not_wait() {
+        let bound = Bound::of(&cost(), &Run { in_order: false, ..run() }, &sample());
+        assert_eq!((bound.latency, bound.limit()), (0.0, Limit::Arithmetic));
+    }
+
+    #[test]
+    fn divisions_have_a_unit_of_their_own() {
+        let mut cost = cost();
+        cost.once = Operations::default();
+        cost.step.divisions = 40;
+        // 40 a step, 16 lanes, a tenth of a vector a cycle.
+        near(Bound::of(&cost, &run(), &sample()).arithmetic, 40_000.0 / 16.0 / 0.1 / 2e9);
+        // In 128 bits of f64: 2 lanes at 3 GHz, an eighth of a vector a cycle.
+        let narrow = Run { bits: 64, vector: 128, ..run() };
+        near(Bound::of(&cost, &narrow, &sample()).arithmetic, 40_000.0 / 2.0 / 0.125 / 3e9);
+    }
+}

@@ -100,7 +100,7 @@ impl<F: Number> Workload<F> {
         Ok(Self { instance, bound, layout, inputs })
     }
 
-    /// The bytes that a run reads and writes: parameters, inputs, outputs, states.
+    /// How many elements inputs and outputs have together.
     pub fn elements(&self) -> usize {
         let layer = &self.instance.layer;
         let values = layer.inputs.iter().copied().chain(layer.outputs.iter().map(|output| output.value));
