@@ -18,6 +18,9 @@ use crate::cli::setup::both;
 /// The value of dimensions that nothing gives one.
 const DIM: i64 = 16;
 
+/// The most steps of a run.
+const MOST_STEPS: usize = 1 << 40;
+
 /// What is run.
 pub struct Workload<F> {
     /// The layer with numbers.
@@ -42,6 +45,9 @@ impl<F: Number> Workload<F> {
         seq: usize,
         notes: &mut Vec<Diagnostic>,
     ) -> Result<Self, Vec<Diagnostic>> {
+        if batch.checked_mul(seq).is_none_or(|steps| steps > MOST_STEPS) {
+            return Err(refused("the run has too many steps"));
+        }
         let mut shapes = Shapes::new();
         let (mut param_files, mut input_files) =
             both(Files::open("--params", &args.params), Files::open("--input", &args.input))?;
@@ -59,9 +65,8 @@ impl<F: Number> Workload<F> {
                 (Some(found.0), found.1)
             }
         };
-        if batch.checked_mul(seq).is_none_or(|steps| steps > 1 << 40) || layout.total() == 0 {
-            let message = if layout.total() == 0 { "there is no step to run" } else { "the run has too many steps" };
-            return Err(vec![Diagnostic::error_at(Code::S408, "ssmc bench", message)]);
+        if layout.total() == 0 {
+            return Err(refused("there is no step to run"));
         }
         let given = given_dims(layer, &args.dims);
         let (dims, chosen) = instance::solve_dims_or(layer, &given, &shapes, Some(DIM))?;
@@ -106,6 +111,11 @@ impl<F: Number> Workload<F> {
         let values = layer.inputs.iter().copied().chain(layer.outputs.iter().map(|output| output.value));
         values.map(|value| self.instance.elements(value)).sum::<usize>().saturating_mul(self.layout.total())
     }
+}
+
+/// A workload of a size that is not run.
+fn refused(message: &str) -> Vec<Diagnostic> {
+    vec![Diagnostic::error_at(Code::S408, "ssmc bench", message)]
 }
 
 /// A note about a layer as it is measured.
