@@ -71,7 +71,8 @@ pub unsafe fn run<F: Float>(
     Ok(outputs)
 }
 
-/// The pool that runs with that many threads use, made once; `None` stands for the global one, which has one thread per core.
+/// The pool that runs with that many threads use, made once; `None` stands for the global one, which has one thread
+/// per core.
 pub fn pool(threads: usize) -> Option<Arc<rayon::ThreadPool>> {
     static POOLS: Mutex<BTreeMap<usize, Arc<rayon::ThreadPool>>> = Mutex::new(BTreeMap::new());
     if threads == 0 {

@@ -1,22 +1,22 @@
 //! What a step costs: operations, bytes, and the chain that each step waits for.
 //!
-//! In: an [`Instance`]. Out: its [`Cost`]. Nothing here knows of loops, lanes or plans: what is counted is what the layer
-//! says, done once and at the right place. So these are counts that a good kernel reaches, and none beats without
-//! changing what is computed:
+//! In: an [`Instance`]. Out: its [`Cost`]. Nothing here knows of loops, lanes or plans: what is counted is what the
+//! layer says, done once and at the right place. So these are counts that a good kernel reaches, and none beats
+//! without changing what is computed:
 //!
 //! - A sub-expression is computed once for each value of the indices that occur in it, not of those around it
 //!   (`exp(dt[d])` costs `D` in an equation over `d` and `n`), and equal sub-expressions of a step are computed once.
 //! - What depends on parameters only is computed once for a run, all else once a step ([`Cost::once`], [`Cost::step`]).
 //! - A real multiplication whose result is only added is one fused operation with the addition, if there are
 //!   as many of either.
-//! - A complex product is two multiplications and two fused operations, a complex quotient is Smith's, and a complex function is
-//!   counted by the real ones that it is made of.
+//! - A complex product is two multiplications and two fused operations, a complex quotient is Smith's, and a complex
+//!   function is counted by the real ones that it is made of.
 //! - Both branches of an `if` count, and a selection: that is what lanes do.
 //! - Reads, widenings, and the arithmetic of places (`h[i - 1]`) are free.
 //!
 //! The chain is the time from a step's states to the next step's, in operations that wait for each other
-//! ([`Chain`]). Reductions fold as a tree there: `log2` of their length. Where states feed each other in turn over several steps, it
-//! is the mean of a step.
+//! ([`Chain`]). Reductions fold as a tree there: `log2` of their length. Where states feed each other in turn over
+//! several steps, it is the mean of a step.
 
 mod chain;
 mod count;

@@ -167,8 +167,8 @@ impl Arithmetic {
 fn levels(threads: usize, progress: &dyn Fn(f64)) -> Vec<Level> {
     let caches = cache_sizes();
     let outermost = caches.last().copied().unwrap_or(1 << 20);
-    // A cache is walked over in halves of it, so that nothing else drives the data out; the outermost, which others share, by
-    // four times what the caches inside of it hold.
+    // A cache is walked over in halves of it, so that nothing else drives the data out; the outermost, which others
+    // share, by four times what the caches inside of it hold.
     let mut walks: Vec<(String, usize, usize)> = Vec::new();
     for (at, &bytes) in caches.iter().enumerate() {
         let shared = at > 0 && at + 1 == caches.len() && caches.len() > 2;

@@ -1,7 +1,7 @@
 //! The loops for x86-64 with AVX2 and FMA, in assembly.
 //!
-//! `has` stands before every call: it says whether the processor has the instructions. The loops touch no memory but the lines
-//! that they are given, and leave the upper halves of the vector registers clean.
+//! `has` stands before every call: it says whether the processor has the instructions. The loops touch no memory but
+//! the lines that they are given, and leave the upper halves of the vector registers clean.
 
 use std::arch::asm;
 

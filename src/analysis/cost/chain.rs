@@ -1,8 +1,9 @@
 //! The chain that each step waits for in the one before.
 //!
-//! Every value of a step is given the time at which it can be there at the earliest, if states are there at given times, what else
-//! there is at once, and each operation takes the time of its depth. Running steps that way from states that
-//! are all there at 0, times grow by the length of the longest chain, in the mean over the steps of its turn.
+//! Every value of a step is given the time at which it can be there at the earliest, if states are there at given
+//! times, what else there is at once, and each operation takes the time of its depth. Running steps that way from
+//! states that are all there at 0, times grow by the length of the longest chain, in the mean over the steps of its
+//! turn.
 
 use super::count::{is_free, unit};
 use super::{Chain, Unit};

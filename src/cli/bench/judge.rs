@@ -1,10 +1,10 @@
 //! Whether a plan computes what the interpreter does.
 //!
 //! The interpreter runs the first steps of the first and the last sequence, as many as it can in the time there is,
-//! once with the reals of the plan and once with the other width. How far the two are apart says how much rounding does to
-//! this layer; a plan may be off by a multiple of that, and by some units in the last place of the largest value so far. Steps at
-//! which the two have parted (a number that is no longer finite, an index that is another, a tenth of the largest value) say
-//! nothing about the plan; what comes before them is compared.
+//! once with the reals of the plan and once with the other width. How far the two are apart says how much rounding
+//! does to this layer; a plan may be off by a multiple of that, and by some units in the last place of the largest
+//! value so far. Steps at which the two have parted (a number that is no longer finite, an index that is another, a
+//! tenth of the largest value) say nothing about the plan; what comes before them is compared.
 
 use std::time::{Duration, Instant};
 

@@ -50,8 +50,8 @@ struct Line {
     bound: bool,
 }
 
-/// One line for each plan and for each bound, in nanoseconds per element; what else differs between rows makes further lines, and
-/// stands in their names.
+/// One line for each plan and for each bound, in nanoseconds per element; what else differs between rows makes
+/// further lines, and stands in their names.
 fn lines(rows: &[Row], axis: Axis) -> Vec<Line> {
     let differs = |value: &dyn Fn(&Row) -> String| rows.iter().any(|row| value(row) != value(&rows[0]));
     let layers = differs(&|row| row.layer.clone());

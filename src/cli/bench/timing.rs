@@ -168,8 +168,8 @@ fn median(sorted: &[f64]) -> f64 {
     if n.is_multiple_of(2) { (sorted[n / 2 - 1] + sorted[n / 2]) / 2.0 } else { sorted[n / 2] }
 }
 
-/// The values between which the true median lies with at least 95 %, whatever the distribution: of ascending values those
-/// at the 2.5 % and 97.5 % quantiles of how many fall below it. All of them, where there are too few to say.
+/// The values between which the true median lies with at least 95 %, whatever the distribution: of ascending values
+/// those at the 2.5 % and 97.5 % quantiles of how many fall below it. All of them, where there are too few to say.
 fn interval(sorted: &[f64]) -> [f64; 2] {
     let n = sorted.len();
     // How many of n values fall below the median is binomial with 1/2: sum its tail.
