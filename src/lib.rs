@@ -5,7 +5,8 @@
 //! [`syntax`] turns text into [`syntax::ast`]; [`sema`] resolves names, index extents and types into
 //! [`ir::Layer`]; [`ir::Instance`] fixes its dimensions; [`ir::interp`] runs it one value at a time and so
 //! defines what is right; [`plan`] orders it into loops; [`codegen`] emits Cranelift IR for them; [`jit`]
-//! makes that callable, and [`scan`] calls it on stretches of time side by side.
+//! makes that callable, and [`scan`] calls it on stretches of time side by side. [`profile`] measures what the machine
+//! could do at best.
 //!
 //! Nothing in this library reads or writes a file: only the command line does.
 
@@ -16,6 +17,7 @@ pub mod ir;
 #[allow(unsafe_code, reason = "runs machine code")]
 pub mod jit;
 pub mod plan;
+pub mod profile;
 pub mod scan;
 pub mod sema;
 pub mod syntax;

@@ -143,8 +143,9 @@ pub(crate) fn each(count: usize, threads: usize, one: impl Fn(usize) + Sync + Se
     }
 }
 
-/// A pool of that many threads, made once; `None` stands for the global one, which has one thread per core.
-fn pool(threads: usize) -> Option<Arc<rayon::ThreadPool>> {
+/// The pool that runs with that many threads use, made once; `None` stands for the global one, which has one thread
+/// per core.
+pub fn pool(threads: usize) -> Option<Arc<rayon::ThreadPool>> {
     static POOLS: Mutex<BTreeMap<usize, Arc<rayon::ThreadPool>>> = Mutex::new(BTreeMap::new());
     if threads == 0 {
         return None;

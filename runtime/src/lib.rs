@@ -1,7 +1,8 @@
 //! Buffers and drivers under the kernels that `ssmc` compiles.
 //!
 //! This crate knows no IR and no code generator: it holds tensors, cuts a run into sequences, and calls a kernel
-//! on each, or cuts sequences into stretches that kernels can run side by side.
+//! on each, or cuts sequences into stretches that kernels can run side by side. For measuring the machine that it runs
+//! on, it has loops whose work is known ([`probe`]).
 
 pub mod check;
 #[allow(unsafe_code, reason = "kernels call it with addresses")]
@@ -12,6 +13,8 @@ pub mod kernel;
 #[allow(unsafe_code, reason = "calls kernels, which are machine code")]
 pub mod lanes;
 mod memory;
+#[allow(unsafe_code, reason = "loops in assembly")]
+pub mod probe;
 pub mod scalar;
 pub mod stretch;
 pub mod tensor;

@@ -37,8 +37,12 @@ pub enum Command {
     /// be used gives `{"error": {"code", "message", "line"}}` and leaves the state as it was; the exit code is
     /// then 1 at the end of the input. Blank lines are skipped.
     Step(StepArgs),
-    /// Measure the plans (not in this version)
-    Bench(LaterArgs),
+    /// Measure every plan that a layer allows, and what the machine could do at best
+    ///
+    /// Each plan is compared with the interpreter before it is timed. Where --params or --input are not given, values
+    /// are seeded and uniform in (0, 1), and dimensions without a value are 16. All layers of the program are measured,
+    /// unless --layer names one. Options that take lists are swept over: `--seq 1k,4k,16k`.
+    Bench(Box<BenchArgs>),
     /// Train and measure (not in this version)
     Eval(LaterArgs),
     /// Print what a stage of the compiler makes of the program
@@ -216,6 +220,65 @@ pub struct RunArgs {
     pub seq: Option<usize>,
 }
 
+/// `ssmc bench`
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    /// The program
+    #[arg(required_unless_present_any = ["profile", "compare"])]
+    pub file: Option<PathBuf>,
+    /// The layer [default: all]
+    #[arg(long, value_name = "NAME")]
+    pub layer: Option<String>,
+    /// The value of a dimension (repeatable)
+    #[arg(long = "dim", value_name = "N=16", value_parser = parse_dim)]
+    pub dims: Vec<(String, i64)>,
+    /// Parameters, as for `run`
+    #[arg(long, value_name = "F", value_parser = parse_tensor_file)]
+    pub params: Vec<TensorFileArg>,
+    /// Inputs, as for `run`; they have the number of steps
+    #[arg(long, value_name = "F", value_parser = parse_tensor_file, conflicts_with_all = ["seq", "batch"])]
+    pub input: Vec<TensorFileArg>,
+    /// Put before the names of parameters, behind the role
+    #[arg(long, value_name = "P", default_value = "")]
+    pub prefix: String,
+    /// The seed of all random numbers
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// Steps of a sequence (a list; `k` is 1024, `m` 1024k)
+    #[arg(long, value_name = "L,..", value_delimiter = ',', value_parser = parse_count, default_value = "1k")]
+    pub seq: Vec<usize>,
+    /// Sequences (a list)
+    #[arg(long, value_name = "B,..", value_delimiter = ',', value_parser = parse_count, default_value = "1")]
+    pub batch: Vec<usize>,
+    /// Threads, up to 1024 (a list) [default: as many as the processor runs]
+    #[arg(long, value_name = "T,..", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Vec<u16>,
+    /// Stay within these vector instructions (a list; not in this version)
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub isa: Vec<Isa>,
+    /// The type of real numbers (a list)
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "f32")]
+    pub dtype: Vec<Dtype>,
+    /// About how many seconds each row may take
+    #[arg(long, value_name = "S", default_value = "1", value_parser = parse_budget)]
+    pub budget: f64,
+    /// Pin each thread to a core of its own
+    #[arg(long)]
+    pub pin: bool,
+    /// Print an array of the rows instead of a table
+    #[arg(long)]
+    pub json: bool,
+    /// Draw the time per element over what is swept, as SVG
+    #[arg(long, value_name = "F.svg", value_parser = parse_plot, conflicts_with_all = ["profile", "compare"])]
+    pub plot: Option<PathBuf>,
+    /// Measure the machine anew, keep its profile in the cache directory, and print it
+    #[arg(long, conflicts_with_all = ["file", "compare"])]
+    pub profile: bool,
+    /// Print the ratios of two arrays that --json has printed, B over A
+    #[arg(long, value_names = ["A.json", "B.json"], num_args = 2, conflicts_with = "file")]
+    pub compare: Option<Vec<PathBuf>>,
+}
+
 /// `ssmc step`
 #[derive(Debug, Args)]
 pub struct StepArgs {
@@ -350,6 +413,33 @@ fn parse_dim(text: &str) -> Result<(String, i64), String> {
     Ok((name.trim().to_owned(), value))
 }
 
+/// `4k` is 4096.
+fn parse_count(text: &str) -> Result<usize, String> {
+    let (digits, unit) = match text.char_indices().last() {
+        Some((at, 'k' | 'K')) => (&text[..at], 1 << 10),
+        Some((at, 'm' | 'M')) => (&text[..at], 1 << 20),
+        _ => (text, 1),
+    };
+    match digits.parse::<usize>().ok().and_then(|n| n.checked_mul(unit)) {
+        Some(n) if (1..=1 << 40).contains(&n) && digits.starts_with(|c: char| c.is_ascii_digit()) => Ok(n),
+        _ => Err("expected a number of at least 1, like 1000 or 16k".into()),
+    }
+}
+
+fn parse_budget(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if value > 0.0 && value <= 3600.0 => Ok(value),
+        _ => Err("expected a number of seconds above 0, at most 3600".into()),
+    }
+}
+
+fn parse_plot(text: &str) -> Result<PathBuf, String> {
+    match text.strip_suffix(".svg") {
+        Some(stem) if !stem.is_empty() && !stem.ends_with('/') => Ok(text.into()),
+        _ => Err("expected a file that ends in .svg".into()),
+    }
+}
+
 fn parse_tolerance(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(value) if value >= 0.0 && value.is_finite() => Ok(value),
@@ -377,6 +467,22 @@ mod tests {
         }
         assert!(parse_output_file("y.npy").is_err());
         assert_eq!(parse_output_file("y.npz").map(|f| f.format), Ok(Format::Npz));
+    }
+
+    #[test]
+    fn counts_have_units() {
+        for (text, count) in [("1", 1), ("4k", 4096), ("2M", 2 << 20), ("16K", 16384)] {
+            assert_eq!(parse_count(text), Ok(count));
+        }
+        for bad in ["", "k", "0", "0k", "-1", "+1", "1.5k", "1kk", "99999999999999999999", "9999999m", "\u{212a}"] {
+            assert!(parse_count(bad).is_err(), "{bad}");
+        }
+        for bad in ["0", "-1", "NaN", "inf", "1e9", ""] {
+            assert!(parse_budget(bad).is_err(), "{bad}");
+        }
+        for bad in ["a.png", ".svg", "a/.svg", "svg"] {
+            assert!(parse_plot(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

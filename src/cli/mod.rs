@@ -12,11 +12,14 @@
 //! | [`memory`] | whether the run fits |
 //! | [`engine`] | the plans behind one call |
 //! | [`check`], [`run`], [`step`], [`dump`], [`fmt`] | the commands |
+//! | [`bench`] | the measuring, and the profile of the machine |
 //! | [`results`], [`expect`] | what came out, and whether it should have |
+//! | [`replace`] | files that are written at once |
 //! | [`json`] | tensors of one step as JSON |
 //! | [`report`], [`progress`] | what is said on stderr |
 
 mod args;
+mod bench;
 mod check;
 mod data;
 mod dump;
@@ -29,6 +32,7 @@ mod layout;
 mod memory;
 mod program;
 mod progress;
+mod replace;
 mod report;
 mod results;
 mod run;
@@ -100,9 +104,9 @@ fn execute(command: Command) -> Verdict {
         Command::Run(args) => on_program(&args.layer.file, |program| run::execute(program, &args)),
         Command::Step(args) => on_program(&args.layer.file, |program| step::execute(program, &args)),
         Command::Dump(args) => on_program(&args.layer.file, |program| dump::execute(program, &args)),
+        Command::Bench(args) => bench::execute(&args),
         Command::Fmt(args) => fmt::execute(&args),
         Command::Explain(_) => refuse("explain"),
-        Command::Bench(_) => refuse("bench"),
         Command::Eval(_) => refuse("eval"),
     }
 }

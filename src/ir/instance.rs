@@ -16,7 +16,7 @@ use super::ranges::Ranges;
 use super::{Extent, Layer, print};
 use crate::diag::{Code, Diagnostic, Span};
 
-pub use super::solve::solve_dims;
+pub use super::solve::{solve_dims, solve_dims_or};
 
 /// The largest dimension or extent.
 pub const MAX_DIM: i64 = i32::MAX as i64;

@@ -20,6 +20,20 @@ pub fn solve_dims(
     given: &[Option<i64>],
     shapes: &[(ValueId, Vec<usize>, String)],
 ) -> Result<Vec<i64>, Vec<Diagnostic>> {
+    Ok(solve_dims_or(layer, given, shapes, None)?.0)
+}
+
+/// The same, but that dimensions which nothing gives a value get the one of `fallback`; these come back, too.
+///
+/// # Errors
+/// As for [`solve_dims`].
+#[allow(clippy::type_complexity, reason = "the shapes of `solve_dims`")]
+pub fn solve_dims_or(
+    layer: &Layer,
+    given: &[Option<i64>],
+    shapes: &[(ValueId, Vec<usize>, String)],
+    fallback: Option<i64>,
+) -> Result<(Vec<i64>, Vec<DimId>), Vec<Diagnostic>> {
     let mut solver = Solver {
         layer,
         known: vec![None; layer.dims.len()],
@@ -33,7 +47,15 @@ pub fn solve_dims(
     }
     let mut equations = solver.equations(shapes);
     solver.solve(&mut equations);
-    while solver.problems.is_empty() && solver.take_default() {
+    let mut chosen = Vec::new();
+    while solver.problems.is_empty() {
+        if !solver.take_default() {
+            let unknown = solver.known.iter().position(Option::is_none);
+            let (Some(at), Some(value)) = (unknown, fallback) else { break };
+            let dim = DimId(at as u32);
+            solver.set(dim, value, "choice".to_owned());
+            chosen.push(dim);
+        }
         solver.solve(&mut equations);
     }
     solver.check_shapes(shapes);
@@ -42,7 +64,7 @@ pub fn solve_dims(
     }
     let known: Option<Vec<i64>> = solver.known.into_iter().collect();
     match known {
-        Some(dims) if solver.problems.is_empty() => Ok(dims),
+        Some(dims) if solver.problems.is_empty() => Ok((dims, chosen)),
         _ => Err(solver.problems),
     }
 }

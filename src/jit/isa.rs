@@ -1,4 +1,4 @@
-//! The machine that code is made for. Nothing else in this crate asks what the host has.
+//! The machine that code is made for. Nothing else that makes code asks what the host has.
 
 use std::fmt;
 use std::sync::Arc;

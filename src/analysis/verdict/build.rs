@@ -445,13 +445,13 @@ impl Scope {
                 return;
             }
             ExprKind::Solve { row, column, at, matrix, right } => {
-                **at = self.copy(at, map);
+                self.rename(at, map);
                 *row = self.rebind(*row, map);
                 *column = self.rebind(*column, map);
-                **matrix = self.copy(matrix, map);
-                **right = self.copy(right, map);
+                self.rename(matrix, map);
+                self.rename(right, map);
                 map.truncate(before);
-                return copy;
+                return;
             }
             _ => {}
         }

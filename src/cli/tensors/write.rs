@@ -1,17 +1,15 @@
 //! Writing files of tensors.
 //!
-//! A file is written under another name in the same directory and takes its own when it is complete, so that there
-//! is never half a file, and a run that fails leaves what was there before. What is written does not depend on
-//! the time or the host: tensors are sorted, and dates are left out.
+//! What is written does not depend on the time or the host: tensors are sorted, and dates are left out.
 
 use std::io::{self, BufWriter, Seek, Write};
-use std::path::{Path, PathBuf};
 
 use safetensors::tensor::{Metadata, TensorInfo};
-use ssmc::diag::{Code, Diagnostic};
+use ssmc::diag::Diagnostic;
 use ssmc_runtime::{Elements, Float};
 
 use crate::cli::args::{Format, OutputFileArg};
+use crate::cli::replace::Replacement;
 
 /// A tensor to write.
 pub struct Written<'a, F> {
@@ -33,9 +31,8 @@ pub enum Values<'a, F> {
 
 /// A file that will be written.
 pub struct OutputFile {
-    path: PathBuf,
     format: Format,
-    file: tempfile::NamedTempFile,
+    file: Replacement,
 }
 
 impl OutputFile {
@@ -44,29 +41,7 @@ impl OutputFile {
     /// # Errors
     /// S401 where the directory cannot be written to.
     pub fn create(arg: &OutputFileArg) -> Result<Self, Diagnostic> {
-        let failed = |why: String| {
-            Diagnostic::error_at(Code::S401, arg.path.display().to_string(), format!("cannot write: {why}"))
-        };
-        if arg.path.is_dir() {
-            return Err(failed("it is a directory".into()));
-        }
-        if std::fs::metadata(&arg.path).is_ok_and(|there| there.permissions().readonly()) {
-            return Err(failed("the file may only be read".into()));
-        }
-        let directory = match arg.path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(".ssmc-");
-        #[cfg(unix)]
-        {
-            // As any new file: what the user's mask leaves of it.
-            use std::os::unix::fs::PermissionsExt;
-            builder.permissions(std::fs::Permissions::from_mode(0o666));
-        }
-        let file = builder.tempfile_in(directory).map_err(|error| failed(plain(&error)))?;
-        Ok(Self { path: arg.path.clone(), format: arg.format, file })
+        Ok(Self { format: arg.format, file: Replacement::create(&arg.path)? })
     }
 
     /// Writes the tensors and gives the file its name.
@@ -75,28 +50,15 @@ impl OutputFile {
     /// S401
     pub fn finish<F: Float>(self, mut tensors: Vec<Written<'_, F>>) -> Result<(), Diagnostic> {
         tensors.sort_by(|a, b| a.name.cmp(&b.name));
-        let path = self.path.display().to_string();
-        self.write(&tensors)
-            .map_err(|error| Diagnostic::error_at(Code::S401, path, format!("cannot write: {}", plain(&error))))
-    }
-
-    fn write<F: Float>(self, tensors: &[Written<'_, F>]) -> io::Result<()> {
-        let mut writer = BufWriter::with_capacity(1 << 20, self.file);
-        match self.format {
-            Format::Npz => write_npz(&mut writer, tensors)?,
-            Format::Safetensors | Format::Npy => write_safetensors(&mut writer, tensors)?,
-        }
-        let file = writer.into_inner().map_err(io::IntoInnerError::into_error)?;
-        file.persist(&self.path).map_err(|error| error.error)?;
-        Ok(())
-    }
-}
-
-/// The message of the system, without the temporary file's path.
-fn plain(error: &io::Error) -> String {
-    match error.raw_os_error() {
-        Some(code) => io::Error::from_raw_os_error(code).to_string(),
-        None => error.kind().to_string(),
+        let format = self.format;
+        self.file.finish(|file| {
+            let mut writer = BufWriter::with_capacity(1 << 20, file);
+            match format {
+                Format::Npz => write_npz(&mut writer, &tensors)?,
+                Format::Safetensors | Format::Npy => write_safetensors(&mut writer, &tensors)?,
+            }
+            writer.flush()
+        })
     }
 }
 

@@ -1,0 +1,249 @@
+//! `ssmc bench`: how fast each plan is, and how fast the machine could be.
+//!
+//! | module | what it has |
+//! | --- | --- |
+//! | [`machine`] | the machine's profile, kept in the cache directory |
+//! | [`workload`] | a layer with numbers, parameters and inputs, given or seeded |
+//! | [`plans`] | which plans there are, for which instructions |
+//! | [`judge`] | whether a plan computes what the interpreter does |
+//! | [`timing`] | repetitions, statistics, and whether the machine kept its speed |
+//! | [`row`] | one line of the result, as text and as JSON |
+//! | [`plot`], [`compare`] | rows as lines, two results side by side |
+
+mod compare;
+mod judge;
+mod machine;
+mod plans;
+mod plot;
+mod row;
+mod timing;
+mod workload;
+
+use std::time::Instant;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use ssmc::analysis::cost::Cost;
+use ssmc::diag::{Code, Diagnostic};
+use ssmc::ir;
+use ssmc::profile::Profile;
+use ssmc::profile::bound::{Bound, Run};
+use ssmc_runtime::driver;
+
+use super::args::{BenchArgs, Dtype, LayerArgs};
+use super::engine::{Engine, Number};
+use super::program::{Program, check_dims, has_errors};
+use super::replace::Replacement;
+use super::{Outcome, Verdict, on_program, report};
+use plans::Target;
+use row::Row;
+use timing::Clock;
+use workload::Workload;
+
+/// The most rows of a sweep.
+const MOST_ROWS: usize = 10_000;
+
+/// Does what the arguments ask for: measures a program, or the machine, or compares two results.
+pub fn execute(args: &BenchArgs) -> Verdict {
+    if let Some(path) = &args.file {
+        return on_program(path, |program| measure(program, args));
+    }
+    let outcome = match &args.compare {
+        Some(files) => compare::execute(files, args.json),
+        None => machine::show(args.json),
+    };
+    outcome.unwrap_or_else(|errors| {
+        report::print(&errors, "", "");
+        Verdict::Failed
+    })
+}
+
+fn measure(program: &Program, args: &BenchArgs) -> Outcome {
+    let layers = layers(program, args)?;
+    let targets = plans::targets(&args.isa)?;
+    let plot = args.plot.as_deref().map(Replacement::create).transpose().map_err(|error| vec![error])?;
+    let threads: Vec<usize> = match &args.threads[..] {
+        [] => vec![std::thread::available_parallelism().map_or(1, usize::from)],
+        list => list.iter().map(|&n| usize::from(n)).collect(),
+    };
+    let most_plans: usize = layers.iter().map(|layer| plans::of(layer).len()).sum();
+    let lists = [args.dtype.len(), targets.len(), args.seq.len(), args.batch.len(), threads.len()];
+    let total = lists.into_iter().try_fold(most_plans, usize::checked_mul).filter(|&n| n <= MOST_ROWS);
+    let Some(total) = total else {
+        let message = format!("these lists make more than {MOST_ROWS} rows");
+        return Err(vec![Diagnostic::error_at(Code::S408, "ssmc bench", message)]);
+    };
+    let bar = bar(total);
+    let mut bench = Bench {
+        args,
+        threads,
+        targets,
+        clock: Clock::new(machine::profile(&bar)),
+        rows: Vec::new(),
+        notes: Vec::new(),
+        failures: Vec::new(),
+        bar,
+    };
+    for layer in &layers {
+        for dtype in &args.dtype {
+            match dtype {
+                Dtype::F32 => bench.sweep::<f32>(layer)?,
+                Dtype::F64 => bench.sweep::<f64>(layer)?,
+            }
+        }
+    }
+    bench.bar.finish_and_clear();
+    let Bench { clock, rows, mut notes, failures, .. } = bench;
+    notes.extend(clock.note(&rows));
+    if let Some(file) = plot {
+        file.finish(|file| std::io::Write::write_all(file, plot::draw(&rows).as_bytes()))
+            .map_err(|error| vec![error])?;
+    }
+    let text = if args.json { row::json(&rows) } else { row::table(&rows) };
+    report::out(&text).map_err(|error| vec![error])?;
+    program.report(&notes);
+    program.report(&failures);
+    Ok(if failures.is_empty() { Verdict::Done } else { Verdict::Failed })
+}
+
+/// The layers that are measured: the one that is named, else all.
+fn layers(program: &Program, args: &BenchArgs) -> Result<Vec<ir::Layer>, Vec<Diagnostic>> {
+    if args.layer.is_some() {
+        let file = args.file.clone().unwrap_or_default();
+        let one = LayerArgs { file, layer: args.layer.clone(), dims: args.dims.clone() };
+        return Ok(vec![program.layer(&one)?]);
+    }
+    let (layers, diagnostics) = program.layers();
+    if has_errors(&diagnostics) {
+        return Err(diagnostics);
+    }
+    program.report(&diagnostics);
+    if layers.is_empty() {
+        let message = "the program has no layer";
+        return Err(vec![Diagnostic::error_at(Code::S410, program.path.clone(), message)]);
+    }
+    check_dims(&args.dims, &layers)?;
+    Ok(layers)
+}
+
+fn bar(total: usize) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(Some(total as u64), ProgressDrawTarget::stderr());
+    if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} rows, {eta} left  {msg}") {
+        bar.set_style(style);
+    }
+    bar
+}
+
+struct Bench<'a> {
+    args: &'a BenchArgs,
+    threads: Vec<usize>,
+    targets: Vec<Target>,
+    clock: Clock,
+    rows: Vec<Row>,
+    notes: Vec<Diagnostic>,
+    failures: Vec<Diagnostic>,
+    bar: ProgressBar,
+}
+
+/// What is swept over besides the workload.
+#[derive(Clone, Copy)]
+struct Setting {
+    target: Target,
+    threads: usize,
+}
+
+impl Bench<'_> {
+    /// Measures a layer for all combinations of what is swept over.
+    fn sweep<F: Number>(&mut self, layer: &ir::Layer) -> Result<(), Vec<Diagnostic>> {
+        let given = !self.args.input.is_empty();
+        let (batches, lengths) =
+            if given { (vec![1], vec![1]) } else { (self.args.batch.clone(), self.args.seq.clone()) };
+        for &batch in &batches {
+            for &seq in &lengths {
+                let mut notes = Vec::new();
+                let work = Workload::<F>::new(layer, self.args, batch, seq, &mut notes)?;
+                for target in self.targets.clone() {
+                    for threads in self.threads.clone() {
+                        self.plans(&work, Setting { target, threads }, &mut notes)?;
+                    }
+                }
+                for note in notes {
+                    if !self.notes.contains(&note) {
+                        self.notes.push(note);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Measures all plans of a layer on one workload.
+    fn plans<F: Number>(
+        &mut self,
+        work: &Workload<F>,
+        setting: Setting,
+        notes: &mut Vec<Diagnostic>,
+    ) -> Result<(), Vec<Diagnostic>> {
+        if self.args.pin {
+            pin(setting.threads);
+        }
+        let judge = judge::Judge::new(work, self.args.budget);
+        for plan in plans::of(&work.instance.layer) {
+            self.bar.set_message(format!("{} {}", work.instance.layer.name, plan.name()));
+            let started = Instant::now();
+            let engine = Engine::<F>::prepare(&work.instance, plan)?;
+            let compile = started.elapsed().as_secs_f64();
+            match judge.check(&engine, work, setting.threads) {
+                Err(what) => {
+                    let place = format!("{} by the plan `{}`", work.instance.layer.name, plan.name());
+                    self.failures.push(Diagnostic::error_at(Code::S409, place, what));
+                }
+                Ok(checked) => {
+                    let timing = self.clock.time(&engine, work, setting.threads, self.args.budget, notes)?;
+                    let bounds = self.bounds(work, setting, plans::runs_in_order(plan));
+                    self.rows.push(Row::new(work, plan, setting, compile, checked, &timing, bounds));
+                }
+            }
+            self.bar.inc(1);
+        }
+        Ok(())
+    }
+
+    /// What bounds a run on this machine, and on the lanes and threads that the plan uses.
+    fn bounds<F: Number>(&self, work: &Workload<F>, setting: Setting, in_order: bool) -> row::Bounds {
+        let profile: &Profile = &self.clock.profile;
+        let cost = Cost::of(&work.instance, F::BITS);
+        let sequences = work.layout.sequences();
+        let run = Run {
+            total: sequences.total(),
+            longest: (0..sequences.count()).map(|i| sequences.range(i).len()).max().unwrap_or(0),
+            sequences: sequences.count(),
+            threads: setting.threads.min(profile.threads),
+            bits: F::BITS,
+            vector: setting.target.limit.unwrap_or(profile.widest().bits),
+            in_order,
+        };
+        let machine = Bound::of(&cost, &run, profile);
+        // Until plans are priced by themselves: their own lanes, and a thread for each sequence.
+        let own = Run { threads: run.threads.min(run.sequences.max(1)), vector: setting.target.vector, ..run };
+        let predicted = Bound::of(&cost, &own, profile).seconds();
+        row::Bounds { machine, predicted, flops: cost.step.flops() * run.total as f64 }
+    }
+}
+
+/// Pins the thread that runs single sequences, or each thread of the pool, to a core of its own.
+fn pin(threads: usize) {
+    let Some(cores) = core_affinity::get_core_ids().filter(|cores| !cores.is_empty()) else { return };
+    // The last core: the first ones serve interrupts on many systems.
+    let core = |at: usize| cores[cores.len() - 1 - at % cores.len()];
+    core_affinity::set_for_current(core(0));
+    if threads > 1
+        && let Some(pool) = driver::pool(threads)
+    {
+        pool.broadcast(|context| core_affinity::set_for_current(core(context.index())));
+    }
+}
+
+/// A share in words.
+fn percent(share: f64) -> String {
+    format!("{:.1} %", share * 100.0)
+}
