@@ -1,6 +1,6 @@
 //! Times every case: one line of JSON for each instruction set and number of threads.
 //!
-//! `cargo bench -p ssmc-handwritten -- [name] [--seconds 0.3] [--isa avx512]`
+//! `cargo bench -p ssmc-handwritten -- [name] [--seconds 0.3] [--isa avx512] [--threads 2]`
 //!
 //! The results of a kernel are compared with those of the plain loop before it is timed. A time is the smallest of
 //! many, in seconds of the wall clock.
@@ -45,7 +45,9 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let seconds = option(&arguments, "--seconds").and_then(|s| s.parse().ok()).unwrap_or(0.3);
     let only = option(&arguments, "--isa");
-    let filter = arguments.first().filter(|a| !a.starts_with("--")).map_or("", String::as_str);
+    let most = option(&arguments, "--threads").and_then(|n| n.parse().ok()).unwrap_or(2);
+    // Cargo says `--bench` first.
+    let filter = arguments.iter().find(|a| *a != "--bench").filter(|a| !a.starts_with("--")).map_or("", String::as_str);
     for name in cases::NAMES.into_iter().filter(|name| name.contains(filter)) {
         let Some(mut case) = cases::case(name) else { unreachable!("a name without a case") };
         case.run(Isa::Plain, 1);
@@ -54,7 +56,7 @@ fn main() {
             if only.is_some_and(|only| only != isa.to_string()) {
                 continue;
             }
-            for threads in 1..=if isa == Isa::Plain { 1 } else { case.threads } {
+            for threads in 1..=if isa == Isa::Plain { 1 } else { case.threads.min(most) } {
                 if isa != Isa::Plain {
                     case.run(isa, threads);
                 }
