@@ -181,7 +181,7 @@ fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
 fn print(all: &[Times], foreign_rows: &[Value]) {
     let best = widest();
     let rows = all.iter().flat_map(|t| {
-        (0..2).filter(|&n| t.written[best][n].is_some() || t.compiled[n].is_some()).map(move |n| {
+        (0..2).filter(move |&n| t.written[best][n].is_some() || t.compiled[n].is_some()).map(move |n| {
             let (compiled, written) = (t.compiled[n].map(|c| c.0), t.written[best][n]);
             let bound = Some(t.bound[best][n]).filter(|b| *b > 0.0);
             vec![

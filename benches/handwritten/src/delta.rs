@@ -13,8 +13,8 @@
 //!
 //! Source: Schlag et al. 2021; Yang et al. 2024, eq. 8 (WY).
 
-use crate::memory::{Error, Shared, expect, parallel, place, round_up, share};
-use crate::simd::{Isa, Kernel, Simd, prefetch_l2};
+use crate::memory::{Error, Shared, expect, parallel, place, round_up, share, streams};
+use crate::simd::{Isa, Kernel, Simd, fence, prefetch_l2};
 
 /// Steps in a pass.
 const PASS: usize = 2;
@@ -118,10 +118,11 @@ pub fn run(
     expect("state", state.len(), extents.state_len())?;
     // In place of the step before the first and of the one behind the last.
     let nothing = vec![0.0; extents.keys.max(extents.values)];
+    let stream = streams(y, extents.values);
     let (state, y) = (Shared::new(state), Shared::new(y));
     parallel(threads, |n| {
         let heads = share(extents.heads, 1, n, threads.max(1));
-        isa.run(Part { extents, heads, steps, inputs: *inputs, nothing: &nothing, state, y });
+        isa.run(Part { extents, heads, steps, stream, inputs: *inputs, nothing: &nothing, state, y });
     });
     Ok(())
 }
@@ -130,6 +131,7 @@ struct Part<'a> {
     extents: Extents,
     heads: std::ops::Range<usize>,
     steps: usize,
+    stream: bool,
     inputs: Inputs<'a>,
     nothing: &'a [f32],
     state: Shared<'a, f32>,
@@ -155,6 +157,7 @@ impl Kernel for Part<'_> {
                 self.finish(s, end, head, before, &u);
             }
         }
+        fence();
     }
 }
 
@@ -305,8 +308,11 @@ impl Part<'_> {
     #[inline(always)]
     unsafe fn write<S: Simd, const NV: usize>(&self, s: S, at: usize, i: usize, y: S::V) {
         let n = if NV == 1 { self.extents.values - i } else { S::LANES };
-        // SAFETY: `n` values are left in the row.
-        unsafe { s.store_up_to(self.y.place(at * self.extents.values + i, n.min(S::LANES)), y, n) }
+        // SAFETY: `n` values are left in the row; where stores are streamed, rows are whole lines and begin with one.
+        unsafe {
+            let to = self.y.place(at * self.extents.values + i, n.min(S::LANES));
+            if NV > 1 && self.stream { s.stream(to, y) } else { s.store_up_to(to, y, n) }
+        }
     }
 
     /// Prefetches a line of what the next head's pass at this place reads.
@@ -319,7 +325,9 @@ impl Part<'_> {
             prefetch_l2(self.inputs.q.as_ptr().wrapping_add(i * keys + j));
             if j < values {
                 prefetch_l2(self.inputs.v.as_ptr().wrapping_add(i * values + j));
-                prefetch_l2(self.y.place(0, 0).wrapping_add(i * values + j));
+                if !self.stream {
+                    prefetch_l2(self.y.place(0, 0).wrapping_add(i * values + j));
+                }
             }
         }
     }

@@ -25,6 +25,7 @@
 //! All arrays are row-major. Lengths are checked before anything runs ([`Error`]).
 
 #![allow(unsafe_code, reason = "vector instructions and unchecked accesses in the kernels' inner loops")]
+#![allow(clippy::needless_range_loop, reason = "loops over registers, by number")]
 
 pub mod biquad;
 pub mod cases;

@@ -35,8 +35,8 @@ impl Profile {
             let steps = 20_000;
             // One value at a time is what a plain loop has: its figures are those of the narrowest vectors.
             let vector = if isa == Isa::Plain { Isa::Avx2 } else { isa };
-            let wide = smallest(50, || drop(vector.run(Chains { steps })));
-            let chain = smallest(50, || drop(vector.run(Chain { steps })));
+            let wide = smallest(50, || _ = black_box(vector.run(Chains { steps })));
+            let chain = smallest(50, || _ = black_box(vector.run(Chain { steps })));
             operations[at] = f64::from(steps) * 12.0 / wide;
             hertz[at] = f64::from(steps) * LATENCY / chain;
         }

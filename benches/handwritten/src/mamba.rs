@@ -177,7 +177,8 @@ impl Kernel for Part<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        match (self.layer.bias.is_some(), self.stream) {
+        // Half a line at a time, streamed stores would write every line twice.
+        match (self.layer.bias.is_some(), self.stream && S::LANES == 16) {
             (false, false) => self.tiles::<S, false, false>(s),
             (false, true) => self.tiles::<S, false, true>(s),
             (true, false) => self.tiles::<S, true, false>(s),
@@ -321,7 +322,7 @@ impl Part<'_> {
                         });
                         unroll!(K in [0 1 2 3] {
                             if G + K < NB {
-                                let y = if K % 2 == 0 { &mut y0 } else { &mut y1 };
+                                let y = if K & 1 == 0 { &mut y0 } else { &mut y1 };
                                 *y = s.fma(h[G + K], s.broadcast(c.add(G + K)), *y);
                             }
                         });
@@ -517,7 +518,7 @@ impl Step<'_> {
                     let offset = s.mul(dx, s.broadcast(place(self.inputs.b, k + K, 1)));
                     let h = s.fma(decay[K], s.load(at), offset);
                     s.store(at, h);
-                    let y = if K % 2 == 0 { &mut y0 } else { &mut y1 };
+                    let y = if K & 1 == 0 { &mut y0 } else { &mut y1 };
                     *y = s.fma(h, s.broadcast(place(self.inputs.c, k + K, 1)), *y);
                 });
                 k += 4;

@@ -124,5 +124,5 @@ impl std::ops::DerefMut for Aligned {
 
 /// Whether stores past the caches are possible and worth it: the output is aligned and more than the second level holds.
 pub(crate) fn streams(y: &[f32], row: usize) -> bool {
-    y.as_ptr() as usize % 64 == 0 && row % 16 == 0 && y.len() > 1 << 19
+    (y.as_ptr() as usize).is_multiple_of(64) && row.is_multiple_of(16) && y.len() > 1 << 19
 }

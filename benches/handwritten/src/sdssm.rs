@@ -15,6 +15,7 @@
 //! Source: Terzić et al. 2025, eq. 3 to 5.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use crate::memory::{Aligned, Error, Shared, expect, parallel, place, round_up, share};
 use crate::simd::{Isa, Kernel, Simd, math, unroll};
@@ -29,7 +30,6 @@ const PAD: usize = 80;
 const SMALLEST: f32 = 1.0 / (1 << 30) as f32;
 
 /// The parameters of a layer.
-#[derive(Clone)]
 pub struct SdSsm {
     states: usize,
     mixed: usize,
@@ -44,6 +44,18 @@ pub struct SdSsm {
     mantissa: [f32; 7],
     /// 2^(e·p) at the exponent with its bias, modulo 32.
     exponent: [f32; 32],
+    /// Buffers of earlier runs: new ones would cost a page fault for every four kilobytes.
+    buffers: Mutex<Vec<Buffers>>,
+}
+
+/// What a thread writes before it is its turn.
+struct Buffers {
+    /// The transitions of a block, `[BLOCK, column, row]`.
+    mixture: Aligned,
+    /// One over the norms of their columns, `[BLOCK, row]`.
+    factors: Aligned,
+    /// A state times these.
+    scaled: Aligned,
 }
 
 /// What a run reads.
@@ -108,7 +120,17 @@ impl SdSsm {
         let p = f64::from(power);
         let exponent = std::array::from_fn(|i| (p * if i == 0 { 1.0 } else { i as f64 - 31.0 }).exp2() as f32);
         let mantissa = power_polynomial(p);
-        Ok(Self { states, mixed, row, power, given: a.to_vec(), columns, mantissa, exponent })
+        Ok(Self {
+            states,
+            mixed,
+            row,
+            power,
+            given: a.to_vec(),
+            columns,
+            mantissa,
+            exponent,
+            buffers: Mutex::default(),
+        })
     }
 
     fn check(&self, batch: usize, steps: usize, inputs: &Inputs, state: &[f32], y: &[f32]) -> Result<(), Error> {
@@ -160,6 +182,7 @@ impl SdSsm {
     /// As for [`SdSsm::plain`]. Columns of zeros stay zeros.
     /// # Errors
     /// An array of another length.
+    #[allow(clippy::too_many_arguments, reason = "how, the extents, what is read and what is written")]
     pub fn run(
         &self,
         isa: Isa,
@@ -280,17 +303,21 @@ impl Kernel for Blocks<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let layer = self.sequence.layer;
-        let mut mixture = Aligned::zeros(BLOCK * stride(layer));
-        let mut factors = Aligned::zeros(BLOCK * layer.row);
+        let kept = layer.buffers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut buffers = kept.unwrap_or_else(|| Buffers {
+            mixture: Aligned::zeros(BLOCK * stride(layer)),
+            factors: Aligned::zeros(BLOCK * layer.row),
+            scaled: Aligned::zeros(layer.row),
+        });
+        let Buffers { mixture, factors, scaled } = &mut buffers;
         let mut sums = vec![s.splat(0.0); BLOCK * layer.row];
-        let mut scaled = Aligned::zeros(layer.row);
         loop {
             let block = self.next.fetch_add(1, Ordering::Relaxed);
             if block * BLOCK >= self.sequence.steps {
                 break;
             }
-            mix(s, layer, &self.sequence.weights[block * BLOCK * layer.mixed..], &mut mixture, &mut sums);
-            norms(s, layer, &sums, &mut factors);
+            mix(s, layer, &self.sequence.weights[block * BLOCK * layer.mixed..], mixture, &mut sums);
+            norms(s, layer, &sums, factors);
             // Whoever has the block before is running, so this ends.
             while self.done.load(Ordering::Acquire) != block {
                 std::hint::spin_loop();
@@ -302,11 +329,12 @@ impl Kernel for Blocks<'_> {
                     block * BLOCK + t,
                     &mixture[t * stride(layer)..],
                     &factors[t * layer.row..],
-                    &mut scaled,
+                    scaled,
                 );
             }
             self.done.store(block + 1, Ordering::Release);
         }
+        layer.buffers.lock().unwrap_or_else(PoisonError::into_inner).push(buffers);
     }
 }
 

@@ -13,11 +13,14 @@
 //!
 //! Source: Dao and Gu 2024, eq. 1 with a scalar A.
 
-use crate::memory::{Error, Shared, expect, parallel, place, round_up, share};
-use crate::simd::{Isa, Kernel, Simd, prefetch_l2};
+use crate::memory::{Error, Shared, expect, parallel, place, round_up, share, streams};
+use crate::simd::{Isa, Kernel, Simd, fence, prefetch_l2};
 
 /// Steps in a tile.
 const TILE: usize = 32;
+
+/// Steps in a pass over the state.
+const PASS: usize = 4;
 
 /// The product of four decays below which steps go one by one: quotients stay 60 powers of two away from overflow.
 const SMALLEST: f32 = 1.0 / (1_u64 << 60) as f32;
@@ -120,10 +123,11 @@ pub fn run(
     }
     check(extents, steps, inputs, y)?;
     expect("state", state.len(), extents.state_len())?;
+    let stream = streams(y, extents.channels);
     let (state, y) = (Shared::new(state), Shared::new(y));
     parallel(threads, |n| {
         let heads = share(extents.heads, 1, n, threads.max(1));
-        isa.run(Part { extents, heads, steps, inputs: *inputs, state, y });
+        isa.run(Part { extents, heads, steps, stream, inputs: *inputs, state, y });
     });
     Ok(())
 }
@@ -132,6 +136,7 @@ struct Part<'a> {
     extents: Extents,
     heads: std::ops::Range<usize>,
     steps: usize,
+    stream: bool,
     inputs: Inputs<'a>,
     state: Shared<'a, f32>,
     y: Shared<'a, f32>,
@@ -142,51 +147,73 @@ impl Kernel for Part<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
+        // B and C of a tile, `[passes, states, B or C, PASS]`: one address for all that a pass reads of them.
+        let mut packed = vec![0.0; TILE * 2 * self.extents.states + PASS];
         for t0 in (0..self.steps).step_by(TILE) {
             let end = self.steps.min(t0 + TILE);
+            self.pack(t0, end, &mut packed);
             for head in self.heads.clone() {
-                let mut t = t0;
-                while t < end {
-                    let count = self.count(t, end, head);
-                    let mut p = 0;
-                    while p < self.extents.channels {
-                        let two = p + 2 * S::LANES <= self.extents.channels;
-                        match (count, two) {
-                            (4, true) => self.pass::<S, 4, 2>(s, t, head, p),
-                            (4, false) => self.pass::<S, 4, 1>(s, t, head, p),
-                            (_, true) => self.pass::<S, 1, 2>(s, t, head, p),
-                            (_, false) => self.pass::<S, 1, 1>(s, t, head, p),
+                for t in (t0..end).step_by(PASS) {
+                    let bc = &packed[(t - t0) * 2 * self.extents.states..];
+                    if t + PASS <= end && self.fits(t, head) {
+                        self.vectors::<S, PASS>(s, t, head, bc);
+                    } else {
+                        for t in t..end.min(t + PASS) {
+                            self.vectors::<S, 1>(s, t, head, &bc[t % PASS..]);
                         }
-                        p += if two { 2 } else { 1 } * S::LANES;
                     }
-                    t += count;
                 }
             }
         }
+        fence();
     }
 }
 
 impl Part<'_> {
-    /// Steps of the next pass: 4, or 1 at the end and where decays are too small.
-    #[inline(always)]
-    fn count(&self, t: usize, end: usize, head: usize) -> usize {
-        if t + 4 > end {
-            return 1;
+    /// Puts B and C of a tile beside each other.
+    fn pack(&self, t0: usize, end: usize, packed: &mut [f32]) {
+        let states = self.extents.states;
+        for t in t0..end {
+            let to = &mut packed[(t - t0) / PASS * PASS * 2 * states..][..PASS * 2 * states];
+            for (j, to) in to.chunks_exact_mut(2 * PASS).enumerate() {
+                to[t % PASS] = self.inputs.b[t * states + j];
+                to[PASS + t % PASS] = self.inputs.c[t * states + j];
+            }
         }
-        let decays: [f32; 4] = std::array::from_fn(|k| self.inputs.a[(t + k) * self.extents.heads + head]);
-        let fits = decays.iter().all(|&a| (0.0..=2.0).contains(&a)) && decays.iter().product::<f32>() >= SMALLEST;
-        if fits { 4 } else { 1 }
+    }
+
+    /// Whether the decays of a pass are large enough to divide by their product.
+    #[inline(always)]
+    fn fits(&self, t: usize, head: usize) -> bool {
+        let decays: [f32; PASS] = std::array::from_fn(|k| self.inputs.a[(t + k) * self.extents.heads + head]);
+        decays.iter().all(|&a| (0.0..=2.0).contains(&a)) && decays.iter().product::<f32>() >= SMALLEST
+    }
+
+    /// `T` steps of a head.
+    #[inline(always)]
+    fn vectors<S: Simd, const T: usize>(&self, s: S, t: usize, head: usize, bc: &[f32]) {
+        let mut p = 0;
+        while p < self.extents.channels {
+            if p + 2 * S::LANES <= self.extents.channels {
+                self.pass::<S, T, 2>(s, t, head, p, bc);
+                p += 2 * S::LANES;
+            } else {
+                self.pass::<S, T, 1>(s, t, head, p, bc);
+                p += S::LANES;
+            }
+        }
     }
 
     /// `T` steps for `NV` vectors of channels.
     #[inline(always)]
-    fn pass<S: Simd, const T: usize, const NV: usize>(&self, s: S, t: usize, head: usize, p: usize) {
+    fn pass<S: Simd, const T: usize, const NV: usize>(&self, s: S, t: usize, head: usize, p: usize, bc: &[f32]) {
         let Extents { heads, channels, states } = self.extents;
         let (w, row) = (S::LANES, self.extents.row());
         let n = channels - p;
         let valid = n.min(w);
         // SAFETY: steps from `t` to `t + T` and channels from `p` on (`valid` of them where `NV` is 1) are inside of all
-        // arrays; rows of the state are whole lines; no other part has this head.
+        // arrays; rows of the state are whole lines; no other part has this
+        // head; where stores are streamed, rows of y are whole lines and begin with one.
         unsafe {
             let zero = s.splat(0.0);
             let (mut dx, mut y) = ([[zero; NV]; T], [[zero; NV]; T]);
@@ -205,8 +232,7 @@ impl Part<'_> {
                 }
             }
             let whole = s.splat(so_far);
-            let b = place(self.inputs.b, t * states, T * states);
-            let c = place(self.inputs.c, t * states, T * states);
+            let bc = place(bc, 0, (states * 2 * PASS).saturating_sub(PASS - T));
             let next = self.inputs.x.as_ptr().wrapping_add((t * heads + head + 1) * channels);
             for j in 0..states {
                 if p == 0 && j % 16 == 0 {
@@ -223,7 +249,7 @@ impl Part<'_> {
                     }
                 }
                 for k in 0..T {
-                    let (b, c) = (s.broadcast(b.add(k * states + j)), s.broadcast(c.add(k * states + j)));
+                    let (b, c) = (s.broadcast(bc.add(j * 2 * PASS + k)), s.broadcast(bc.add((j * 2 + 1) * PASS + k)));
                     for v in 0..NV {
                         z[v] = s.fma(dx[k][v], b, z[v]);
                         y[k][v] = s.fma(z[v], c, y[k][v]);
@@ -240,6 +266,8 @@ impl Part<'_> {
                     let i = ((t + k) * heads + head) * channels + p + v * w;
                     if NV == 1 {
                         s.store_up_to(self.y.place(i, valid), y, n);
+                    } else if self.stream {
+                        s.stream(self.y.place(i, w), y);
                     } else {
                         s.store(self.y.place(i, w), y);
                     }
