@@ -36,7 +36,8 @@ fn plans<F: Real>(case: &Case) -> Result<Vec<Box<dyn Compiled>>, String> {
     let instance = instance(case)?;
     let form = if case.steps == 1 { Form::Step } else { Form::Sequence };
     let kernel = jit::compile(&instance, form).map_err(|problems| format!("{problems:?}"))?;
-    let mut found: Vec<Box<dyn Compiled>> = vec![Box::new(Run::<F>::new(case, &instance, Engine::Kernel(kernel))?)];
+    let mut found: Vec<Box<dyn Compiled>> =
+        vec![Box::new(Run::<F>::new(case, &instance, Engine::Kernel(Box::new(kernel)))?)];
     if instance.dims.is_empty() && scan::refusal(&instance.layer).is_none() {
         let scan = scan::compile(&instance, scan::Options::default()).map_err(|problems| format!("{problems:?}"))?;
         found.push(Box::new(Run::<F>::new(case, &instance, Engine::Scan(Box::new(scan)))?));
@@ -58,7 +59,7 @@ fn instance(case: &Case) -> Result<Instance, String> {
 }
 
 enum Engine<F: Real> {
-    Kernel(Kernel<F>),
+    Kernel(Box<Kernel<F>>),
     Scan(Box<Scan<F>>),
 }
 
