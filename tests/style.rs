@@ -18,6 +18,25 @@ const UNSAFE: &[&str] = &[
     "wide/tests/ops.rs",
     "wide/tests/support/mod.rs",
     "wide/tests/loops.rs",
+    "benches/handwritten/src/lib.rs",
+    "benches/handwritten/src/biquad.rs",
+    "benches/handwritten/src/delta.rs",
+    "benches/handwritten/src/diagonal.rs",
+    "benches/handwritten/src/finite_map.rs",
+    "benches/handwritten/src/first_order.rs",
+    "benches/handwritten/src/functions.rs",
+    "benches/handwritten/src/longhorn.rs",
+    "benches/handwritten/src/machine.rs",
+    "benches/handwritten/src/mamba.rs",
+    "benches/handwritten/src/memory.rs",
+    "benches/handwritten/src/s5.rs",
+    "benches/handwritten/src/sdssm.rs",
+    "benches/handwritten/src/simd/avx2.rs",
+    "benches/handwritten/src/simd/avx512.rs",
+    "benches/handwritten/src/simd/avx512vl.rs",
+    "benches/handwritten/src/simd/mod.rs",
+    "benches/handwritten/src/ssd.rs",
+    "benches/handwritten/src/viterbi.rs",
 ];
 
 fn sources() -> Vec<PathBuf> {
@@ -32,7 +51,11 @@ fn sources() -> Vec<PathBuf> {
         }
     }
     let mut found = Vec::new();
+<<<<<<< HEAD
     for folder in ["src", "runtime", "wide", "tests", "examples", "fuzz/fuzz_targets"] {
+=======
+    for folder in ["src", "runtime", "tests", "examples", "benches", "fuzz/fuzz_targets"] {
+>>>>>>> handwritten
         collect(Path::new(folder), &mut found);
     }
     assert!(found.len() > 80, "the sources were not found");

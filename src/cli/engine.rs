@@ -4,7 +4,7 @@ use std::ops::{Add, Div, Mul, Neg, Sub};
 
 use ssmc::diag::{Code, Diagnostic};
 use ssmc::ir::{self, Instance, Report, interp};
-use ssmc::jit::{Form, Isa, Kernel, compile_for};
+use ssmc::jit::{Backend, Form, Isa, Kernel, compile_for};
 use ssmc::scan::{self, Scan};
 use ssmc_runtime::{Bound, Carry, Float, RunError, Sequences, Tensor};
 
@@ -120,6 +120,15 @@ impl<F: Number> Engine<F> {
             Engine::Sequence(_) => "sequential",
             Engine::Step(_) => "step",
             Engine::Scan(_) => "parallel",
+        }
+    }
+
+    /// What has made its code; nothing for the interpreter.
+    pub fn backend(&self) -> Option<Backend> {
+        match self {
+            Engine::Interp => None,
+            Engine::Sequence(kernel) | Engine::Step(kernel) => Some(kernel.backend()),
+            Engine::Scan(scan) => Some(scan.backend()),
         }
     }
 

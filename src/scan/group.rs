@@ -178,7 +178,11 @@ impl<F: Real> Group<F> {
             Some(power) => {
                 let all = neutral.clone();
                 neutral.truncate(summary.states.len() - summary.earlier);
-                Some(Power { step: kernel(&power.step, whole, isa)?, compose: kernel(&power.compose, whole, isa)?, neutral: all })
+                Some(Power {
+                    step: kernel(&power.step, whole, isa)?,
+                    compose: kernel(&power.compose, whole, isa)?,
+                    neutral: all,
+                })
             }
         };
         Ok(Self {

@@ -31,7 +31,7 @@ use crate::analysis::verdict::{self, Class, Verdict, judge};
 use crate::diag::{Code, Diagnostic};
 use crate::ir::interp::Real;
 use crate::ir::{Instance, Layer, Report};
-use crate::jit::{Form, Isa, Kernel, compile_for};
+use crate::jit::{Backend, Form, Isa, Kernel, compile_for};
 pub use choose::{Choice, Extents, Plan, choose, plans};
 use delays::Delays;
 use group::{Group, Layers};
@@ -125,7 +125,8 @@ pub fn compile<F: Real>(instance: &Instance, options: Options) -> Result<Scan<F>
     for group in &verdict.groups {
         let summary = summary(&verdict, group).expect("groups without a summary are refused");
         let parts = Layers::of(&summary, fixed(layer, group));
-        let group = Group::new(&summary, &parts, instance, isa).map_err(|problems| unsuitable(layer, group, &problems))?;
+        let group =
+            Group::new(&summary, &parts, instance, isa).map_err(|problems| unsuitable(layer, group, &problems))?;
         groups.push(group);
         layers.push(parts);
     }
@@ -201,6 +202,11 @@ impl<F: Real> Scan<F> {
         let mut outputs = self.whole.blank_outputs(sequences);
         let reports = self.run_into(bound, sequences, inputs, &mut outputs, carry, threads, progress)?;
         Ok((outputs, reports))
+    }
+
+    /// What has made the code of its runs.
+    pub fn backend(&self) -> Backend {
+        self.whole.backend()
     }
 
     /// Whether the stretches of such sequences are run side by side: some sequence has more than one.

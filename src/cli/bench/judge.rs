@@ -141,7 +141,7 @@ impl<F: Number> Judge<F> {
             threads,
             progress: &|_| {},
         };
-        let outputs = engine.run(&task, &mut carry).map_err(|error| error.to_string())?;
+        let (outputs, _) = engine.run(&task, &mut carry).map_err(|error| error.to_string())?;
         let found = flat(&Run { outputs, carry });
         let count = work.instance.layer.outputs.len();
         let mut error = 0f64;

@@ -24,12 +24,13 @@ use std::time::Instant;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use ssmc::analysis::cost::Cost;
 use ssmc::diag::{Code, Diagnostic};
-use ssmc::ir;
+use ssmc::jit::Backend;
 use ssmc::profile::Profile;
 use ssmc::profile::bound::{Bound, Run};
+use ssmc::{ir, scan};
 use ssmc_runtime::driver;
 
-use super::args::{BenchArgs, Dtype, LayerArgs};
+use super::args::{BenchArgs, Dtype, LayerArgs, Plan};
 use super::engine::{Engine, Number};
 use super::program::{Program, check_dims, has_errors};
 use super::replace::Replacement;
@@ -187,11 +188,30 @@ impl Bench<'_> {
             pin(setting.threads);
         }
         let judge = judge::Judge::new(work, self.args.budget);
+        let sequences = work.layout.sequences();
+        let longest = (0..sequences.count()).map(|s| sequences.range(s).len()).max().unwrap_or(0);
+        let extents = scan::Extents { sequences: sequences.count(), longest, threads: setting.threads, bits: F::BITS };
+        let choice = scan::choose(&work.instance, extents).plan;
         for plan in plans::of(&work.instance.layer) {
             self.bar.set_message(format!("{} {}", work.instance.layer.name, plan.name()));
             let started = Instant::now();
-            let engine = Engine::<F>::prepare(&work.instance, plan)?;
+            let engine = match Engine::<F>::prepare(&work.instance, plan, setting.target.isa) {
+                // A summary that cannot be compiled, or that nothing is cut for, leaves the other plans to measure.
+                Err(problems) if plan == Plan::Parallel => {
+                    notes.extend(problems.into_iter().map(Diagnostic::into_note));
+                    self.bar.inc(1);
+                    continue;
+                }
+                engine => engine?,
+            };
+            if let Engine::Scan(scan) = &engine
+                && !scan.cuts(&sequences)
+            {
+                self.bar.inc(1);
+                continue;
+            }
             let compile = started.elapsed().as_secs_f64();
+            let backend = engine.backend().expect("kernels have a back end");
             match judge.check(&engine, work, setting.threads) {
                 Err(what) => {
                     let place = format!("{} by the plan `{}`", work.instance.layer.name, plan.name());
@@ -199,8 +219,18 @@ impl Bench<'_> {
                 }
                 Ok(checked) => {
                     let timing = self.clock.time(&engine, work, setting.threads, self.args.budget, notes)?;
-                    let bounds = self.bounds(work, setting, plans::runs_in_order(plan));
-                    self.rows.push(Row::new(work, plan, setting, compile, checked, &timing, bounds));
+                    let bounds = self.bounds(work, setting, backend, plans::runs_in_order(plan));
+                    let auto = plan.name() == choice.name();
+                    self.rows.push(Row::new(
+                        work,
+                        (plan, auto),
+                        backend,
+                        setting.threads,
+                        compile,
+                        checked,
+                        &timing,
+                        bounds,
+                    ));
                 }
             }
             self.bar.inc(1);
@@ -209,7 +239,7 @@ impl Bench<'_> {
     }
 
     /// What bounds a run on this machine, and on the lanes and threads that the plan uses.
-    fn bounds<F: Number>(&self, work: &Workload<F>, setting: Setting, in_order: bool) -> row::Bounds {
+    fn bounds<F: Number>(&self, work: &Workload<F>, setting: Setting, backend: Backend, in_order: bool) -> row::Bounds {
         let profile: &Profile = &self.clock.profile;
         let cost = Cost::of(&work.instance, F::BITS);
         let sequences = work.layout.sequences();
@@ -224,7 +254,7 @@ impl Bench<'_> {
         };
         let machine = Bound::of(&cost, &run, profile);
         // Until plans are priced by themselves: their own lanes, and a thread for each sequence.
-        let own = Run { threads: run.threads.min(run.sequences.max(1)), vector: setting.target.vector, ..run };
+        let own = Run { threads: run.threads.min(run.sequences.max(1)), vector: backend.vector_bits, ..run };
         let predicted = Bound::of(&cost, &own, profile).seconds();
         row::Bounds { machine, predicted, flops: cost.step.flops() * run.total as f64 }
     }

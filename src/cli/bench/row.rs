@@ -2,12 +2,13 @@
 
 use serde_json::{Value, json};
 use ssmc::analysis::cost::Bytes;
+use ssmc::jit::Backend;
 use ssmc::profile::bound::Bound;
 
 use super::judge::Checked;
+use super::percent;
 use super::timing::Timing;
 use super::workload::Workload;
-use super::{Setting, percent, plans};
 use crate::cli::args::Plan;
 use crate::cli::engine::Number;
 use crate::cli::results::{number, table as framed};
@@ -33,7 +34,7 @@ pub struct Row {
     /// Whether it is the one that `auto` picks.
     pub auto: bool,
     /// The vector instructions.
-    pub isa: &'static str,
+    pub isa: String,
     /// How many reals a vector of the kernel holds.
     pub lanes: u32,
     /// The width of reals.
@@ -60,8 +61,9 @@ impl Row {
     /// Puts a row together.
     pub fn new<F: Number>(
         work: &Workload<F>,
-        plan: Plan,
-        setting: Setting,
+        (plan, auto): (Plan, bool),
+        backend: Backend,
+        threads: usize,
         compile: f64,
         checked: Checked,
         timing: &Timing,
@@ -77,11 +79,11 @@ impl Row {
         Self {
             layer: work.instance.layer.name.clone(),
             plan: plan.name(),
-            auto: plans::is_auto(plan),
-            isa: setting.target.isa,
-            lanes: setting.target.vector / F::BITS,
+            auto,
+            isa: backend.isa.to_string(),
+            lanes: backend.vector_bits / F::BITS,
             bits: F::BITS,
-            counts: [setting.threads, longest, sequences.count()],
+            counts: [threads, longest, sequences.count()],
             elements: work.elements(),
             bytes,
             compile,

@@ -1,0 +1,167 @@
+//! The layers of `benches/programs/cases.ssm`, compiled for the cases of `ssmc-handwritten` and bound to their arrays.
+
+use std::num::NonZeroUsize;
+
+use ssmc::ir::bind::bind;
+use ssmc::ir::interp::{self, Real};
+use ssmc::ir::{Instance, Layer, Type, ValueId};
+use ssmc::jit::{self, Form, Kernel};
+use ssmc::scan::{self, Scan};
+use ssmc::{sema, syntax};
+use ssmc_handwritten::cases::{Case, Values};
+use ssmc_runtime::{Bound, Carry, Elements, Sequences, Tensor};
+
+const PROGRAM: &str = include_str!("../programs/cases.ssm");
+
+/// A compiled layer with all that a run takes.
+pub trait Compiled {
+    /// The plan that it runs.
+    fn plan(&self) -> &'static str;
+    /// Runs it from the initial state; one step goes on from the state that is there.
+    fn run(&mut self, threads: usize);
+    /// The outputs of the last run: the last `n` of them.
+    fn output(&self, n: usize) -> Vec<f64>;
+}
+
+/// Every plan that is worth a measurement: in order, and for layers of one channel the scan over time too.
+///
+/// # Errors
+/// What the compiler says about the layer.
+pub fn compile(case: &Case) -> Result<Vec<Box<dyn Compiled>>, String> {
+    let double = case.arrays.iter().any(|array| matches!(array.values, Values::F64(_)));
+    if double { plans::<f64>(case) } else { plans::<f32>(case) }
+}
+
+fn plans<F: Real>(case: &Case) -> Result<Vec<Box<dyn Compiled>>, String> {
+    let instance = instance(case)?;
+    let form = if case.steps == 1 { Form::Step } else { Form::Sequence };
+    let kernel = jit::compile(&instance, form).map_err(|problems| format!("{problems:?}"))?;
+    let mut found: Vec<Box<dyn Compiled>> =
+        vec![Box::new(Run::<F>::new(case, &instance, Engine::Kernel(Box::new(kernel)))?)];
+    if instance.dims.is_empty() && scan::refusal(&instance.layer).is_none() {
+        let scan = scan::compile(&instance, scan::Options::default()).map_err(|problems| format!("{problems:?}"))?;
+        found.push(Box::new(Run::<F>::new(case, &instance, Engine::Scan(Box::new(scan)))?));
+    }
+    Ok(found)
+}
+
+/// The case's layer with the case's dimensions.
+fn instance(case: &Case) -> Result<Instance, String> {
+    let (file, diagnostics) = syntax::parse(PROGRAM);
+    let (layers, more) = sema::lower(&file);
+    if let Some(problem) = diagnostics.iter().chain(&more).next() {
+        return Err(problem.message.clone());
+    }
+    let layer = layers.into_iter().find(|layer| layer.name == case.layer).ok_or("no such layer")?;
+    let dim = |name: &str| case.dims.iter().find(|(of, _)| *of == name).map(|(_, n)| *n);
+    let dims: Option<Vec<i64>> = layer.dims.iter().map(|d| dim(&d.name)).collect();
+    Instance::new(layer, dims.ok_or("a dimension without a value")?).map_err(|problems| format!("{problems:?}"))
+}
+
+enum Engine<F: Real> {
+    Kernel(Box<Kernel<F>>),
+    Scan(Box<Scan<F>>),
+}
+
+struct Run<F: Real> {
+    engine: Engine<F>,
+    bound: Bound<F>,
+    sequences: Sequences,
+    inputs: Vec<Tensor<F>>,
+    outputs: Vec<Tensor<F>>,
+    start: Carry<F>,
+    carry: Carry<F>,
+    goes_on: bool,
+}
+
+impl<F: Real> Run<F> {
+    fn new(case: &Case, instance: &Instance, engine: Engine<F>) -> Result<Self, String> {
+        let layer = &instance.layer;
+        let sequences = Sequences::batch(case.batch, case.steps);
+        let given = layer.params.iter().map(|p| tensor(case, instance, p.value, &[])).collect::<Result<Vec<_>, _>>()?;
+        let bound =
+            bind(instance, given.into_iter().map(Some).collect(), 0).map_err(|problems| format!("{problems:?}"))?;
+        let total = [case.batch * case.steps];
+        let inputs = layer.inputs.iter().map(|&v| tensor(case, instance, v, &total)).collect::<Result<Vec<_>, _>>()?;
+        let start = interp::initial_carry(instance, &bound, case.batch);
+        let outputs = layer.outputs.iter().map(|output| {
+            let shape: Vec<usize> = total.iter().chain(&instance.axes[output.value.at()]).copied().collect();
+            let n = shape.iter().product();
+            let elements = match &layer.value(output.value).ty {
+                Type::Real => Elements::Real(vec![F::from_f64(0.0); n]),
+                Type::Complex => Elements::Complex { re: vec![F::from_f64(0.0); n], im: vec![F::from_f64(0.0); n] },
+                Type::Bool => Elements::Bool(vec![0; n]),
+                Type::Int | Type::Index(_) => Elements::Int(vec![0; n]),
+            };
+            Tensor { shape, elements }
+        });
+        let outputs = outputs.collect();
+        Ok(Self { engine, bound, sequences, inputs, outputs, carry: start.clone(), start, goes_on: case.steps == 1 })
+    }
+}
+
+/// The case's array of that name as the tensor that the layer takes.
+fn tensor<F: Real>(case: &Case, instance: &Instance, value: ValueId, leading: &[usize]) -> Result<Tensor<F>, String> {
+    let layer: &Layer = &instance.layer;
+    let name = &layer.value(value).name;
+    let array = case.arrays.iter().find(|a| a.name == name).ok_or_else(|| format!("no array for `{name}`"))?;
+    let reals = |v: &[f32]| v.iter().map(|&x| F::from_f64(f64::from(x))).collect();
+    let elements = match &array.values {
+        Values::F32(v) => Elements::Real(reals(v)),
+        Values::F64(v) => Elements::Real(v.iter().map(|&x| F::from_f64(x)).collect()),
+        Values::Complex(re, im) => Elements::Complex { re: reals(re), im: reals(im) },
+        Values::Bytes(v) => Elements::Int(v.iter().map(|&x| i32::from(x)).collect()),
+    };
+    let shape: Vec<usize> = leading.iter().chain(&instance.axes[value.at()]).copied().collect();
+    Ok(Tensor { shape, elements })
+}
+
+impl<F: Real> Compiled for Run<F> {
+    fn plan(&self) -> &'static str {
+        match self.engine {
+            Engine::Kernel(_) if self.goes_on => "step",
+            Engine::Kernel(_) => "sequential",
+            Engine::Scan(_) => "parallel",
+        }
+    }
+
+    fn run(&mut self, threads: usize) {
+        if !self.goes_on {
+            self.carry.clone_from(&self.start);
+        }
+        let Self { engine, bound, sequences, inputs, outputs, carry, .. } = self;
+        let quiet = |_| {};
+        let done = match engine {
+            Engine::Kernel(kernel) => kernel.run_into(bound, sequences, inputs, outputs, carry, threads, &quiet),
+            Engine::Scan(scan) => scan.run_into(bound, sequences, inputs, outputs, carry, threads, &quiet),
+        };
+        if let Err(error) = done {
+            unreachable!("a case does not fit its layer: {error}");
+        }
+    }
+
+    fn output(&self, n: usize) -> Vec<f64> {
+        let mut all = Vec::new();
+        for tensor in &self.outputs {
+            match &tensor.elements {
+                Elements::Real(v) => all.extend(v[v.len() - n..].iter().map(|x| x.to_f64())),
+                Elements::Int(v) => all.extend(v[v.len() - n..].iter().map(|&x| f64::from(x))),
+                Elements::Complex { .. } | Elements::Bool(_) => unreachable!("no case has such outputs"),
+            }
+        }
+        all
+    }
+}
+
+/// The largest difference of two results, relative to the largest value.
+pub fn difference(found: &[f64], want: &[f64]) -> f64 {
+    assert_eq!(found.len(), want.len(), "results of different lengths");
+    let scale = want.iter().fold(f64::MIN_POSITIVE, |m, w| m.max(w.abs()));
+    let errors = found.iter().zip(want).map(|(f, w)| (f - w).abs());
+    errors.fold(0.0_f64, |m, e| if e.is_nan() { f64::INFINITY } else { m.max(e) }) / scale
+}
+
+/// The threads of the machine, at most two: what the cases are measured with.
+pub fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(2)
+}
