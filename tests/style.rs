@@ -51,11 +51,7 @@ fn sources() -> Vec<PathBuf> {
         }
     }
     let mut found = Vec::new();
-<<<<<<< HEAD
-    for folder in ["src", "runtime", "wide", "tests", "examples", "fuzz/fuzz_targets"] {
-=======
-    for folder in ["src", "runtime", "tests", "examples", "benches", "fuzz/fuzz_targets"] {
->>>>>>> handwritten
+    for folder in ["src", "runtime", "wide", "tests", "examples", "benches", "fuzz/fuzz_targets"] {
         collect(Path::new(folder), &mut found);
     }
     assert!(found.len() > 80, "the sources were not found");
