@@ -243,10 +243,10 @@ fn dumps_are_deterministic() {
     for case in CASES {
         let instance = instance(case.text, case.dims[2]);
         for bits in [32, 64] {
-            let clif = jit::clif(&instance, Form::Sequence, bits).expect("it compiles");
-            assert_eq!(clif, jit::clif(&instance, Form::Sequence, bits).expect("it compiles"));
-            let asm = jit::asm(&instance, Form::Sequence, bits).expect("it compiles");
-            assert_eq!(asm, jit::asm(&instance, Form::Sequence, bits).expect("it compiles"));
+            let clif = jit::clif(&instance, Form::Sequence, bits, Isa::widest()).expect("it compiles");
+            assert_eq!(clif, jit::clif(&instance, Form::Sequence, bits, Isa::widest()).expect("it compiles"));
+            let asm = jit::asm(&instance, Form::Sequence, bits, Isa::widest()).expect("it compiles");
+            assert_eq!(asm, jit::asm(&instance, Form::Sequence, bits, Isa::widest()).expect("it compiles"));
         }
     }
 }
