@@ -11,7 +11,7 @@ use std::fs;
 use archive::{Archive, Raw, flat, instance, piece};
 use ssmc::ir::interp::Real;
 use ssmc::ir::{Instance, Layer, interp};
-use ssmc::jit::{Form, Kernel};
+use ssmc::jit::{Form, Isa, Kernel, compile_for};
 use ssmc::scan::{self, Scan};
 use ssmc_runtime::{Carry, Elements, Sequences, Tensor};
 
@@ -185,6 +185,13 @@ fn kept(found: &[f64], batch: usize, seq: usize, expected: &Raw, steps: Option<&
 }
 
 fn check<F: Real>(plan: Plan, cut: bool) {
+    // The interpreter has no instructions to stay within.
+    for isa in Isa::ALL.into_iter().filter(|&isa| isa.is_here() && (plan != Plan::Interpreter || isa == Isa::Narrow)) {
+        check_within::<F>(plan, cut, isa);
+    }
+}
+
+fn check_within<F: Real>(plan: Plan, cut: bool, isa: Isa) {
     let mut failed = Vec::new();
     let mut compared = 0;
     for case in cases() {
@@ -197,14 +204,14 @@ fn check<F: Real>(plan: Plan, cut: bool) {
         let (instance, batch, seq) = instance(&layer, &archive);
         let runner = match plan {
             Plan::Interpreter => Runner::Interpreter,
-            Plan::Sequence => Runner::Kernel(Box::new(ssmc::jit::compile(&instance, Form::Sequence).unwrap())),
-            Plan::Step => Runner::Kernel(Box::new(ssmc::jit::compile(&instance, Form::Step).unwrap())),
+            Plan::Sequence => Runner::Kernel(Box::new(compile_for(&instance, Form::Sequence, isa).unwrap())),
+            Plan::Step => Runner::Kernel(Box::new(compile_for(&instance, Form::Step, isa).unwrap())),
             Plan::Parallel | Plan::Lanes => {
                 if scan::refusal(&layer).is_some() {
                     continue;
                 }
                 let lanes = if plan == Plan::Lanes { 8 } else { 0 };
-                let options = scan::Options { stretch: Some(STRETCH), lanes: Some(lanes), isa: None };
+                let options = scan::Options { stretch: Some(STRETCH), lanes: Some(lanes), isa: Some(isa) };
                 Runner::Scan(Box::new(scan::compile(&instance, options).unwrap()))
             }
         };
@@ -235,7 +242,7 @@ fn check<F: Real>(plan: Plan, cut: bool) {
         }
     }
     assert!(compared > 80, "only {compared} tensors were compared");
-    assert!(failed.is_empty(), "{} of {compared} tensors:\n{}", failed.len(), failed.join("\n"));
+    assert!(failed.is_empty(), "{isa}: {} of {compared} tensors:\n{}", failed.len(), failed.join("\n"));
 }
 
 macro_rules! tests {

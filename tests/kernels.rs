@@ -11,7 +11,7 @@ mod layers;
 use data::{Data, rounded_all, rounded_carry, rows};
 use layers::{CASES, Case};
 use ssmc::ir::{Instance, Layer, interp, parse};
-use ssmc::jit::{self, Form, Kernel};
+use ssmc::jit::{self, Form, Isa, Kernel};
 use ssmc_runtime::{Bound, Elements, Float, RunError, Sequences, Tensor};
 
 const LENGTHS: [usize; 8] = [0, 1, 2, 3, 4, 5, 7, 33];
@@ -56,6 +56,17 @@ fn compile<F: Float>(instance: &Instance, form: Form) -> Kernel<F> {
     jit::compile(instance, form).unwrap_or_else(|problems| panic!("{problems:?}"))
 }
 
+/// The kernels for each form, within each of the machine's instructions.
+fn kernels<F: Float>(instance: &Instance) -> Vec<(Form, Isa, Kernel<F>)> {
+    let here = || Isa::ALL.into_iter().filter(|isa| isa.is_here());
+    let all = forms(instance).iter().flat_map(|&form| here().map(move |isa| (form, isa)));
+    all.map(|(form, isa)| {
+        let kernel = jit::compile_for(instance, form, isa).unwrap_or_else(|problems| panic!("{problems:?}"));
+        (form, isa, kernel)
+    })
+    .collect()
+}
+
 fn forms(instance: &Instance) -> &'static [Form] {
     let turns = instance.layer.states.iter().any(|state| state.reverse);
     if turns { &[Form::Sequence] } else { &[Form::Sequence, Form::Step] }
@@ -65,7 +76,7 @@ fn forms(instance: &Instance) -> &'static [Form] {
 fn against_interpreter<F: Float>(case: &Case, dims: &[i64]) {
     let instance = instance(case.text, dims);
     let name = &instance.layer.name;
-    let kernels: Vec<(Form, Kernel<F>)> = forms(&instance).iter().map(|&f| (f, compile(&instance, f))).collect();
+    let kernels = kernels::<F>(&instance);
     for length in LENGTHS {
         let sequences = Sequences::packed(vec![0, length, length + 3]).expect("ascending offsets");
         let data = Data::new(&instance, &sequences, 0);
@@ -77,10 +88,10 @@ fn against_interpreter<F: Float>(case: &Case, dims: &[i64]) {
         }
         let bound = Bound { params: rounded_all(&data.bound.params), initial: rounded_all(&data.bound.initial) };
         let inputs: Vec<Tensor<F>> = rounded_all(&data.inputs);
-        for (form, kernel) in &kernels {
+        for (form, isa, kernel) in &kernels {
             let mut carry = rounded_carry(&data.carry);
             for (round, (expected, after)) in expected.iter().zip(&carries).enumerate() {
-                let what = format!("{name}{dims:?} f{} {form:?} length {length} run {round}", F::BITS);
+                let what = format!("{name}{dims:?} f{} {form:?} {isa} length {length} run {round}", F::BITS);
                 let roundings = case.ops + 2.0 * (length * (round + 1)) as f64;
                 let got = kernel.run(&bound, &sequences, &inputs, &mut carry, 1, &quiet).expect("the tensors fit");
                 compare(&format!("{what} outputs"), &got, expected, roundings);
@@ -232,10 +243,10 @@ fn dumps_are_deterministic() {
     for case in CASES {
         let instance = instance(case.text, case.dims[2]);
         for bits in [32, 64] {
-            let clif = jit::clif(&instance, Form::Sequence, bits).expect("it compiles");
-            assert_eq!(clif, jit::clif(&instance, Form::Sequence, bits).expect("it compiles"));
-            let asm = jit::asm(&instance, Form::Sequence, bits).expect("it compiles");
-            assert_eq!(asm, jit::asm(&instance, Form::Sequence, bits).expect("it compiles"));
+            let clif = jit::clif(&instance, Form::Sequence, bits, Isa::widest()).expect("it compiles");
+            assert_eq!(clif, jit::clif(&instance, Form::Sequence, bits, Isa::widest()).expect("it compiles"));
+            let asm = jit::asm(&instance, Form::Sequence, bits, Isa::widest()).expect("it compiles");
+            assert_eq!(asm, jit::asm(&instance, Form::Sequence, bits, Isa::widest()).expect("it compiles"));
         }
     }
 }

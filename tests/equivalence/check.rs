@@ -10,7 +10,7 @@ use generate::Program;
 use ssmc::diag::Code;
 use ssmc::diag::render::render;
 use ssmc::ir::{BinaryOp, Expr, ExprKind, Function, Instance, Layer, ReduceOp, Scalar, Type, interp};
-use ssmc::jit::{self, Form, Kernel};
+use ssmc::jit::{self, Form, Isa, Kernel};
 use ssmc::scan::{self, Options, Scan};
 use ssmc::{sema, syntax};
 use ssmc_runtime::{Bound, Carry, Elements, Float, Sequences, Tensor};
@@ -174,8 +174,8 @@ impl Run<'_> {
         (interp::run(self.instance, &data.bound, sequences, &data.inputs, &mut carry), carry)
     }
 
-    fn kernel<F: Float>(&self, form: Form) -> Result<Kernel<F>, String> {
-        jit::compile(self.instance, form).map_err(|problems| format!("no kernel: {problems:?}"))
+    fn kernel<F: Float>(&self, form: Form, isa: Isa) -> Result<Kernel<F>, String> {
+        jit::compile_for(self.instance, form, isa).map_err(|problems| format!("no kernel: {problems:?}"))
     }
 
     /// Scans of the layer, where its verdict allows them.
@@ -265,9 +265,12 @@ impl Run<'_> {
     }
 
     fn width<F: Float + interp::Real>(&self, bound: f64) -> Result<(), String> {
-        let mut kernels = vec![(Form::Sequence, self.kernel::<F>(Form::Sequence)?)];
-        if !self.turns() {
-            kernels.push((Form::Step, self.kernel(Form::Step)?));
+        let mut kernels = Vec::new();
+        for isa in Isa::ALL.into_iter().filter(|isa| isa.is_here()) {
+            kernels.push((Form::Sequence, isa, self.kernel::<F>(Form::Sequence, isa)?));
+            if !self.turns() {
+                kernels.push((Form::Step, isa, self.kernel(Form::Step, isa)?));
+            }
         }
         let scans = self.scans::<F>()?;
         let comparable = F::BITS == 64 || !self.profile.rough;
@@ -289,23 +292,24 @@ impl Run<'_> {
                 |kernel: &Kernel<F>, sequences: &Sequences, inputs: &[Tensor<F>], carry: &mut Carry<F>, threads| {
                     kernel.run(&bound_tensors, sequences, inputs, carry, threads, &quiet).map_err(|e| e.to_string())
                 };
-            let mut whole: Vec<String> = Vec::new();
-            for (form, kernel) in &kernels {
+            let mut whole: Vec<(Isa, String)> = Vec::new();
+            for (form, isa, kernel) in &kernels {
                 for threads in [1, 2] {
                     let mut carry = rounded_carry(&data.carry);
                     let outputs = run(kernel, &sequences, &inputs, &mut carry, threads)?;
                     let got = (outputs, carry);
                     if comparable && threads == 1 {
-                        agree(&format!("{form:?} kernel {width}"), &got, &expected, bound)?;
+                        agree(&format!("{form:?} kernel within {isa} {width}"), &got, &expected, bound)?;
                     }
-                    whole.push(bits(&got));
+                    whole.push((*isa, bits(&got)));
                 }
             }
-            for pair in whole.windows(2) {
-                same(&format!("forms and threads, {width}"), &pair[0], &pair[1])?;
+            // Sums along lanes depend on how many there are.
+            for pair in whole.windows(2).filter(|pair| pair[0].0 == pair[1].0) {
+                same(&format!("forms and threads, {width}"), &pair[0].1, &pair[1].1)?;
             }
             if sequences.count() == 1 && !self.turns() {
-                for (form, kernel) in &kernels {
+                for (form, isa, kernel) in &kernels {
                     let mut carry = rounded_carry(&data.carry);
                     let mut outputs: Vec<Vec<Tensor<F>>> = Vec::new();
                     let cuts = [0..4, 4..4, 4..9];
@@ -317,9 +321,9 @@ impl Run<'_> {
                     let full = run(kernel, &sequences, &inputs, &mut once, 1)?;
                     for (cut, piece) in cuts.iter().zip(&outputs) {
                         let part: Vec<Tensor<F>> = full.iter().map(|t| rows(t, cut.clone())).collect();
-                        same(&format!("{form:?} in pieces"), &format!("{piece:?}"), &format!("{part:?}"))?;
+                        same(&format!("{form:?} within {isa} in pieces"), &format!("{piece:?}"), &format!("{part:?}"))?;
                     }
-                    same(&format!("{form:?} in pieces"), &format!("{carry:?}"), &format!("{once:?}"))?;
+                    same(&format!("{form:?} within {isa} in pieces"), &format!("{carry:?}"), &format!("{once:?}"))?;
                 }
                 self.interpreted_in_pieces(&data, &expected)?;
             }
@@ -342,7 +346,7 @@ impl Run<'_> {
     /// NaN and infinities pass as in the interpreter.
     fn special(&self) -> Result<(), String> {
         let sequences = Sequences::batch(1, 4);
-        let kernel = self.kernel::<f64>(Form::Sequence)?;
+        let kernel = self.kernel::<f64>(Form::Sequence, Isa::widest())?;
         for special in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
             let mut data = Data::new(self.instance, &sequences, self.seed);
             for tensor in data.inputs.iter_mut().chain(&mut data.bound.params) {

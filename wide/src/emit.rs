@@ -14,7 +14,7 @@ use cranelift_codegen::ir::{ExternalName, Function};
 use iced_x86::{Code, Encoder, Instruction, MemoryOperand, OpKind, Register};
 use regalloc2::{Allocation, Output, PReg, RegClass};
 
-use crate::inst::{Access, Arg, Base, Flag, INT, Ins, Kind, Machine, Mem, View};
+use crate::inst::{Arg, Base, Flag, INT, Ins, Kind, Machine, Mem, View};
 use crate::ra::{self, Step};
 use crate::{Level, Relocation, Stats, Unsupported};
 
@@ -259,13 +259,12 @@ impl Emitter<'_> {
                     out.set_op_kind(n, OpKind::Register);
                     out.set_op_register(n, hard(slot, view)?);
                 }
-                Arg::Rm(slot, view, access) => match self.spill(place(slot)) {
+                Arg::Rm(slot, view, _) => match self.spill(place(slot)) {
                     None => {
                         out.set_op_kind(n, OpKind::Register);
                         out.set_op_register(n, hard(slot, view)?);
                     }
                     Some(mem) => {
-                        let _: Access = access;
                         self.stats.inner_spills += usize::from(inner);
                         set_memory(&mut out, n, &mem);
                     }

@@ -53,6 +53,9 @@ fn ints(b: &mut FunctionBuilder<'_>, v: Value) -> Value {
     cast(b, to, v)
 }
 
+/// An operation on two vectors.
+type Pair = Box<dyn Fn(&mut FunctionBuilder<'_>, Value, Value) -> Value>;
+
 /// A vector or scalar of floats with this number in all lanes.
 fn constant(b: &mut FunctionBuilder<'_>, like: Value, x: f64) -> Value {
     let to = ty(b, like);
@@ -264,7 +267,7 @@ fn truth_vectors() {
 #[test]
 fn integers_in_lanes() {
     for lane in [types::F32, types::F64] {
-        let mut pairs: Vec<(&str, Box<dyn Fn(&mut FunctionBuilder<'_>, Value, Value) -> Value>)> = vec![
+        let mut pairs: Vec<(&str, Pair)> = vec![
             ("iadd", Box::new(|b, x, y| b.ins().iadd(x, y))),
             ("isub", Box::new(|b, x, y| b.ins().isub(x, y))),
             ("band", Box::new(|b, x, y| b.ins().band(x, y))),

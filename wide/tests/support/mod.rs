@@ -135,6 +135,7 @@ impl Compiled {
     }
 
     /// Runs it with what the caller prepared.
+    #[allow(dead_code, reason = "not every test file prepares its own")]
     pub fn call(&self, pointers: &[*const u8], out: *mut u8, count: i64) {
         (self.entry)(pointers.as_ptr(), out, count);
     }
