@@ -20,7 +20,8 @@ const REFUSED: &[&str] = &["longhorn.ssm", "kalman.ssm", "mesa.ssm"];
 fn every_example_is_sound() {
     let mut failed = String::new();
     let mut layers = 0;
-    let mut files: Vec<_> = fs::read_dir("examples").unwrap().map(|f| f.unwrap().path()).collect();
+    let folders = ["examples", "examples/regular", "examples/copy"];
+    let mut files: Vec<_> = folders.iter().flat_map(|f| fs::read_dir(f).unwrap()).map(|f| f.unwrap().path()).collect();
     files.sort();
     for path in files {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();

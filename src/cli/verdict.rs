@@ -6,6 +6,7 @@ use ssmc::diag::{Diagnostic, Span};
 use ssmc::ir::Instance;
 
 use super::args::LayerArgs;
+use super::carried::{Carried, carried};
 use super::program::Program;
 
 /// The object of the layer that is meant, with the dimensions that are known (`null` for the others).
@@ -27,7 +28,11 @@ pub fn json(
         dims.insert(dim.name.clone(), json!(value));
     }
     let groups: Vec<Value> = verdict.groups.iter().map(|g| group(&verdict, g, &program.text)).collect();
-    let object = json!({ "layer": layer.name, "dims": dims, "groups": groups });
+    let Carried { f32, f64 } = carried(&layer, instance.as_ref());
+    // Bytes where they are known, else formulas over the dimensions.
+    let size = |text: String| text.parse::<u64>().map_or_else(|_| json!(text), |bytes| json!(bytes));
+    let carried = json!({ "f32": size(f32), "f64": size(f64) });
+    let object = json!({ "layer": layer.name, "dims": dims, "groups": groups, "carried": carried });
     Ok(format!("{object:#}\n"))
 }
 

@@ -10,6 +10,7 @@
 //!
 //! Memory is writable while code is put there and executable from then on, never both.
 
+pub mod finite;
 pub mod isa;
 
 use std::marker::PhantomData;
@@ -29,11 +30,14 @@ use crate::ir::{Instance, verify};
 use crate::plan::{self, Plan, Target};
 
 pub use crate::plan::Form;
+use finite::{Finite, Map, Ordinary};
 
 /// A compiled layer.
 pub struct Kernel<F> {
     signature: Signature,
     entries: Vec<Entry>,
+    /// The same layer as maps of its states, where these are few.
+    finite: Option<Finite<F>>,
     /// Holds the code; taken when it is freed.
     module: Mutex<Option<JITModule>>,
     float: PhantomData<F>,
@@ -66,7 +70,8 @@ pub fn compile<F: Float>(instance: &Instance, form: Form) -> Result<Kernel<F>, V
             unsafe { std::mem::transmute::<*const u8, Entry>(code) }
         })
         .collect();
-    Ok(Kernel { signature: plan.signature, entries, module: Mutex::new(Some(module)), float: PhantomData })
+    let finite = Finite::of(&plan.instance.layer, &plan.signature);
+    Ok(Kernel { signature: plan.signature, entries, finite, module: Mutex::new(Some(module)), float: PhantomData })
 }
 
 /// Makes sure that the code for an instance accesses nothing outside of its tensors.
@@ -160,8 +165,38 @@ impl<F: Float> Kernel<F> {
         threads: usize,
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<Vec<Tensor<F>>, RunError> {
+        if let Some(finite) = self.finite.as_ref().filter(|finite| finite.pays(sequences.total())) {
+            return finite.run(self.ordinary(), bound, sequences, inputs, carry, threads, progress);
+        }
         // SAFETY: the entries were compiled for this signature and live as long as the module, which `self` holds.
         unsafe { driver::run(&self.signature, &self.entries, bound, sequences, inputs, carry, threads, progress) }
+    }
+}
+
+impl<F: Float> Kernel<F> {
+    /// The layer as maps of its states, where these are few: see [`finite`].
+    pub fn finite(&self) -> Option<&Finite<F>> {
+        self.finite.as_ref()
+    }
+
+    /// The map of each stretch of steps, for a layer that [`Kernel::finite`] has. `stretches` cuts the inputs,
+    /// `[total, ..]`, wherever it may.
+    ///
+    /// # Errors
+    /// A tensor that does not fit the layer, an integer outside of its range.
+    pub fn maps(
+        &self,
+        bound: &Bound<F>,
+        stretches: &Sequences,
+        inputs: &[Tensor<F>],
+        threads: usize,
+    ) -> Option<Result<Vec<Map>, RunError>> {
+        let finite = self.finite.as_ref()?;
+        Some(finite.maps(self.ordinary(), bound, stretches, inputs, threads))
+    }
+
+    fn ordinary(&self) -> Ordinary<'_> {
+        Ordinary { signature: &self.signature, entries: &self.entries }
     }
 }
 
