@@ -57,8 +57,8 @@ fn evaluate<F: Number>(program: &Program, args: &EvalArgs, layer: &ir::Layer, qu
     let engine = Engine::<F>::prepare(&instance, args.plan)?;
     let threads = args.threads.map_or(0, usize::from);
     let subject = Subject { instance: &instance, bound: &bound, engine: &engine, threads, question };
-    let longest = read.iter().map(|set| set.tokens.len()).max().unwrap_or(0);
-    memory::check::<F>(&instance, &Layout::Single { seq: longest.min(subject.steps_per_call()) })?;
+    let most = read.iter().map(|set| subject.most_steps(set)).max().unwrap_or(0);
+    memory::check::<F>(&instance, &Layout::Single { seq: most })?;
     let total = read.iter().map(|set| set.tokens.len()).sum();
     let mut right = Vec::new();
     let scored = progress::with_bar(total, |progress| {

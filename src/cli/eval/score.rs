@@ -49,8 +49,20 @@ pub struct Subject<'a, F: Number> {
 }
 
 impl<F: Number> Subject<'_, F> {
-    /// How many steps one call takes.
-    pub fn steps_per_call(&self) -> usize {
+    /// How many steps of a set one call takes at most.
+    pub fn most_steps(&self, set: &Set) -> usize {
+        let longest = set.sequences.iter().map(std::ops::Range::len).max().unwrap_or(0);
+        let whole = if self.reverse() { longest } else { 0 };
+        self.steps_per_call().max(whole).min(set.tokens.len())
+    }
+
+    /// Reverse states enter behind the last step, so that sequences of such a layer cannot be cut.
+    fn reverse(&self) -> bool {
+        self.instance.layer.states.iter().any(|state| state.reverse)
+    }
+
+    /// How many steps of several sequences, or of a piece of one, are in one call.
+    fn steps_per_call(&self) -> usize {
         let layer = &self.instance.layer;
         let outputs = layer.outputs.iter().map(|output| output.value);
         let size = |value: ValueId| {
@@ -72,7 +84,6 @@ impl<F: Number> Subject<'_, F> {
     /// S408 for tensors that a run refuses.
     pub fn score(&self, set: &Set, progress: &(dyn Fn(u64) + Sync)) -> Result<Vec<usize>, Diagnostic> {
         let limit = self.steps_per_call();
-        let reverse = self.instance.layer.states.iter().any(|state| state.reverse);
         let mut right = vec![0; set.answers.len()];
         let (mut done, mut next) = (0u64, 0);
         while next < set.sequences.len() {
@@ -81,8 +92,7 @@ impl<F: Number> Subject<'_, F> {
             let fits = set.sequences[next..].iter().take_while(|steps| steps.end - begin <= limit).count();
             let count = fits.max(1);
             let end = set.sequences[next + count - 1].end;
-            // Reverse states enter behind the last step, so that such a layer cannot be cut.
-            let piece = if fits == 0 && !reverse { limit } else { end - begin };
+            let piece = if fits == 0 && !self.reverse() { limit } else { end - begin };
             let before = |sequence: usize| set.answers.partition_point(|answer| answer.sequence < sequence);
             let answers = before(next)..before(next + count);
             let mut carry = interp::initial_carry(self.instance, self.bound, count);
