@@ -137,9 +137,22 @@ fn check_prints_what_a_layer_takes_keeps_and_gives() {
     let out = ssmc("check examples/mamba.ssm").done();
     assert!(out.starts_with("layer mamba(D, N = 16)\nparam "), "{out}");
     assert!(out.contains("state    h[D, N]  real\n"), "{out}");
-    assert!(out.contains("D * N elements"), "{out}");
+    assert!(out.contains("4 * D * N bytes a sequence in f32, 8 * D * N in f64"), "{out}");
     let out = ssmc("check examples/mamba.ssm --dim D=4").done();
     assert!(out.contains("256 bytes a sequence in f32, 512 in f64"), "{out}");
+    let json = |args: &str| -> serde_json::Value { serde_json::from_str(&ssmc(args).done()).expect("JSON") };
+    let sizes = json("check examples/mamba.ssm --dim D=4 --json")["carried"].clone();
+    assert_eq!(sizes, serde_json::json!({ "f32": 256, "f64": 512 }));
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("a.ssm");
+    let text = "layer a(D, K) { input x[D] state z[D]: complex state n: index(4) = 0 state b: bool
+        z[d] <- x[d] + sum[k in K](past(x[d], K - 1 - k)) n <- (n + 1) % 4 b <- true output z }";
+    std::fs::write(&path, text).expect("a file");
+    let out = ssmc(&format!("check {}", path.display())).done();
+    assert!(out.contains("8 * D + 4 * (K - 1) * D + 5 bytes a sequence in f32"), "{out}");
+    // What the formula says for numbers is what numbers give.
+    let sizes = json(&format!("check {} --json --dim D=3 --dim K=4", path.display()))["carried"].clone();
+    assert_eq!(sizes, serde_json::json!({ "f32": 8 * 3 + 4 * 3 * 3 + 5, "f64": 16 * 3 + 8 * 3 * 3 + 5 }));
     ssmc("check examples/mamba.ssm --dim Q=4").failed("S407");
     ssmc("check examples/mamba.ssm --layer bamba").failed("S410");
 }

@@ -17,7 +17,8 @@ fn front_end(source: &str) -> (Vec<ir::Layer>, Vec<Diagnostic>) {
 fn every_example_is_sound() {
     let mut failed = String::new();
     let mut layers = 0;
-    let mut files: Vec<_> = fs::read_dir("examples").unwrap().map(|f| f.unwrap().path()).collect();
+    let folders = ["examples", "examples/regular", "examples/copy"];
+    let mut files: Vec<_> = folders.iter().flat_map(|f| fs::read_dir(f).unwrap()).map(|f| f.unwrap().path()).collect();
     files.sort();
     for path in files {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();

@@ -151,9 +151,49 @@ fn tensor<F>(slice: &Tensors, leading: &[usize], found: &Tensor<F>) -> Result<()
         return Err(RunError::Elements { name: name(), expected: slice.kind });
     }
     if let (Some(below), Elements::Int(v)) = (slice.below, &found.elements)
-        && let Some(at) = v.iter().position(|&x| x < 0 || i64::from(x) >= below)
+        && let Some(at) = outside(v, below)
     {
         return Err(RunError::Range { name: name(), at, found: v[at], below });
     }
     Ok(())
+}
+
+/// The first integer that is not in `0..below`.
+///
+/// The largest of many is found on vectors, which matters for a long run of a small step. Without the sign, negative
+/// integers are the largest.
+fn outside(values: &[i32], below: i64) -> Option<usize> {
+    const MANY: usize = 4096;
+    let below = below.clamp(0, 1 << 31) as u32;
+    for (n, many) in values.chunks(MANY).enumerate() {
+        if many.iter().fold(0, |largest, &x| largest.max(x as u32)) >= below {
+            return many.iter().position(|&x| x as u32 >= below).map(|at| n * MANY + at);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::outside;
+
+    #[test]
+    fn integers_outside_of_their_range_are_found() {
+        assert_eq!(outside(&[], 0), None);
+        for length in [1, 2, 4095, 4096, 4097, 9000] {
+            let mut values = vec![4; length];
+            assert_eq!(outside(&values, 5), None);
+            assert_eq!(outside(&values, 4), Some(0));
+            assert_eq!(outside(&values, 0), Some(0));
+            for wrong in [-1, 5, i32::MIN, i32::MAX] {
+                values[length - 1] = wrong;
+                assert_eq!(outside(&values, 5), Some(length - 1), "{wrong}");
+            }
+            // All that is not negative is below what 32 bits cannot hold.
+            values[length - 1] = i32::MAX;
+            assert_eq!(outside(&values, i64::MAX), None);
+            values[length - 1] = -1;
+            assert_eq!(outside(&values, i64::MAX), Some(length - 1));
+        }
+    }
 }

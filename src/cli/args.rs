@@ -43,8 +43,12 @@ pub enum Command {
     /// are seeded and uniform in (0, 1), and dimensions without a value are 16. All layers of the program are measured,
     /// unless --layer names one. Options that take lists are swept over: `--seq 1k,4k,16k`.
     Bench(Box<BenchArgs>),
-    /// Train and measure (not in this version)
-    Eval(LaterArgs),
+    /// Compare a layer's answers with labels, and print how many are right for each length
+    ///
+    /// The layer has one input, which gets the tokens: `index`, `bool`, or a vector of reals, one-hot. Its answer is its
+    /// only output (--score names one of several; without outputs, its only state behind the last step): the place of the
+    /// largest element of a vector, or the integer itself.
+    Eval(Box<EvalArgs>),
     /// Print what a stage of the compiler makes of the program
     Dump(DumpArgs),
     /// Put programs into the standard format, in place
@@ -279,6 +283,71 @@ pub struct BenchArgs {
     pub compare: Option<Vec<PathBuf>>,
 }
 
+/// `ssmc eval`
+#[derive(Debug, Args)]
+pub struct EvalArgs {
+    /// Which layer, and its dimensions.
+    #[command(flatten)]
+    pub layer: LayerArgs,
+    /// Parameters: `.safetensors`, `.npz` or `NAME=FILE.npy` (repeatable; of several files with one tensor, the
+    /// last counts). A tensor `A` is looked up as `param.A`, then as `A`
+    #[arg(long, value_name = "F", value_parser = parse_tensor_file)]
+    pub params: Vec<TensorFileArg>,
+    /// Put before the names of parameters, behind the role: `param.` PREFIX `A`
+    #[arg(long, value_name = "P", default_value = "")]
+    pub prefix: String,
+    /// Sequences and labels (repeatable, as --params): `tokens_S` and `labels_S`, with `cu_seqlens_S` for sequences of
+    /// different lengths, or `S.input_ids` and `S.mask`; each looked up as `data.tokens_S` too, and without `S`
+    #[arg(long, value_name = "F", value_parser = parse_tensor_file, required = true)]
+    pub data: Vec<TensorFileArg>,
+    /// Only the sets of this name, or whose names go on with a length (`copy` for `copy_L20`) (repeatable)
+    #[arg(long = "set", value_name = "S")]
+    pub sets: Vec<String>,
+    /// The output that has the answer; needed only where the layer has several
+    #[arg(long, value_name = "NAME")]
+    pub score: Option<String>,
+    /// Tokens below N are letters, and all are equally likely: prints the bits of an answer's letters, the most that the
+    /// carried state allows to be right, and the length where its bits are used up
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(2..))]
+    pub alphabet: Option<u16>,
+    /// The type of real numbers
+    #[arg(long, value_enum, default_value = "f32")]
+    pub dtype: Dtype,
+    /// The seed of `normal` and `uniform` in initialisers
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// How to run the sequences
+    #[arg(long, value_enum, default_value = "auto")]
+    pub plan: Plan,
+    /// How many threads, up to 1024 [default: as many as the processor runs]
+    #[arg(long, value_name = "T", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+    /// Stay within these vector instructions
+    #[arg(long, value_enum)]
+    pub isa: Option<Isa>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Draw accuracy over length
+    #[arg(long, value_name = "F.svg", value_parser = parse_svg)]
+    pub plot: Option<PathBuf>,
+}
+
+impl EvalArgs {
+    /// What it shares with `run`; every sequence starts from the initial states.
+    pub fn data_args(&self) -> DataArgs {
+        DataArgs {
+            params: self.params.clone(),
+            state_in: Vec::new(),
+            state_out: None,
+            prefix: self.prefix.clone(),
+            dtype: self.dtype,
+            seed: self.seed,
+            isa: self.isa,
+        }
+    }
+}
+
 /// `ssmc step`
 #[derive(Debug, Args)]
 pub struct StepArgs {
@@ -401,6 +470,10 @@ fn parse_output_file(text: &str) -> Result<OutputFileArg, String> {
         Some(format @ (Format::Safetensors | Format::Npz)) => Ok(OutputFileArg { path: text.into(), format }),
         _ => Err("expected a file that ends in .safetensors or .npz".into()),
     }
+}
+
+fn parse_svg(text: &str) -> Result<PathBuf, String> {
+    if text.ends_with(".svg") { Ok(text.into()) } else { Err("expected a file that ends in .svg".into()) }
 }
 
 fn parse_dim(text: &str) -> Result<(String, i64), String> {

@@ -3,9 +3,10 @@
 
 use ssmc::analysis::verdict;
 use ssmc::diag::{Code, Diagnostic};
-use ssmc::ir::{self, Extent, Instance, Type, ValueId, instance, print};
+use ssmc::ir::{self, Instance, Type, ValueId, instance, print};
 
 use super::args::CheckArgs;
+use super::carried::carried;
 use super::program::{Program, check_dims, given_dims, has_errors, listed};
 use super::results::table;
 use super::{Outcome, Verdict, report};
@@ -97,7 +98,9 @@ fn describe(layer: &ir::Layer, instance: Option<&Instance>, source: &str) -> Str
     for output in &layer.outputs {
         rows.push(row(layer, "output", &output.name, output.value, String::new()));
     }
-    rows.push(vec!["carried".to_owned(), String::new(), String::new(), carried(layer, instance)]);
+    let size = carried(layer, instance);
+    let size = format!("{} bytes a sequence in f32, {} in f64", size.f32, size.f64);
+    rows.push(vec!["carried".to_owned(), String::new(), String::new(), size]);
     text.push_str(&table(&[], rows));
     let derived = verdict::print::derived(layer);
     if !derived.is_empty() {
@@ -119,47 +122,4 @@ fn row(layer: &ir::Layer, role: &str, name: &str, value: ValueId, note: String) 
         Type::Index(extent) => format!("index({})", print::extent(layer, extent)),
     };
     vec![role.to_owned(), format!("{name}{axes}"), ty, note]
-}
-
-/// How much a sequence carries from step to step: bytes where dimensions are known, else elements.
-fn carried(layer: &ir::Layer, instance: Option<&Instance>) -> String {
-    let Some(instance) = instance else {
-        let counts: Vec<String> =
-            layer.states.iter().map(|state| product(layer, &layer.value(state.value).axes)).collect();
-        let delays = if layer.delays.is_empty() { "" } else { "the delays" };
-        let states = match counts.len() {
-            0 => String::new(),
-            _ => format!("{} elements", counts.join(" + ")),
-        };
-        return match (states.is_empty(), delays.is_empty()) {
-            (true, true) => "nothing".to_owned(),
-            (false, false) => format!("{states}, and {delays}"),
-            _ => states + delays,
-        };
-    };
-    let states = layer.states.iter().map(|state| (state.value, 1));
-    let delays = layer.delays.iter().copied().zip(instance.depths.iter().copied());
-    let bytes = |bits: usize| -> usize {
-        let size = |value: ValueId| match layer.value(value).ty {
-            Type::Real => bits / 8,
-            Type::Complex => bits / 4,
-            Type::Bool => 1,
-            Type::Int | Type::Index(_) => 4,
-        };
-        let all = states.clone().chain(delays.clone());
-        all.map(|(value, rows)| size(value) * instance.elements(value) * rows).sum()
-    };
-    format!("{} bytes a sequence in f32, {} in f64", bytes(32), bytes(64))
-}
-
-/// The number of elements of these axes.
-fn product(layer: &ir::Layer, axes: &[Extent]) -> String {
-    let factor = |extent: &Extent| match extent {
-        Extent::Lit(_) | Extent::Dim(_) => print::extent(layer, extent),
-        _ => format!("({})", print::extent(layer, extent)),
-    };
-    match axes {
-        [] => "1".to_owned(),
-        axes => axes.iter().map(factor).collect::<Vec<_>>().join(" * "),
-    }
 }

@@ -41,6 +41,11 @@ impl Files {
         self.files.is_empty()
     }
 
+    /// The names of all tensors.
+    pub fn names(&self) -> Vec<String> {
+        self.files.iter().flat_map(TensorFile::names).map(ToOwned::to_owned).collect()
+    }
+
     /// The paths, in a sentence.
     pub fn paths(&self) -> String {
         self.files.iter().map(|file| file.path.as_str()).collect::<Vec<_>>().join(", ")

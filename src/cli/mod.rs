@@ -11,8 +11,10 @@
 //! | [`data`], [`setup`] | which tensor of which file is which value of the layer; [`layout`]: the leading axes |
 //! | [`memory`] | whether the run fits |
 //! | [`engine`] | the plans behind one call |
-//! | [`check`], [`run`], [`step`], [`dump`], [`fmt`] | the commands |
+//! | [`check`], [`run`], [`step`], [`eval`], [`dump`], [`fmt`] | the commands |
 //! | [`bench`] | the measuring, and the profile of the machine |
+//! | [`carried`] | how much a sequence carries from step to step |
+//! | [`plot`] | charts |
 //! | [`results`], [`expect`] | what came out, and whether it should have |
 //! | [`replace`] | files that are written at once |
 //! | [`json`] | tensors of one step as JSON |
@@ -20,16 +22,19 @@
 
 mod args;
 mod bench;
+mod carried;
 mod check;
 mod data;
 mod dump;
 mod engine;
+mod eval;
 mod expect;
 mod files;
 mod fmt;
 mod json;
 mod layout;
 mod memory;
+mod plot;
 mod program;
 mod progress;
 mod replace;
@@ -103,11 +108,11 @@ fn execute(command: Command) -> Verdict {
         Command::Check(args) => on_program(&args.layer.file, |program| check::execute(program, &args)),
         Command::Run(args) => on_program(&args.layer.file, |program| run::execute(program, &args)),
         Command::Step(args) => on_program(&args.layer.file, |program| step::execute(program, &args)),
+        Command::Eval(args) => on_program(&args.layer.file, |program| eval::execute(program, &args)),
         Command::Dump(args) => on_program(&args.layer.file, |program| dump::execute(program, &args)),
         Command::Bench(args) => bench::execute(&args),
         Command::Fmt(args) => fmt::execute(&args),
         Command::Explain(_) => refuse("explain"),
-        Command::Eval(_) => refuse("eval"),
     }
 }
 

@@ -7,6 +7,7 @@ use ssmc::ir::Instance;
 use ssmc::jit::{self, Form};
 
 use super::args::LayerArgs;
+use super::carried::{Carried, carried};
 use super::program::Program;
 
 /// The object of the layer that is meant, with the dimensions that are known (`null` for the others).
@@ -32,7 +33,12 @@ pub fn json(
         Some(instance) => backend(instance)?,
         None => Value::Null,
     };
-    let mut object = json!({ "layer": layer.name, "dims": dims, "groups": groups, "backend": backend });
+    let Carried { f32, f64 } = carried(&layer, instance.as_ref());
+    // Bytes where they are known, else formulas over the dimensions.
+    let size = |text: String| text.parse::<u64>().map_or_else(|_| json!(text), |bytes| json!(bytes));
+    let carried = json!({ "f32": size(f32), "f64": size(f64) });
+    let mut object =
+        json!({ "layer": layer.name, "dims": dims, "groups": groups, "backend": backend, "carried": carried });
     let derived = verdict::print::derived(&layer);
     if !derived.is_empty() {
         object["derived"] = json!(derived);

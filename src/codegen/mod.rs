@@ -12,6 +12,7 @@
 mod access;
 mod call;
 mod expr;
+pub(crate) mod finite;
 pub mod math;
 mod nest;
 mod reduce;

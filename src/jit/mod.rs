@@ -11,6 +11,7 @@
 //! Memory is writable while code is put there and executable from then on, never both.
 
 pub mod backend;
+pub mod finite;
 pub mod isa;
 
 use std::marker::PhantomData;
@@ -36,6 +37,7 @@ use backend::{Selected, select};
 
 pub use crate::plan::Form;
 pub use backend::Backend;
+use finite::{Finite, Map, Ordinary};
 pub use isa::Isa;
 
 /// A compiled layer.
@@ -45,6 +47,8 @@ pub struct Kernel<F> {
     entries: Vec<Entry>,
     /// What the signature's reports say.
     reports: Vec<(Span, String)>,
+    /// The same layer as maps of its states, where these are few.
+    finite: Option<Finite<F>>,
     /// Holds the code; taken when it is freed.
     module: Mutex<Option<JITModule>>,
     float: PhantomData<F>,
@@ -91,10 +95,12 @@ pub fn compile_for<F: Float>(instance: &Instance, form: Form, limit: Isa) -> Res
         })
         .collect();
     let reports = plan.reports();
+    let finite = Finite::of(&plan.instance.layer, &plan.signature);
     Ok(Kernel {
         signature: plan.signature,
         backend,
         entries,
+        finite,
         reports,
         module: Mutex::new(Some(module)),
         float: PhantomData,
@@ -225,6 +231,9 @@ impl<F: Float> Kernel<F> {
         threads: usize,
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<(Vec<Tensor<F>>, Vec<Report>), RunError> {
+        if self.reports.is_empty() {
+            return Ok((self.run(bound, sequences, inputs, carry, threads, progress)?, Vec::new()));
+        }
         // SAFETY: the entries were compiled for this signature and live as long as the module, which `self` holds.
         let (outputs, events) = unsafe {
             driver::run_reporting(&self.signature, &self.entries, bound, sequences, inputs, carry, threads, progress)
@@ -258,6 +267,9 @@ impl<F: Float> Kernel<F> {
         threads: usize,
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<Vec<Tensor<F>>, RunError> {
+        if let Some(finite) = self.finite.as_ref().filter(|finite| finite.pays(sequences.total())) {
+            return finite.run(self.ordinary(), bound, sequences, inputs, carry, threads, progress);
+        }
         // SAFETY: the entries were compiled for this signature and live as long as the module, which `self` holds.
         unsafe { driver::run(&self.signature, &self.entries, bound, sequences, inputs, carry, threads, progress) }
     }
@@ -313,6 +325,33 @@ impl<F: Float> Kernel<F> {
         // SAFETY: as for `run`.
         unsafe { driver::run_into(signature, entries, bound, sequences, inputs, outputs, carry, threads, progress) }
             .map(|events| self.said(events))
+    }
+}
+
+impl<F: Float> Kernel<F> {
+    /// The layer as maps of its states, where these are few: see [`finite`].
+    pub fn finite(&self) -> Option<&Finite<F>> {
+        self.finite.as_ref()
+    }
+
+    /// The map of each stretch of steps, for a layer that [`Kernel::finite`] has. `stretches` cuts the inputs,
+    /// `[total, ..]`, wherever it may.
+    ///
+    /// # Errors
+    /// A tensor that does not fit the layer, an integer outside of its range.
+    pub fn maps(
+        &self,
+        bound: &Bound<F>,
+        stretches: &Sequences,
+        inputs: &[Tensor<F>],
+        threads: usize,
+    ) -> Option<Result<Vec<Map>, RunError>> {
+        let finite = self.finite.as_ref()?;
+        Some(finite.maps(self.ordinary(), bound, stretches, inputs, threads))
+    }
+
+    fn ordinary(&self) -> Ordinary<'_> {
+        Ordinary { signature: &self.signature, entries: &self.entries }
     }
 }
 

@@ -37,7 +37,7 @@ const OFFSETS: [usize; 14] = [0, 0, 1, 3, 6, 10, 15, 22, 30, 39, 72, 83, 95, 108
 
 /// The stretches of scans, and the stretches on their lanes: the lengths above are around both, and around their product.
 const SCANS: [Options; 2] =
-    [Options { stretch: Some(3), lanes: Some(0) }, Options { stretch: Some(3), lanes: Some(4) }];
+    [Options { stretch: Some(3), lanes: Some(0), isa: None }, Options { stretch: Some(3), lanes: Some(4), isa: None }];
 
 fn quiet(_: u64) {}
 
@@ -248,7 +248,7 @@ impl Run<'_> {
         let fixed = Bound { params: rounded_all(&data.bound.params), initial: rounded_all(&data.bound.initial) };
         let inputs: Vec<Tensor<F>> = rounded_all(&data.inputs);
         let mut carry = rounded_carry(&data.carry);
-        let kernel = self.kernel::<F>(Form::Sequence)?;
+        let kernel = self.kernel::<F>(Form::Sequence, Isa::widest())?;
         let outputs = kernel.run(&fixed, &sequences, &inputs, &mut carry, 1, &quiet).map_err(|e| e.to_string())?;
         if comparable { agree("1000 steps in order", &(outputs, carry), &expected, bound) } else { Ok(()) }
     }
