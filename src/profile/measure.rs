@@ -4,6 +4,7 @@
 //! that is slow for a while spoils none of them alone.
 
 use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use ssmc_runtime::probe::{self, CHAIN, CHAINS, Line, Load};
@@ -15,6 +16,9 @@ const ARITHMETIC: Duration = Duration::from_millis(800);
 
 /// About how long walks over a cache are timed at once, in seconds.
 const TURN: f64 = 1e-3;
+
+/// About how long one kind of walk over one level is measured.
+const WALK: Duration = Duration::from_millis(40);
 
 /// About how long one timing takes, in seconds.
 const PROBE: f64 = 60e-6;
@@ -217,7 +221,7 @@ fn bandwidth(threads: usize, bytes: usize, memory: bool) -> Option<Bandwidth> {
         buffer.try_reserve_exact(lines).ok()?;
         buffers.push(buffer);
     }
-    let barrier = Barrier::new(threads);
+    let (barrier, stop) = (Barrier::new(threads), AtomicBool::new(false));
     let cores = core_affinity::get_core_ids().filter(|cores| threads > 1 && cores.len() >= threads);
     // By thread, walk and turn: the seconds that the walk took.
     let times: Vec<Vec<Vec<f64>>> = std::thread::scope(|scope| {
@@ -225,13 +229,13 @@ fn bandwidth(threads: usize, bytes: usize, memory: bool) -> Option<Bandwidth> {
             .iter_mut()
             .enumerate()
             .map(|(at, buffer)| {
-                let (barrier, core) = (&barrier, cores.as_ref().map(|cores| cores[at]));
+                let (barrier, stop, core) = (&barrier, &stop, cores.as_ref().map(|cores| cores[at]));
                 scope.spawn(move || {
                     if let Some(core) = core {
                         core_affinity::set_for_current(core);
                     }
                     buffer.resize(lines, Line::ZERO);
-                    walks.iter().map(|walk| turns(*walk, width, buffer, memory, barrier)).collect()
+                    walks.iter().map(|walk| turns(*walk, width, buffer, barrier, stop, at == 0)).collect()
                 })
             })
             .collect();
@@ -253,8 +257,16 @@ fn bandwidth(threads: usize, bytes: usize, memory: bool) -> Option<Bandwidth> {
     })
 }
 
-/// The seconds of single walks over the buffer, turn by turn, while the other threads do the same.
-fn turns(walk: Walk, width: probe::Width, buffer: &mut [Line], memory: bool, barrier: &Barrier) -> Vec<f64> {
+/// The seconds of single walks over the buffer, turn by turn, while the other threads do the same, until the first one
+/// says that it is enough.
+fn turns(
+    walk: Walk,
+    width: probe::Width,
+    buffer: &mut [Line],
+    barrier: &Barrier,
+    stop: &AtomicBool,
+    first: bool,
+) -> Vec<f64> {
     let half = buffer.len() / 2;
     let mut once = || match walk {
         Walk::Load => probe::load(width, buffer),
@@ -268,10 +280,21 @@ fn turns(walk: Walk, width: probe::Width, buffer: &mut [Line], memory: bool, bar
     once();
     let single = seconds(&mut once);
     let repeats = (TURN / single).ceil().clamp(1.0, 1e6) as usize;
-    let turns = if memory { 5 } else { 30 };
-    let timed = (0..turns).map(|_| {
+    let (started, mut times) = (Instant::now(), Vec::new());
+    if first {
+        stop.store(false, Ordering::Relaxed);
+    }
+    loop {
+        // All threads do as many turns: between the two the first one never changes its mind.
         barrier.wait();
-        seconds(|| (0..repeats).for_each(|_| once())) / repeats as f64
-    });
-    timed.collect()
+        let over = stop.load(Ordering::Relaxed);
+        barrier.wait();
+        if over {
+            return times;
+        }
+        times.push(seconds(|| (0..repeats).for_each(|_| once())) / repeats as f64);
+        if first && times.len() > 1 && started.elapsed() > WALK {
+            stop.store(true, Ordering::Relaxed);
+        }
+    }
 }

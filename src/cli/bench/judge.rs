@@ -102,11 +102,12 @@ impl<F: Number> Judge<F> {
                     let mut largest = 0f64;
                     for (step, t) in range.enumerate() {
                         let mut parted = false;
-                        for i in t * row..(t + 1) * row {
-                            largest = largest.max(own.values[i].abs());
-                            let sound = own.values[i].is_finite() && own.values[i].abs() < own.limit;
-                            parted |= !sound || !apart[i].is_finite() || own.exact && apart[i] != 0.0;
-                            parted |= apart[i] > 0.1 * largest;
+                        let numbers = t * row..(t + 1) * row;
+                        for (x, apart) in own.values[numbers.clone()].iter().zip(&apart[numbers]) {
+                            largest = largest.max(x.abs());
+                            let sound = x.is_finite() && x.abs() < own.limit;
+                            parted |= !sound || !apart.is_finite() || own.exact && *apart != 0.0;
+                            parted |= *apart > 0.1 * largest;
                         }
                         if parted {
                             steps = steps.min(step);
