@@ -22,13 +22,15 @@
 //! | [`ssd`] | Mamba-2's SSD: a scalar decay for each head | rows of the state |
 //! | [`viterbi`] | the max-plus product with a dense matrix | destinations |
 //!
-//! All arrays are row-major. Lengths are checked before anything runs ([`Error`]).
+//! All arrays are row-major. Lengths are checked before anything runs ([`Error`]). Arrays may begin anywhere, but vectors
+//! are read and written fastest where arrays and their rows begin with a line of the cache (64 bytes).
 
 #![allow(unsafe_code, reason = "vector instructions and unchecked accesses in the kernels' inner loops")]
 #![allow(clippy::needless_range_loop, reason = "loops over registers, by number")]
 
 pub mod biquad;
 pub mod cases;
+pub mod clock;
 pub mod delta;
 pub mod diagonal;
 pub mod finite_map;

@@ -7,8 +7,8 @@
 //! The smallest of many times counts, so that a preempted measurement does no harm.
 
 use std::hint::black_box;
-use std::time::Instant;
 
+use crate::clock::now;
 use crate::memory::{Shared, parallel, place, share};
 use crate::simd::{Isa, Kernel, Simd, fence};
 
@@ -35,8 +35,8 @@ impl Profile {
             let steps = 20_000;
             // One value at a time is what a plain loop has: its figures are those of the narrowest vectors.
             let vector = if isa == Isa::Plain { Isa::Avx2 } else { isa };
-            let wide = smallest(50, || _ = black_box(vector.run(Chains { steps })));
-            let chain = smallest(50, || _ = black_box(vector.run(Chain { steps })));
+            let wide = smallest(1, 50, || _ = black_box(vector.run(Chains { steps })));
+            let chain = smallest(1, 50, || _ = black_box(vector.run(Chain { steps })));
             operations[at] = f64::from(steps) * 12.0 / wide;
             hertz[at] = f64::from(steps) * LATENCY / chain;
         }
@@ -51,12 +51,12 @@ impl Profile {
 }
 
 /// The smallest time of some runs.
-fn smallest(runs: usize, mut run: impl FnMut()) -> f64 {
+fn smallest(threads: usize, runs: usize, mut run: impl FnMut()) -> f64 {
     let mut best = f64::INFINITY;
     for _ in 0..runs {
-        let start = Instant::now();
+        let start = now(threads);
         run();
-        best = best.min(start.elapsed().as_secs_f64());
+        best = best.min((now(threads) - start).as_secs_f64());
     }
     best
 }
@@ -109,7 +109,7 @@ fn bandwidth(threads: usize) -> f64 {
     let (a, b, mut c) = (vec![1.0_f32; len], vec![2.0_f32; len], vec![0.0_f32; len + 16]);
     let from = c.as_ptr().align_offset(64);
     let c = Shared::new(&mut c[from..][..len]);
-    let seconds = smallest(6, || {
+    let seconds = smallest(threads, 6, || {
         parallel(threads, |n| {
             let part = share(len, 16, n, threads);
             // Streams of 256 bits are the fastest where both are there.

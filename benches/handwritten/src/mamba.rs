@@ -33,7 +33,7 @@ pub struct Mamba {
     /// `[channels, states]`.
     a: Vec<f32>,
     /// A·log2 e, `[states, channels]`.
-    rates: Vec<f32>,
+    rates: Aligned,
     skip: Vec<f32>,
     bias: Option<Vec<f32>>,
 }
@@ -63,7 +63,7 @@ impl Mamba {
     pub fn new(channels: usize, states: usize, a: &[f32], skip: &[f32]) -> Result<Self, Error> {
         expect("a", a.len(), channels * states)?;
         expect("skip", skip.len(), channels)?;
-        let mut rates = vec![0.0; a.len()];
+        let mut rates = Aligned::zeros(a.len());
         for d in 0..channels {
             for n in 0..states {
                 rates[n * channels + d] = (f64::from(a[d * states + n]) * std::f64::consts::LOG2_E) as f32;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Array, Case, Output, Runner, Values, Work, array, fits};
+use super::{Array, Case, Lined, Runner, Values, Work, array, fits, lined};
 use crate::finite_map::Table;
 use crate::random::Random;
 use crate::{Isa, biquad, first_order};
@@ -29,14 +29,14 @@ fn one_channel(name: &'static str, layer: &'static str, steps: usize, arrays: Ve
 
 pub(super) fn ema() -> Case {
     let mut r = Random::new(4);
-    let (x, a, b) = (Arc::new(r.normals(LONG)), 0.99_f32, 0.01_f32);
-    let arrays = vec![array("a", &Arc::new(vec![a])), array("b", &Arc::new(vec![b])), array("x", &x)];
+    let (x, a, b) = (lined(r.normals(LONG)), 0.99_f32, 0.01_f32);
+    let arrays = vec![array("a", &lined(vec![a])), array("b", &lined(vec![b])), array("x", &x)];
     let runner = Runner {
-        buffers: Output::new(LONG),
-        run: move |y: &mut Output, isa: Isa, threads: usize| {
-            fits(first_order::constant(isa, threads, a, b, &x, 0.0, y.slice()));
+        buffers: Lined::zeros(LONG),
+        run: move |y: &mut Lined<f32>, isa: Isa, threads: usize| {
+            fits(first_order::constant(isa, threads, a, b, &x, 0.0, y));
         },
-        output: Output::wide,
+        output: Lined::wide,
     };
     let work = Work { operations: [9.0 * LONG as f64, 7.0 * LONG as f64], bytes: 8.0 * LONG as f64, cycles: 0.0 };
     Case { work, runner: Box::new(runner), ..one_channel("ema", "ema", LONG, arrays) }
@@ -44,14 +44,14 @@ pub(super) fn ema() -> Case {
 
 pub(super) fn first_order() -> Case {
     let mut r = Random::new(5);
-    let (a, b) = (Arc::new(r.uniforms(LONG, 0.9, 1.0)), Arc::new(r.normals(LONG)));
+    let (a, b) = (lined(r.uniforms(LONG, 0.9, 1.0)), lined(r.normals(LONG)));
     let arrays = vec![array("a", &a), array("b", &b)];
     let runner = Runner {
-        buffers: Output::new(LONG),
-        run: move |y: &mut Output, isa: Isa, threads: usize| {
-            fits(first_order::varying(isa, threads, &a, &b, 0.0, y.slice()));
+        buffers: Lined::zeros(LONG),
+        run: move |y: &mut Lined<f32>, isa: Isa, threads: usize| {
+            fits(first_order::varying(isa, threads, &a, &b, 0.0, y));
         },
-        output: Output::wide,
+        output: Lined::wide,
     };
     let work = Work { operations: [18.0 * LONG as f64, 14.0 * LONG as f64], bytes: 12.0 * LONG as f64, cycles: 0.0 };
     Case { work, runner: Box::new(runner), ..one_channel("first order, varying", "first_order", LONG, arrays) }
@@ -65,14 +65,14 @@ fn biquad_operations(steps: usize, width: f64) -> [f64; 2] {
 pub(super) fn biquad_f32() -> Case {
     let steps = LONG / 4;
     let mut r = Random::new(6);
-    let (x, c) = (Arc::new(r.normals(steps)), SECTION.map(|c| c as f32));
-    let arrays = vec![array("c", &Arc::new(c.to_vec())), array("x", &x)];
+    let (x, c) = (lined(r.normals(steps)), SECTION.map(|c| c as f32));
+    let arrays = vec![array("c", &lined(c.to_vec())), array("x", &x)];
     let runner = Runner {
-        buffers: Output::new(steps),
-        run: move |y: &mut Output, isa: Isa, threads: usize| {
-            fits(biquad::constant_f32(isa, threads, &c, &x, y.slice()));
+        buffers: Lined::zeros(steps),
+        run: move |y: &mut Lined<f32>, isa: Isa, threads: usize| {
+            fits(biquad::constant_f32(isa, threads, &c, &x, y));
         },
-        output: Output::wide,
+        output: Lined::wide,
     };
     let work = Work { operations: biquad_operations(steps, 1.0), bytes: 8.0 * steps as f64, cycles: 0.0 };
     Case { work, runner: Box::new(runner), ..one_channel("biquad f32", "biquad", steps, arrays) }
@@ -81,9 +81,9 @@ pub(super) fn biquad_f32() -> Case {
 pub(super) fn biquad_f64() -> Case {
     let steps = LONG / 4;
     let mut r = Random::new(7);
-    let x: Arc<Vec<f64>> = Arc::new((0..steps).map(|_| f64::from(r.normal())).collect());
+    let x: Arc<Lined<f64>> = lined((0..steps).map(|_| f64::from(r.normal())).collect::<Vec<f64>>());
     let arrays = vec![
-        Array { name: "c", values: Values::F64(Arc::new(SECTION.to_vec())) },
+        Array { name: "c", values: Values::F64(lined(SECTION.to_vec())) },
         Array { name: "x", values: Values::F64(Arc::clone(&x)) },
     ];
     let runner = Runner {
@@ -105,22 +105,22 @@ pub(super) fn biquad_f64() -> Case {
 pub(super) fn biquad_varying() -> Case {
     let steps = LONG / 4;
     let mut r = Random::new(8);
-    let x = Arc::new(r.normals(steps));
-    let c: [Arc<Vec<f32>>; 5] =
-        SECTION.map(|c| Arc::new((0..steps).map(|_| c as f32 * r.uniform(1.0, 1.02)).collect()));
+    let x = lined(r.normals(steps));
+    let c: [Arc<Lined<f32>>; 5] =
+        SECTION.map(|c| lined((0..steps).map(|_| c as f32 * r.uniform(1.0, 1.02)).collect::<Vec<f32>>()));
     let mut arrays = vec![array("x", &x)];
     arrays.extend(["b0", "b1", "b2", "a1", "a2"].into_iter().zip(&c).map(|(name, c)| array(name, c)));
     let runner = Runner {
-        buffers: Output::new(steps),
-        run: move |y: &mut Output, isa: Isa, _| {
-            let c = std::array::from_fn(|k| c[k].as_slice());
+        buffers: Lined::zeros(steps),
+        run: move |y: &mut Lined<f32>, isa: Isa, _| {
+            let c = std::array::from_fn(|k| &c[k][..]);
             if isa == Isa::Plain {
-                fits(biquad::plain_varying(c, &x, y.slice()));
+                fits(biquad::plain_varying(c, &x, y));
             } else {
-                fits(biquad::varying(isa, c, &x, y.slice()));
+                fits(biquad::varying(isa, c, &x, y));
             }
         },
-        output: Output::wide,
+        output: Lined::wide,
     };
     // One multiply-add of four cycles after the other.
     let work = Work { cycles: 4.0 * steps as f64, ..Work::new(0.0, 28.0 * steps as f64) };
@@ -140,9 +140,9 @@ pub(super) fn finite_map() -> Case {
             map.swap(s, (r.bits() >> 33) as usize % (s + 1));
         }
     }
-    let tokens: Arc<Vec<u8>> = Arc::new((0..steps).map(|_| (r.bits() >> 33) as u8).collect());
+    let tokens: Arc<Lined<u8>> = lined((0..steps).map(|_| (r.bits() >> 33) as u8).collect::<Vec<u8>>());
     let arrays = vec![
-        Array { name: "next", values: Values::Bytes(Arc::new(maps.concat())) },
+        Array { name: "next", values: Values::Bytes(lined(maps.concat())) },
         Array { name: "tok", values: Values::Bytes(Arc::clone(&tokens)) },
     ];
     let table = fits(Table::new(&maps));

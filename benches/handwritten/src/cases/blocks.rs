@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Array, Case, Output, Runner, Values, Work, array, fits};
+use super::{Array, Case, Lined, Runner, Values, Work, array, fits, lined};
 use crate::random::Random;
 use crate::{Isa, delta, s5, sdssm, ssd, viterbi};
 
@@ -15,17 +15,17 @@ pub(super) fn delta() -> Case {
         let norm = k.iter().map(|k| k * k).sum::<f32>().sqrt();
         k.iter_mut().for_each(|k| *k /= norm);
     }
-    let (q, k, v, beta) = (Arc::new(q), Arc::new(k), Arc::new(v), Arc::new(r.uniforms(rows, 0.0, 1.0)));
+    let (q, k, v, beta) = (lined(q), lined(k), lined(v), lined(r.uniforms(rows, 0.0, 1.0)));
     let arrays = vec![array("q", &q), array("k", &k), array("v", &v), array("beta", &beta)];
     let extents = delta::Extents { heads, keys: n, values: n };
     let runner = Runner {
-        buffers: (vec![0.0; extents.state_len()], Output::new(rows * n)),
-        run: move |(state, y): &mut (Vec<f32>, Output), isa: Isa, threads: usize| {
+        buffers: (Lined::zeros(extents.state_len()), Lined::zeros(rows * n)),
+        run: move |(state, y): &mut (Lined<f32>, Lined<f32>), isa: Isa, threads: usize| {
             state.fill(0.0);
             let inputs = delta::Inputs { q: &q, k: &k, v: &v, beta: &beta };
-            fits(delta::run(isa, threads, extents, steps, &inputs, state, y.slice()));
+            fits(delta::run(isa, threads, extents, steps, &inputs, state, y));
         },
-        output: |(_, y): &(Vec<f32>, Output)| y.wide(),
+        output: |(_, y): &(Lined<f32>, Lined<f32>)| y.wide(),
     };
     Case {
         name: "delta rule",
@@ -45,20 +45,20 @@ pub(super) fn ssd() -> Case {
     let (steps, heads, n) = (2048, 16, 64);
     let mut r = Random::new(11);
     let rows = steps * heads;
-    let x = Arc::new(r.normals(rows * n));
-    let dt = Arc::new(r.uniforms(rows, 0.01, 0.11));
-    let a: Arc<Vec<f32>> = Arc::new(dt.iter().map(|dt| (-dt * r.uniform(1.0, 16.0)).exp()).collect());
-    let (b, c) = (Arc::new(r.normals(steps * n)), Arc::new(r.normals(steps * n)));
+    let x = lined(r.normals(rows * n));
+    let dt = lined(r.uniforms(rows, 0.01, 0.11));
+    let a: Arc<Lined<f32>> = lined(dt.iter().map(|dt| (-dt * r.uniform(1.0, 16.0)).exp()).collect::<Vec<f32>>());
+    let (b, c) = (lined(r.normals(steps * n)), lined(r.normals(steps * n)));
     let arrays = vec![array("x", &x), array("dt", &dt), array("a", &a), array("B", &b), array("C", &c)];
     let extents = ssd::Extents { heads, channels: n, states: n };
     let runner = Runner {
-        buffers: (vec![0.0; extents.state_len()], Output::new(rows * n)),
-        run: move |(state, y): &mut (Vec<f32>, Output), isa: Isa, threads: usize| {
+        buffers: (Lined::zeros(extents.state_len()), Lined::zeros(rows * n)),
+        run: move |(state, y): &mut (Lined<f32>, Lined<f32>), isa: Isa, threads: usize| {
             state.fill(0.0);
             let inputs = ssd::Inputs { x: &x, dt: &dt, a: &a, b: &b, c: &c };
-            fits(ssd::run(isa, threads, extents, steps, &inputs, state, y.slice()));
+            fits(ssd::run(isa, threads, extents, steps, &inputs, state, y));
         },
-        output: |(_, y): &(Vec<f32>, Output)| y.wide(),
+        output: |(_, y): &(Lined<f32>, Lined<f32>)| y.wide(),
     };
     Case {
         name: "ssd",
@@ -77,19 +77,19 @@ pub(super) fn ssd() -> Case {
 pub(super) fn sdssm(name: &'static str, batch: usize) -> Case {
     let (steps, n, mixed) = (512, 64, 8);
     let mut r = Random::new(12);
-    let a: Arc<Vec<f32>> = Arc::new(r.normals(mixed * n * n).into_iter().map(|a| 0.3 * a).collect());
-    let logits = Arc::new(r.normals(batch * steps * mixed));
-    let drive = Arc::new(r.normals(batch * steps * n));
+    let a: Arc<Lined<f32>> = lined(r.normals(mixed * n * n).into_iter().map(|a| 0.3 * a).collect::<Vec<f32>>());
+    let logits = lined(r.normals(batch * steps * mixed));
+    let drive = lined(r.normals(batch * steps * n));
     let arrays = vec![array("A", &a), array("logits", &logits), array("drive", &drive)];
     let layer = fits(sdssm::SdSsm::new(n, mixed, 1.2, &a));
     let runner = Runner {
-        buffers: (vec![0.0; batch * n], Output::new(batch * steps * n)),
-        run: move |(state, y): &mut (Vec<f32>, Output), isa: Isa, threads: usize| {
+        buffers: (Lined::zeros(batch * n), Lined::zeros(batch * steps * n)),
+        run: move |(state, y): &mut (Lined<f32>, Lined<f32>), isa: Isa, threads: usize| {
             state.fill(0.0);
             let inputs = sdssm::Inputs { logits: &logits, drive: &drive };
-            fits(layer.run(isa, threads, batch, steps, &inputs, state, y.slice()));
+            fits(layer.run(isa, threads, batch, steps, &inputs, state, y));
         },
-        output: |(_, y): &(Vec<f32>, Output)| y.wide(),
+        output: |(_, y): &(Lined<f32>, Lined<f32>)| y.wide(),
     };
     // For each entry 8 multiply-adds, the power (11 operations, 15 where the table takes more) and the product.
     let operations = [8.0 + 11.0 + 1.0, 8.0 + 15.0 + 1.0].map(|entry| entry * (batch * steps * n * n) as f64);
@@ -111,12 +111,12 @@ pub(super) fn s5() -> Case {
     let (steps, states, width) = (4096, 64, 128);
     let mut r = Random::new(13);
     let polar: Vec<(f32, f32)> = (0..states).map(|_| ((-r.uniform(0.001, 0.101)).exp(), r.uniform(0.0, 3.0))).collect();
-    let ar = Arc::new(polar.iter().map(|(m, angle)| m * angle.cos()).collect::<Vec<f32>>());
-    let ai = Arc::new(polar.iter().map(|(m, angle)| m * angle.sin()).collect::<Vec<f32>>());
-    let mut matrix = || Arc::new(r.normals(states * width).into_iter().map(|b| 0.1 * b).collect::<Vec<f32>>());
+    let ar = lined(polar.iter().map(|(m, angle)| m * angle.cos()).collect::<Vec<f32>>());
+    let ai = lined(polar.iter().map(|(m, angle)| m * angle.sin()).collect::<Vec<f32>>());
+    let mut matrix = || lined(r.normals(states * width).into_iter().map(|b| 0.1 * b).collect::<Vec<f32>>());
     let [br, bi, cr, ci] = [matrix(), matrix(), matrix(), matrix()];
-    let (d, u) = (Arc::new(r.normals(width)), Arc::new(r.normals(steps * width)));
-    let complex = |name, re: &Arc<Vec<f32>>, im: &Arc<Vec<f32>>| Array {
+    let (d, u) = (lined(r.normals(width)), lined(r.normals(steps * width)));
+    let complex = |name, re: &Arc<Lined<f32>>, im: &Arc<Lined<f32>>| Array {
         name,
         values: Values::Complex(Arc::clone(re), Arc::clone(im)),
     };
@@ -124,12 +124,12 @@ pub(super) fn s5() -> Case {
         vec![complex("a", &ar, &ai), complex("B", &br, &bi), complex("C", &cr, &ci), array("D", &d), array("u", &u)];
     let layer = fits(s5::S5::new(states, width, [&ar, &ai], [&br, &bi], [&cr, &ci], &d));
     let runner = Runner {
-        buffers: (vec![0.0; 2 * states], Output::new(steps * width)),
-        run: move |(state, y): &mut (Vec<f32>, Output), isa: Isa, threads: usize| {
+        buffers: (Lined::zeros(2 * states), Lined::zeros(steps * width)),
+        run: move |(state, y): &mut (Lined<f32>, Lined<f32>), isa: Isa, threads: usize| {
             state.fill(0.0);
-            fits(layer.run(isa, threads, steps, &u, state, y.slice()));
+            fits(layer.run(isa, threads, steps, &u, state, y));
         },
-        output: |(_, y): &(Vec<f32>, Output)| y.wide(),
+        output: |(_, y): &(Lined<f32>, Lined<f32>)| y.wide(),
     };
     Case {
         name: "s5",
@@ -149,8 +149,8 @@ pub(super) fn s5() -> Case {
 pub(super) fn viterbi() -> Case {
     let (steps, states) = (4096, 64);
     let mut r = Random::new(14);
-    let a = Arc::new(r.uniforms(states * states, -5.0, 0.0));
-    let e = Arc::new(r.uniforms(steps * states, -1.0, 0.0));
+    let a = lined(r.uniforms(states * states, -5.0, 0.0));
+    let e = lined(r.uniforms(steps * states, -1.0, 0.0));
     let arrays = vec![array("A", &a), array("e", &e)];
     let runner = Runner {
         buffers: vec![0.0_f32; states],

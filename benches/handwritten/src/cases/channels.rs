@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Array, Case, Output, Runner, Work, array, fits};
+use super::{Array, Case, Lined, Runner, Work, array, fits, lined};
 use crate::random::Random;
 use crate::{Isa, diagonal, longhorn, mamba};
 
@@ -15,11 +15,11 @@ struct Data {
     layer: mamba::Mamba,
     gates: bool,
     arrays: Vec<Array>,
-    x: Arc<Vec<f32>>,
-    dt: Arc<Vec<f32>>,
-    z: Arc<Vec<f32>>,
-    b: Arc<Vec<f32>>,
-    c: Arc<Vec<f32>>,
+    x: Arc<Lined<f32>>,
+    dt: Arc<Lined<f32>>,
+    z: Arc<Lined<f32>>,
+    b: Arc<Lined<f32>>,
+    c: Arc<Lined<f32>>,
 }
 
 impl Data {
@@ -27,13 +27,13 @@ impl Data {
         let (d, n) = (CHANNELS, STATES);
         let mut r = Random::new(1);
         let a: Vec<f32> = (0..d * n).map(|i| -((i % n + 1) as f32) * r.uniform(1.0, 1.2)).collect();
-        let a = Arc::new(a);
-        let skip = Arc::new(r.uniforms(d, 0.8, 1.2));
-        let bias = Arc::new(r.uniforms(d, -4.0, -1.0));
-        let x = Arc::new(r.normals(steps * d));
-        let dt = Arc::new(if gates { r.normals(steps * d) } else { r.uniforms(steps * d, 0.001, 0.1) });
-        let z = Arc::new(if gates { r.normals(steps * d) } else { Vec::new() });
-        let (b, c) = (Arc::new(r.normals(steps * n)), Arc::new(r.normals(steps * n)));
+        let a = lined(a);
+        let skip = lined(r.uniforms(d, 0.8, 1.2));
+        let bias = lined(r.uniforms(d, -4.0, -1.0));
+        let x = lined(r.normals(steps * d));
+        let dt = lined(if gates { r.normals(steps * d) } else { r.uniforms(steps * d, 0.001, 0.1) });
+        let z = lined(if gates { r.normals(steps * d) } else { Vec::new() });
+        let (b, c) = (lined(r.normals(steps * n)), lined(r.normals(steps * n)));
         let mut layer = fits(mamba::Mamba::new(d, n, &a, &skip));
         let mut arrays = vec![
             array("A", &a),
@@ -82,12 +82,12 @@ pub(super) fn mamba(name: &'static str, steps: usize, gates: bool) -> Case {
     let run = data.clone();
     let bytes = if gates { 16.0 } else { 12.0 } * (steps * CHANNELS) as f64;
     let runner = Runner {
-        buffers: (vec![0.0; CHANNELS * STATES], Output::new(steps * CHANNELS)),
-        run: move |(state, y): &mut (Vec<f32>, Output), isa: Isa, threads: usize| {
+        buffers: (Lined::zeros(CHANNELS * STATES), Lined::zeros(steps * CHANNELS)),
+        run: move |(state, y): &mut (Lined<f32>, Lined<f32>), isa: Isa, threads: usize| {
             state.fill(0.0);
-            fits(run.layer.run(isa, threads, steps, &run.inputs(), state, y.slice()));
+            fits(run.layer.run(isa, threads, steps, &run.inputs(), state, y));
         },
-        output: |(_, y): &(Vec<f32>, Output)| y.wide(),
+        output: |(_, y): &(Lined<f32>, Lined<f32>)| y.wide(),
     };
     data.case(name, steps, bytes, 2, Box::new(runner))
 }
@@ -125,15 +125,15 @@ pub(super) fn decode() -> Case {
 pub(super) fn diagonal(name: &'static str, steps: usize, channels: usize) -> Case {
     let mut r = Random::new(2);
     let n = steps * channels;
-    let (a, b) = (Arc::new(r.uniforms(n, 0.9, 1.0)), Arc::new(r.normals(n)));
+    let (a, b) = (lined(r.uniforms(n, 0.9, 1.0)), lined(r.normals(n)));
     let arrays = vec![array("a", &a), array("b", &b)];
     let runner = Runner {
-        buffers: (vec![0.0; channels], Output::new(n)),
-        run: move |(h, y): &mut (Vec<f32>, Output), isa: Isa, threads: usize| {
+        buffers: (Lined::zeros(channels), Lined::zeros(n)),
+        run: move |(h, y): &mut (Lined<f32>, Lined<f32>), isa: Isa, threads: usize| {
             h.fill(0.0);
-            fits(diagonal::run(isa, threads, channels, &a, &b, h, y.slice()));
+            fits(diagonal::run(isa, threads, channels, &a, &b, h, y));
         },
-        output: |(_, y): &(Vec<f32>, Output)| y.wide(),
+        output: |(_, y): &(Lined<f32>, Lined<f32>)| y.wide(),
     };
     let streamed = n > 1 << 20;
     // In the second level a line takes four cycles: two in, one out, one for the line that is written.
@@ -155,17 +155,17 @@ pub(super) fn diagonal(name: &'static str, steps: usize, channels: usize) -> Cas
 pub(super) fn longhorn() -> Case {
     let (steps, d, n) = (2048, CHANNELS, STATES);
     let mut r = Random::new(3);
-    let (x, beta) = (Arc::new(r.normals(steps * d)), Arc::new(r.uniforms(steps * d, 0.0, 1.0)));
-    let (k, q) = (Arc::new(r.uniforms(steps * n, -0.8, 0.8)), Arc::new(r.normals(steps * n)));
+    let (x, beta) = (lined(r.normals(steps * d)), lined(r.uniforms(steps * d, 0.0, 1.0)));
+    let (k, q) = (lined(r.uniforms(steps * n, -0.8, 0.8)), lined(r.normals(steps * n)));
     let arrays = vec![array("x", &x), array("beta", &beta), array("k", &k), array("q", &q)];
     let runner = Runner {
-        buffers: (vec![0.0; d * n], Output::new(steps * d)),
-        run: move |(state, y): &mut (Vec<f32>, Output), isa: Isa, threads: usize| {
+        buffers: (Lined::zeros(d * n), Lined::zeros(steps * d)),
+        run: move |(state, y): &mut (Lined<f32>, Lined<f32>), isa: Isa, threads: usize| {
             state.fill(0.0);
             let inputs = longhorn::Inputs { x: &x, beta: &beta, k: &k, q: &q };
-            fits(longhorn::run(isa, threads, d, n, steps, &inputs, state, y.slice()));
+            fits(longhorn::run(isa, threads, d, n, steps, &inputs, state, y));
         },
-        output: |(_, y): &(Vec<f32>, Output)| y.wide(),
+        output: |(_, y): &(Lined<f32>, Lined<f32>)| y.wide(),
     };
     Case {
         name: "longhorn",

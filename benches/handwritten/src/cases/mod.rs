@@ -17,13 +17,13 @@ use crate::machine::Profile;
 #[derive(Clone)]
 pub enum Values {
     /// Real numbers.
-    F32(Arc<Vec<f32>>),
+    F32(Arc<Lined<f32>>),
     /// Real numbers in f64.
-    F64(Arc<Vec<f64>>),
+    F64(Arc<Lined<f64>>),
     /// Real and imaginary parts.
-    Complex(Arc<Vec<f32>>, Arc<Vec<f32>>),
+    Complex(Arc<Lined<f32>>, Arc<Lined<f32>>),
     /// Small integers.
-    Bytes(Arc<Vec<u8>>),
+    Bytes(Arc<Lined<u8>>),
 }
 
 /// An array that a case reads.
@@ -173,29 +173,48 @@ pub fn case(name: &str) -> Option<Case> {
     })
 }
 
-/// An output buffer that begins with a line of the cache.
-struct Output {
-    values: Vec<f32>,
+/// Values from the start of a line of the cache: elsewhere, every other vector would lie on two lines.
+pub struct Lined<T> {
+    values: Vec<T>,
     from: usize,
     len: usize,
 }
 
-impl Output {
-    fn new(len: usize) -> Self {
-        let values = vec![0.0_f32; len + 16];
+impl<T: Copy + Default> Lined<T> {
+    fn zeros(len: usize) -> Self {
+        let values = vec![T::default(); len + 64 / size_of::<T>()];
         Self { from: values.as_ptr().align_offset(64), values, len }
-    }
-
-    fn slice(&mut self) -> &mut [f32] {
-        &mut self.values[self.from..][..self.len]
-    }
-
-    fn wide(&self) -> Vec<f64> {
-        self.values[self.from..][..self.len].iter().map(|&y| f64::from(y)).collect()
     }
 }
 
-fn array(name: &'static str, values: &Arc<Vec<f32>>) -> Array {
+impl Lined<f32> {
+    fn wide(&self) -> Vec<f64> {
+        self.iter().map(|&y| f64::from(y)).collect()
+    }
+}
+
+impl<T> std::ops::Deref for Lined<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        &self.values[self.from..][..self.len]
+    }
+}
+
+impl<T> std::ops::DerefMut for Lined<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        &mut self.values[self.from..][..self.len]
+    }
+}
+
+/// The same values from the start of a line.
+fn lined<T: Copy + Default>(values: Vec<T>) -> Arc<Lined<T>> {
+    let mut to = Lined::zeros(values.len());
+    to.copy_from_slice(&values);
+    Arc::new(to)
+}
+
+fn array(name: &'static str, values: &Arc<Lined<f32>>) -> Array {
     Array { name, values: Values::F32(Arc::clone(values)) }
 }
 
