@@ -109,7 +109,7 @@ fn main() {
     let wanted = |name: &str| asked.is_empty() || asked.iter().any(|a| a == name);
     let own = [Options::default()];
     let more: Vec<Options> = [(32, 128), (32, 256), (64, 128), (64, 256), (64, 512), (128, 256)]
-        .map(|(lanes, steps)| Options { stretch: Some(steps), lanes: Some(lanes) })
+        .map(|(lanes, steps)| Options { stretch: Some(steps), lanes: Some(lanes), isa: None })
         .into_iter()
         .chain(own)
         .collect();

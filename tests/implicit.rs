@@ -156,7 +156,7 @@ fn the_gated_delta_rule_is_a_step_of_online_regression() {
 fn derived_longhorn_is_the_written_kernel() {
     let instructions = |file: &str, name: &str, form| {
         let instance = Instance::new(example(file, name), vec![64, 16]).expect("the sizes are sound");
-        let clif = ssmc::jit::clif(&instance, form, 32).expect("it compiles");
+        let clif = ssmc::jit::clif(&instance, form, 32, ssmc::jit::Isa::widest()).expect("it compiles");
         let mut found: Vec<String> = clif
             .lines()
             .map(|line| line.split(';').next().unwrap_or_default())

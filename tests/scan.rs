@@ -207,7 +207,7 @@ fn instance(body: &str) -> Instance {
 }
 
 fn compile<F: Float + interp::Real>(instance: &Instance, stretch: usize, lanes: usize) -> Scan<F> {
-    let options = Options { stretch: Some(stretch), lanes: Some(lanes) };
+    let options = Options { stretch: Some(stretch), lanes: Some(lanes), isa: None };
     scan::compile(instance, options).unwrap_or_else(|problems| panic!("{problems:?}"))
 }
 
