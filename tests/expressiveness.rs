@@ -230,10 +230,11 @@ fn a_blunt_softmax_forgets() {
     let strings: Vec<Tensor> = LENGTHS.iter().flat_map(|&length| strings::of_task(&task, length, 4, 0)).collect();
     let data = folder.write("strings.safetensors", &strings).display().to_string();
     let mut rows = Vec::new();
+    // Where labels are lost depends on every rounding, so on the order of sums, so on the width of the vectors.
     for gap in [4.0, 6.0, 8.0, 10.0, 12.0, 16.0, weights::GAP] {
         let weights = folder.weights(&task, "sdssm", gap).expect("a form that has it");
         let plot = folder.0.path().join("chart.svg");
-        let (result, _) = eval(&format!("{} --plot {}", regular("sdssm", &weights, &data), plot.display()));
+        let (result, _) = eval(&format!("{} --isa sse2 --plot {}", regular("sdssm", &weights, &data), plot.display()));
         assert_eq!(result.iter().map(|row| row.length as usize).collect::<Vec<_>>(), LENGTHS);
         let cells = result.iter().map(|row| percent(row.steps_right, row.steps));
         rows.push(std::iter::once(gap.to_string()).chain(cells).collect());

@@ -180,7 +180,7 @@ fn commands_that_do_not_fit_are_refused() {
         "--seq 0",
         "--prefix q.",
         "--layer b",
-        "--plan parallel",
+        "--plan chunked",
         "--output @no/y.npz",
         "--output @p.ssm/y.npz",
         "--output @dir.npz",
