@@ -81,7 +81,7 @@ pub(crate) fn emit(f: &Function, machine: &Machine, output: &Output, level: Leve
 }
 
 fn frame(machine: &Machine, output: &Output, starts: &[usize]) -> Frame {
-    let mut used = vec![false; 16];
+    let mut used = [false; 16];
     let mut note = |place: Allocation| {
         if let Some(reg) = place.as_reg().filter(|r| r.class() == INT) {
             used[reg.hw_enc()] = true;

@@ -50,7 +50,7 @@ impl Select<'_> {
             }
             Fmin => self.extreme(true, args[0], args[1], shape),
             Fmax => self.extreme(false, args[0], args[1], shape),
-            FcvtFromSint => self.from_int(args[0], shape),
+            FcvtFromSint => self.converted(args[0], shape),
             Fpromote | Fdemote => {
                 let from = self.shape(self.ty(args[0]))?;
                 let code = match (self.level, from.lane, shape.lane) {
@@ -243,7 +243,7 @@ impl Select<'_> {
         Ok(())
     }
 
-    fn from_int(&mut self, a: Value, shape: Shape) -> Result<()> {
+    fn converted(&mut self, a: Value, shape: Shape) -> Result<()> {
         let from = self.ty(a);
         if from.is_vector() {
             let code = match (self.evex(), shape.lane, shape.width) {

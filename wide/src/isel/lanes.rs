@@ -533,7 +533,7 @@ impl Select<'_> {
             self.push(Ins::new(code).def(to, view).reg(whole, view).again(1, view).imm(i64::from(lane)));
             return Ok(());
         }
-        if self.ty(result).is_float() && lane % each == 0 {
+        if self.ty(result).is_float() && lane.is_multiple_of(each) {
             let code = Code::VEX_Vextractf128_xmmm128_ymm_imm8;
             self.push(Ins::new(code).def(to, x).reg(whole, View::Ymm).imm(i64::from(lane / each)));
             return Ok(());
