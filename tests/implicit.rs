@@ -55,7 +55,8 @@ fn run_all(instance: &Instance, data: &Data, seq: usize, what: &str) -> (Vec<Ten
         let mut carry = data.carry.clone();
         let mut found: Vec<Vec<f64>> = vec![Vec::new(); outputs.len()];
         let mut said: Vec<Report> = Vec::new();
-        let pieces: Vec<_> = if form == Form::Step { (0..seq).map(|t| t..t + 1).collect() } else { vec![0..seq] };
+        let pieces: Vec<_> =
+            if form == Form::Step { (0..seq).map(|t| t..t + 1).collect() } else { std::iter::once(0..seq).collect() };
         for piece in pieces {
             let inputs: Vec<_> = data.inputs.iter().map(|input| data::rows(input, piece.clone())).collect();
             let sequences = Sequences::batch(1, piece.len());

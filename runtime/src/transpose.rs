@@ -45,6 +45,7 @@ pub(crate) unsafe fn transpose(
 }
 
 /// Block after block, those of a column of blocks first: the rows of the result are written whole.
+#[allow(clippy::too_many_arguments, reason = "two matrices, and how to move a block")]
 unsafe fn blocks<T: Copy, const N: usize>(
     from: *const T,
     from_stride: usize,

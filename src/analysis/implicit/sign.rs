@@ -32,7 +32,7 @@ fn of(layer: &Layer, e: &Expr, depth: usize) -> Sign {
         return match x {
             x if x > 0.0 => Positive,
             x if x < 0.0 => Negative,
-            x if x == 0.0 => NotNegative,
+            0.0 => NotNegative,
             _ => Unknown,
         };
     }

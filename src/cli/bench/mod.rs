@@ -36,7 +36,7 @@ use super::program::{Program, check_dims, has_errors};
 use super::replace::Replacement;
 use super::{Outcome, Verdict, on_program, report};
 use plans::Target;
-use row::Row;
+use row::{Made, Row};
 use timing::Clock;
 use workload::Workload;
 
@@ -221,16 +221,8 @@ impl Bench<'_> {
                     let timing = self.clock.time(&engine, work, setting.threads, self.args.budget, notes)?;
                     let bounds = self.bounds(work, setting, backend, plans::runs_in_order(plan));
                     let auto = plan.name() == choice.name();
-                    self.rows.push(Row::new(
-                        work,
-                        (plan, auto),
-                        backend,
-                        setting.threads,
-                        compile,
-                        checked,
-                        &timing,
-                        bounds,
-                    ));
+                    let made = Made { plan, auto, backend, compile };
+                    self.rows.push(Row::new(work, made, setting.threads, checked, &timing, bounds));
                 }
             }
             self.bar.inc(1);

@@ -24,6 +24,19 @@ pub struct Bounds {
     pub flops: f64,
 }
 
+/// What was compiled.
+#[derive(Clone, Copy, Debug)]
+pub struct Made {
+    /// The plan.
+    pub plan: Plan,
+    /// Whether it is the one that `auto` picks.
+    pub auto: bool,
+    /// What has made its code.
+    pub backend: Backend,
+    /// How long that took, in seconds.
+    pub compile: f64,
+}
+
 /// One line of the result.
 #[derive(Clone, Debug)]
 pub struct Row {
@@ -61,14 +74,13 @@ impl Row {
     /// Puts a row together.
     pub fn new<F: Number>(
         work: &Workload<F>,
-        (plan, auto): (Plan, bool),
-        backend: Backend,
+        made: Made,
         threads: usize,
-        compile: f64,
         checked: Checked,
         timing: &Timing,
         bounds: Bounds,
     ) -> Self {
+        let Made { plan, auto, backend, compile } = made;
         let sequences = work.layout.sequences();
         let longest = (0..sequences.count()).map(|i| sequences.range(i).len()).max().unwrap_or(0);
         let Bytes { inputs, outputs, state, params } = ssmc::analysis::cost::Cost::of(&work.instance, F::BITS).bytes;
