@@ -1,6 +1,6 @@
 //! What the machine can do: clock, multiply-adds, divisions and bandwidth.
 //!
-//! [`measure`] takes the figures with the loops of [`ssmc_runtime::probe`]; [`Profile::to_json`] and
+//! [`measure()`] takes the figures with the loops of [`ssmc_runtime::probe`]; [`Profile::to_json`] and
 //! [`Profile::from_json`] write them down and read them back. Where they are kept is not decided here. [`bound`] says
 //! what a run on such a machine takes at least.
 //!

@@ -15,7 +15,7 @@
 //! - A load moves down to its use only within its block, where it has one use and nothing is written in between (or
 //!   it is `readonly`).
 //! - Floating-point operations are those of the CLIF, one for one, rounded as it says; results are the same to the bit
-//!   as Cranelift's, except for the bits of NaNs. The exceptions that give the same results are in [`isel::idiom`].
+//!   as Cranelift's, except for the bits of NaNs. The exceptions that give the same results are in `isel::idiom`.
 //! - The same function gives the same bytes.
 
 mod consts;

@@ -5,7 +5,7 @@
 //! y[t, d] = sum[n](C[t, n]·h[d, n]) + skip[d]·x[t, d]
 //! ```
 //!
-//! With gates, `dt` is softplus(dt + bias[d]) first, and y is multiplied with silu(z) last.
+//! With gates, `dt` is softplus(dt + bias) first, and y is multiplied with silu(z) last.
 //!
 //! The lanes lie along the channels, so that nothing is summed across them. A tile of steps is worked off for one block
 //! of channels with its states in registers; what does not depend on them (softplus, products with x) goes into a pass

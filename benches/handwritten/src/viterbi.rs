@@ -4,7 +4,7 @@
 //! d[j] = max[i](d[i] + A[i, j]) + e[t, j]
 //! ```
 //!
-//! The lanes lie along the destinations j, so the maximum over i never crosses lanes: d[i] is broadcast and meets row i
+//! The lanes lie along the destinations j, so the maximum over i never crosses lanes: `d[i]` is broadcast and meets row i
 //! of A, which stays in the first level. Eight running maxima hide the latency of the comparison.
 //!
 //! Source: Viterbi 1967.

@@ -11,7 +11,7 @@
 //! | diagonal plus rank r | Woodbury (1950): a system with r unknowns |
 //! | dense along some indices | a system with as many unknowns as these have values |
 //!
-//! All of it falls apart over the indices that no term mixes. [`diagonal`] keeps of an affine expression each
+//! All of it falls apart over the indices that no term mixes. [`diagonal()`] keeps of an affine expression each
 //! element's weight on itself. What is positive is shown by [`sign`], or else looked at in every step
 //! ([`crate::ir::Check`]).
 

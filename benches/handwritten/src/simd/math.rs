@@ -104,7 +104,7 @@ pub(crate) fn softplus<S: Simd>(s: S, x: [S::V; 4]) -> [S::V; 4] {
     p
 }
 
-/// num[x] / (1 + e^-|x|) for a numerator that is 1 or e^-|x|, so that nothing overflows, times `factor`.
+/// `num[x] / (1 + e^-|x|)` for a numerator that is 1 or e^-|x|, so that nothing overflows, times `factor`.
 ///
 /// What 1 + e loses in rounding goes into the remainder of the division.
 #[inline(always)]
