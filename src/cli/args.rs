@@ -257,7 +257,7 @@ pub struct BenchArgs {
     /// Threads, up to 1024 (a list) [default: as many as the processor runs]
     #[arg(long, value_name = "T,..", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Vec<u16>,
-    /// Stay within these vector instructions (a list; not in this version)
+    /// Stay within these vector instructions (a list)
     #[arg(long, value_enum, value_delimiter = ',')]
     pub isa: Vec<Isa>,
     /// The type of real numbers (a list)
