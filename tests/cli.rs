@@ -42,7 +42,6 @@ fn what_is_not_there_yet_is_refused() {
     for later in [
         "explain examples/mamba.ssm --seq 8",
         "bench examples/mamba.ssm --json",
-        "dump examples/mamba.ssm --stage plan",
         "run examples/mamba.ssm --plan parallel",
         "run examples/mamba.ssm --plan chunked",
         "run examples/mamba.ssm --isa avx2",

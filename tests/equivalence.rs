@@ -203,8 +203,8 @@ impl Run<'_> {
                 |kernel: &Kernel<F>, sequences: &Sequences, inputs: &[Tensor<F>], carry: &mut Carry<F>, threads| {
                     kernel.run(&bound_tensors, sequences, inputs, carry, threads, &quiet).map_err(|e| e.to_string())
                 };
-            let mut whole: Vec<String> = Vec::new();
             for (form, kernel) in &kernels {
+                let mut whole: Vec<String> = Vec::new();
                 for threads in [1, 2] {
                     let mut carry = rounded_carry(&data.carry);
                     let outputs = run(kernel, &sequences, &inputs, &mut carry, threads)?;
@@ -214,9 +214,7 @@ impl Run<'_> {
                     }
                     whole.push(bits(&got));
                 }
-            }
-            for pair in whole.windows(2) {
-                same(&format!("forms and threads, {width}"), &pair[0], &pair[1])?;
+                same(&format!("{form:?} threads, {width}"), &whole[0], &whole[1])?;
             }
             if sequences.count() == 1 && !self.turns() {
                 for (form, kernel) in &kernels {

@@ -106,6 +106,23 @@ pub fn check<F: Float>(
     Ok(())
 }
 
+/// Checks that tensors can take the outputs of a run; what they hold does not matter.
+///
+/// # Errors
+/// The first thing that is wrong.
+pub fn check_outputs<F: Float>(
+    signature: &Signature,
+    sequences: &Sequences,
+    outputs: &[Tensor<F>],
+) -> Result<(), RunError> {
+    count("outputs", signature.outputs.len(), outputs.len())?;
+    for (expected, found) in signature.outputs.iter().zip(outputs) {
+        let open = Tensors { below: None, ..expected.clone() };
+        tensor(&open, &[sequences.total()], found)?;
+    }
+    Ok(())
+}
+
 fn count(what: &'static str, expected: usize, found: usize) -> Result<(), RunError> {
     if expected == found { Ok(()) } else { Err(RunError::Count { what, expected, found }) }
 }

@@ -1,8 +1,9 @@
 //! Runs a kernel over sequences and threads.
 //!
 //! In: a [`Signature`], one entry point per pass, the tensors. Out: the outputs, and the carry for the next piece.
-//! Each sequence is one task and writes only its own rows, so the result does not depend on the number of threads.
-//! Long sequences are run in pieces, so that progress can be reported.
+//! Each sequence is one task and writes only its own rows. Where there are fewer sequences than threads, phases are cut
+//! into ranges of blocks, which write different elements. So the result does not depend on the number of threads. Long
+//! sequences are run in pieces, so that progress can be reported.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,12 +11,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::prelude::*;
 
-use crate::check::{RunError, check};
-use crate::kernel::{Arguments, Buffer, Entry, Kind, PassSignature, Signature, Tensors};
+use crate::check::{RunError, check, check_outputs};
+use crate::kernel::{Arguments, Buffer, Entry, Kind, PassSignature, PhaseSignature, Signature, Slot, Tensors};
 use crate::tensor::{Bound, Carry, Elements, Float, Sequences, Tensor};
 
 /// How many steps run between two reports of progress.
 const PIECE: usize = 4096;
+
+/// From how many operations on it pays to cut a phase: about twenty microseconds.
+const SPLIT: u64 = 50_000;
 
 /// Runs the passes of a layer over all sequences; the carry goes in and comes out.
 ///
@@ -26,7 +30,7 @@ const PIECE: usize = 4096;
 /// A tensor that is not the one that the signature describes.
 ///
 /// # Safety
-/// There is one entry for each pass; it keeps to the contract of [`crate::kernel`] for this signature: it reads and
+/// There is one entry for each phase; it keeps to the contract of [`crate::kernel`] for this signature: it reads and
 /// writes the buffers of its slots only, inside of their extents, wherever integers lie in the ranges that the
 /// signature gives.
 #[allow(clippy::too_many_arguments, reason = "what a run takes")]
@@ -43,32 +47,86 @@ pub unsafe fn run<F: Float>(
     check(signature, bound, sequences, inputs, carry)?;
     let total = sequences.total();
     let mut outputs: Vec<Tensor<F>> = signature.outputs.iter().map(|slice| zeros(slice, &[total])).collect();
+    // SAFETY: the caller vouches for the entries; all tensors are those of the signature.
+    unsafe { run_checked(signature, entries, bound, sequences, inputs, carry, &mut outputs, threads, progress) };
+    Ok(outputs)
+}
+
+/// The same into outputs that are there already, `[total, ..]` each; every element is overwritten.
+///
+/// # Errors
+/// A tensor that is not the one that the signature describes.
+///
+/// # Safety
+/// As for [`run`].
+#[allow(clippy::too_many_arguments, reason = "what a run takes")]
+pub unsafe fn run_into<F: Float>(
+    signature: &Signature,
+    entries: &[Entry],
+    bound: &Bound<F>,
+    sequences: &Sequences,
+    inputs: &[Tensor<F>],
+    carry: &mut Carry<F>,
+    outputs: &mut [Tensor<F>],
+    threads: usize,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<(), RunError> {
+    check(signature, bound, sequences, inputs, carry)?;
+    check_outputs(signature, sequences, outputs)?;
+    // SAFETY: as in `run`.
+    unsafe { run_checked(signature, entries, bound, sequences, inputs, carry, outputs, threads, progress) };
+    Ok(())
+}
+
+/// # Safety
+/// As for [`run`], and all tensors are those that the signature describes.
+#[allow(clippy::too_many_arguments, reason = "what a run takes")]
+unsafe fn run_checked<F: Float>(
+    signature: &Signature,
+    entries: &[Entry],
+    bound: &Bound<F>,
+    sequences: &Sequences,
+    inputs: &[Tensor<F>],
+    carry: &mut Carry<F>,
+    outputs: &mut [Tensor<F>],
+    threads: usize,
+    progress: &(dyn Fn(u64) + Sync),
+) {
     let bases = Bases {
         params: planes_of(&bound.params),
         initial: planes_of(&bound.initial),
         inputs: planes_of(inputs),
-        outputs: planes_of_mut(&mut outputs),
+        outputs: planes_of_mut(outputs),
         states: planes_of_mut(&mut carry.states),
         delays: planes_of_mut(&mut carry.delays),
     };
-    let task = Task { signature, entries, sequences, bases, steps: &carry.steps, done: AtomicU64::new(0), progress };
+    let mut derived = Memory::new(signature.prologue.as_ref().map_or(0, |prologue| prologue.bytes));
+    let derived = derived.base();
     let count = sequences.count();
-    // SAFETY: `check` has compared all tensors with the signature, the bases are theirs, and each sequence is run
-    // once, so that no two calls write the same rows.
+    let pool = if threads == 1 { None } else { pool(threads) };
+    let workers = match &pool {
+        _ if threads == 1 => 1,
+        Some(pool) => pool.current_num_threads(),
+        None => rayon::current_num_threads(),
+    };
+    let ranges = if count < workers { workers.div_ceil(count.max(1)) } else { 1 };
+    let done = AtomicU64::new(0);
+    let task = Task { signature, entries, sequences, bases, derived, steps: &carry.steps, ranges, done, progress };
+    if count > 0 {
+        // SAFETY: the tensors are those of the signature, and the bases are theirs.
+        unsafe { task.prologue::<F>() };
+    }
+    // SAFETY: as above, and each sequence is run once, so that no two calls write the same rows.
     let one = |sequence: usize| unsafe { task.sequence::<F>(sequence) };
-    if threads == 1 || count <= 1 {
-        (0..count).for_each(one);
-    } else {
-        let all = || (0..count).into_par_iter().for_each(one);
-        match pool(threads) {
-            Some(pool) => pool.install(all),
-            None => all(),
-        }
+    let all = || (0..count).into_par_iter().for_each(one);
+    match pool {
+        _ if threads == 1 => (0..count).for_each(one),
+        Some(pool) => pool.install(all),
+        None => all(),
     }
     for sequence in 0..count {
         carry.steps[sequence] += sequences.range(sequence).len() as u64;
     }
-    Ok(outputs)
 }
 
 /// A pool of that many threads, made once; `None` stands for the global one, which has one thread per core.
@@ -138,7 +196,11 @@ struct Task<'a> {
     entries: &'a [Entry],
     sequences: &'a Sequences,
     bases: Bases,
+    /// What the prologue has made.
+    derived: *mut u8,
     steps: &'a [u64],
+    /// Into how many ranges of blocks a sequence may be cut.
+    ranges: usize,
     done: AtomicU64,
     progress: &'a (dyn Fn(u64) + Sync),
 }
@@ -166,6 +228,49 @@ impl Memory {
     }
 }
 
+/// What the calls for one range of blocks share.
+struct BlockRange {
+    pointers: Vec<*mut u8>,
+    /// Stands behind [`Buffer::Local`].
+    _local: Memory,
+}
+
+// SAFETY: a range is used by one thread at a time; the addresses are those of `Task`.
+unsafe impl Send for BlockRange {}
+
+impl BlockRange {
+    fn new(pass: &PassSignature, pointers: &[*mut u8]) -> Self {
+        let mut local = Memory::new(pass.local);
+        let base = local.base();
+        let own = |(slot, &pointer): (&Slot, _)| if slot.buffer == Buffer::Local { base } else { pointer };
+        Self { pointers: pass.slots.iter().zip(pointers).map(own).collect(), _local: local }
+    }
+}
+
+/// The tiles of these steps in the order in which they run.
+fn tiles(steps: (usize, usize), tile: usize, reverse: bool) -> impl Iterator<Item = (usize, usize)> + Clone {
+    let (begin, end) = steps;
+    let tile = if tile == 0 { (end - begin).max(1) } else { tile };
+    let count = (end - begin).div_ceil(tile);
+    (0..count).map(move |i| {
+        let start = begin + tile * if reverse { count - 1 - i } else { i };
+        (start, (start + tile).min(end))
+    })
+}
+
+/// Whether a phase is to be cut for these steps.
+fn worth(phase: &PhaseSignature, steps: (usize, usize), ranges: &[BlockRange]) -> bool {
+    ranges.len() > 1 && phase.blocks > 1 && phase.work.saturating_mul((steps.1 - steps.0) as u64) >= SPLIT
+}
+
+/// Runs a phase's blocks in ranges of about equal size, at the same time.
+fn in_ranges(phase: &PhaseSignature, ranges: &mut [BlockRange], run: impl Fn(&BlockRange, (usize, usize)) + Sync) {
+    let count = ranges.len().min(phase.blocks);
+    ranges[..count].par_iter_mut().enumerate().for_each(|(n, range)| {
+        run(range, (n * phase.blocks / count, (n + 1) * phase.blocks / count));
+    });
+}
+
 impl Task<'_> {
     /// # Safety
     /// The tensors behind the bases fit the signature, and no other call runs this sequence.
@@ -183,30 +288,36 @@ impl Task<'_> {
             signature.delays.iter().map(|line| both(&line.slice, line.depth + 1)).collect();
         // SAFETY: the carry's rows of this sequence are touched by this call only.
         unsafe { self.delays::<F>(sequence, &mut rings, self.steps[sequence], Direction::In) };
-        for (pass, entry) in signature.passes.iter().zip(self.entries) {
+        for pass in &signature.passes {
+            if rows == 0 {
+                continue;
+            }
             let mut scratch = Memory::new(pass.scratch);
-            let pointers: Vec<*mut u8> = pass
-                .slots
-                .iter()
-                .map(|slot| {
-                    let plane = usize::from(slot.imaginary);
-                    let row = |base: &Planes, slice: &Tensors, row: usize| {
-                        base[plane].wrapping_add(row * slice.size() * slice.kind.bytes(F::BITS))
-                    };
-                    match slot.buffer {
-                        Buffer::Param(i) => self.bases.params[i][plane],
-                        Buffer::Initial(i) => self.bases.initial[i][plane],
-                        Buffer::Input(i) => row(&self.bases.inputs[i], &signature.inputs[i], steps.start),
-                        Buffer::Output(i) => row(&self.bases.outputs[i], &signature.outputs[i], steps.start),
-                        Buffer::State(i) => row(&self.bases.states[i], &signature.states[i], sequence),
-                        Buffer::Delay(i) => rings[i][plane].base(),
-                        Buffer::Kept(i) => kept[i][plane].base(),
-                        Buffer::Scratch => scratch.base(),
-                    }
-                })
-                .collect();
+            let address = |slot: &Slot| {
+                let plane = usize::from(slot.imaginary);
+                let row = |base: &Planes, slice: &Tensors, row: usize| {
+                    base[plane].wrapping_add(row * slice.size() * slice.kind.bytes(F::BITS))
+                };
+                match slot.buffer {
+                    Buffer::Param(i) => self.bases.params[i][plane],
+                    Buffer::Initial(i) => self.bases.initial[i][plane],
+                    Buffer::Input(i) => row(&self.bases.inputs[i], &signature.inputs[i], steps.start),
+                    Buffer::Output(i) => row(&self.bases.outputs[i], &signature.outputs[i], steps.start),
+                    Buffer::State(i) => row(&self.bases.states[i], &signature.states[i], sequence),
+                    Buffer::Delay(i) => rings[i][plane].base(),
+                    Buffer::Kept(i) => kept[i][plane].base(),
+                    Buffer::Derived => self.derived,
+                    Buffer::Scratch => scratch.base(),
+                    // Every range of blocks has its own.
+                    Buffer::Local => std::ptr::null_mut(),
+                }
+            };
+            let pointers: Vec<*mut u8> = pass.slots.iter().map(address).collect();
+            let most = pass.begin.iter().chain(&pass.phases).chain(&pass.end).map(|phase| phase.blocks).max();
+            let count = self.ranges.min(most.unwrap_or(1)).max(1);
+            let mut ranges: Vec<BlockRange> = (0..count).map(|_| BlockRange::new(pass, &pointers)).collect();
             // SAFETY: as for this function; the addresses are those that the pass's slots ask for.
-            unsafe { self.pass(pass, *entry, &pointers, rows, self.steps[sequence]) };
+            unsafe { self.pass(pass, &mut ranges, rows, self.steps[sequence]) };
         }
         let after = self.steps[sequence] + rows as u64;
         // SAFETY: as above.
@@ -214,20 +325,97 @@ impl Task<'_> {
     }
 
     /// # Safety
+    /// The bases are those of tensors that fit the signature; nothing else uses the derived memory.
+    unsafe fn prologue<F: Float>(&self) {
+        let Some(prologue) = &self.signature.prologue else { return };
+        let address = |slot: &Slot| match slot.buffer {
+            Buffer::Param(i) => self.bases.params[i][usize::from(slot.imaginary)],
+            _ => self.derived,
+        };
+        let pointers: Vec<*mut u8> = prologue.slots.iter().map(address).collect();
+        let arguments =
+            Arguments { pointers: pointers.as_ptr(), begin: 0, end: 1, number: 0, from: 0, to: u64::MAX >> 1 };
+        // SAFETY: the caller vouches for the addresses.
+        unsafe { self.entries[prologue.entry](&arguments) };
+    }
+
+    /// # Safety
     /// The addresses fit the pass's slots for a sequence of `rows` steps.
-    unsafe fn pass(&self, pass: &PassSignature, entry: Entry, pointers: &[*mut u8], rows: usize, number: u64) {
+    unsafe fn pass(&self, pass: &PassSignature, ranges: &mut [BlockRange], rows: usize, number: u64) {
+        let whole = |phase: &PhaseSignature, range: &BlockRange| {
+            // SAFETY: the caller vouches for the addresses.
+            unsafe { self.call(phase, range, (0, rows), number, (0, phase.blocks)) }
+        };
+        if let Some(begin) = &pass.begin {
+            whole(begin, &ranges[0]);
+        }
         let piece = if self.signature.step { 1 } else { PIECE };
         let pieces = rows.div_ceil(piece);
         for i in 0..pieces {
             let i = if pass.reverse { pieces - 1 - i } else { i };
-            let (begin, end) = (i * piece, ((i + 1) * piece).min(rows));
-            let arguments = Arguments { pointers: pointers.as_ptr(), begin: begin as u64, end: end as u64, number };
+            let steps = (i * piece, ((i + 1) * piece).min(rows));
             // SAFETY: the caller vouches for the addresses; the steps lie inside of the sequence.
-            unsafe { entry(&arguments) };
-            let ran = (end - begin) as u64;
+            unsafe { self.piece(pass, ranges, steps, number) };
+            let ran = (steps.1 - steps.0) as u64;
             let done = self.done.fetch_add(ran, Ordering::Relaxed) + ran;
             (self.progress)(done / self.signature.passes.len() as u64);
         }
+        if let Some(end) = &pass.end {
+            whole(end, &ranges[0]);
+        }
+    }
+
+    /// All phases of all tiles of these steps.
+    ///
+    /// # Safety
+    /// As for [`Task::pass`].
+    unsafe fn piece(&self, pass: &PassSignature, ranges: &mut [BlockRange], steps: (usize, usize), number: u64) {
+        let tiles = tiles(steps, pass.tile, pass.reverse);
+        if let [phase] = &pass.phases[..]
+            && worth(phase, steps, ranges)
+        {
+            // Blocks of one phase do not depend on each other, whatever the step.
+            in_ranges(phase, ranges, |range, blocks| {
+                for tile in tiles.clone() {
+                    // SAFETY: the ranges of blocks do not overlap, so that no two calls write the same elements.
+                    unsafe { self.call(phase, range, tile, number, blocks) };
+                }
+            });
+            return;
+        }
+        for tile in tiles {
+            for phase in &pass.phases {
+                if worth(phase, tile, ranges) {
+                    // SAFETY: as above.
+                    in_ranges(phase, ranges, |range, blocks| unsafe { self.call(phase, range, tile, number, blocks) });
+                } else {
+                    // SAFETY: the caller vouches for the addresses.
+                    unsafe { self.call(phase, &ranges[0], tile, number, (0, phase.blocks)) };
+                }
+            }
+        }
+    }
+
+    /// # Safety
+    /// The addresses of the range fit the pass's slots, and the steps lie inside of the sequence.
+    unsafe fn call(
+        &self,
+        phase: &PhaseSignature,
+        range: &BlockRange,
+        steps: (usize, usize),
+        number: u64,
+        blocks: (usize, usize),
+    ) {
+        let arguments = Arguments {
+            pointers: range.pointers.as_ptr(),
+            begin: steps.0 as u64,
+            end: steps.1 as u64,
+            number,
+            from: blocks.0 as u64,
+            to: blocks.1 as u64,
+        };
+        // SAFETY: the caller vouches for the arguments.
+        unsafe { self.entries[phase.entry](&arguments) };
     }
 
     /// Copies delays between the carry, where row `j` is the value of `j + 1` steps ago, and the rings, where the

@@ -1,6 +1,7 @@
 //! What a compiled kernel is: its arguments, and what it expects of the tensors behind them.
 //!
-//! A kernel is an `extern "C" fn(*const Arguments)`. It runs the steps `begin..end` of one sequence:
+//! A kernel is made of functions, each an `extern "C" fn(*const Arguments)`. A pass over a sequence is cut into tiles of
+//! steps; in every tile its phases run one after the other, each for all steps `begin..end` of the tile:
 //!
 //! | argument | offset | type | meaning |
 //! | --- | --- | --- | --- |
@@ -8,6 +9,8 @@
 //! | `begin` | 8 | `u64` | the first step to run, counted from the start of the sequence's tensors |
 //! | `end` | 16 | `u64` | behind the last step to run; a step kernel ignores it and runs `begin` |
 //! | `number` | 24 | `u64` | how many steps the sequence took before the start of its tensors |
+//! | `from` | 32 | `u64` | the first block to work on, in phases that are cut into blocks |
+//! | `to` | 40 | `u64` | behind the last block |
 //!
 //! A pass that runs backwards goes from `end - 1` down to `begin`. What stands behind the address of a slot:
 //!
@@ -18,7 +21,9 @@
 //! | [`Buffer::Output`], [`Buffer::Kept`] | a row per step, from step 0 of the sequence | written, read back |
 //! | [`Buffer::State`] | one tensor | updated in place |
 //! | [`Buffer::Delay`] | `depth + 1` rows; step `s` of the sequence (`number` counted in) is in row `s % (depth + 1)` | updated in place |
-//! | [`Buffer::Scratch`] | bytes, aligned to 64, with any contents | written, read back |
+//! | [`Buffer::Derived`] | bytes, aligned to 64; what the prologue makes of the parameters | written by the prologue, read |
+//! | [`Buffer::Scratch`] | bytes, aligned to 64, with any contents; kept from tile to tile | written, read back |
+//! | [`Buffer::Local`] | the same, for one range of blocks alone | written, read back |
 //!
 //! Reals have the width that the kernel was compiled for, integers 32 bits, truth values one byte; a complex
 //! buffer has two slots, one for each plane.
@@ -37,6 +42,10 @@ pub struct Arguments {
     pub end: u64,
     /// How many steps the sequence took before.
     pub number: u64,
+    /// The first block to work on.
+    pub from: u64,
+    /// Behind the last block to work on.
+    pub to: u64,
 }
 
 /// A kernel's entry point.
@@ -121,8 +130,12 @@ pub enum Buffer {
     Delay(usize),
     /// A value that a later pass reads, for all steps.
     Kept(usize),
+    /// What the prologue makes of the parameters, for all sequences.
+    Derived,
     /// The pass's own memory.
     Scratch,
+    /// Memory for one range of blocks.
+    Local,
 }
 
 /// One address that a kernel gets.
@@ -134,6 +147,17 @@ pub struct Slot {
     pub imaginary: bool,
 }
 
+/// Code that runs for every tile of steps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PhaseSignature {
+    /// Its place among the kernel's functions.
+    pub entry: usize,
+    /// Into how many blocks it can be cut, which different threads may run at the same time.
+    pub blocks: usize,
+    /// About how many operations one step takes.
+    pub work: u64,
+}
+
 /// One run over a sequence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PassSignature {
@@ -143,6 +167,27 @@ pub struct PassSignature {
     pub slots: Vec<Slot>,
     /// How many bytes of scratch it needs.
     pub scratch: usize,
+    /// How many bytes each range of blocks needs for itself.
+    pub local: usize,
+    /// How many steps a tile has at most; 0 where there is no limit.
+    pub tile: usize,
+    /// Runs before the first tile of a sequence, over all blocks.
+    pub begin: Option<PhaseSignature>,
+    /// Run in every tile, in order.
+    pub phases: Vec<PhaseSignature>,
+    /// Runs after the last tile, over all blocks.
+    pub end: Option<PhaseSignature>,
+}
+
+/// What is computed once for all sequences.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prologue {
+    /// Its place among the kernel's functions.
+    pub entry: usize,
+    /// The addresses that it gets.
+    pub slots: Vec<Slot>,
+    /// How many bytes it writes to [`Buffer::Derived`].
+    pub bytes: usize,
 }
 
 /// What a compiled layer takes and gives.
@@ -164,6 +209,8 @@ pub struct Signature {
     pub outputs: Vec<Tensors>,
     /// The values kept between passes; a row per step.
     pub kept: Vec<Tensors>,
+    /// What is computed from the parameters before anything else.
+    pub prologue: Option<Prologue>,
     /// The passes in the order in which they run.
     pub passes: Vec<PassSignature>,
 }

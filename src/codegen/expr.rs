@@ -24,9 +24,7 @@ impl<'a> Emitter<'a, '_> {
     pub(super) fn emit(&mut self, e: &'a Expr) -> Val {
         if let Some(value) = self.cache.get(&std::ptr::from_ref(e)).cloned() {
             let Some((_, lane)) = self.picked else { return value };
-            let re = Parts::One(self.pick(e.ty, &value.re, lane));
-            let im = value.im.as_ref().map(|im| Parts::One(self.pick(e.ty, im, lane)));
-            return Val { ty: e.ty, re, im };
+            return self.picked_of(&value, lane);
         }
         match &e.kind {
             ExprKind::Int(n) => Val::one(e.ty, self.int(*n)),
@@ -37,7 +35,7 @@ impl<'a> Emitter<'a, '_> {
             }
             ExprKind::Bool(b) => Val::one(e.ty, self.b.ins().iconst(types::I8, i64::from(*b))),
             ExprKind::Index(i) => {
-                let base = self.env[i];
+                let base = self.index(*i);
                 match self.lane {
                     Some(lane) if lane.index == *i => {
                         let count = lane.parts * self.width;
@@ -83,16 +81,22 @@ impl<'a> Emitter<'a, '_> {
         }
     }
 
+    /// One lane of a value.
+    pub(super) fn picked_of(&mut self, value: &Val, lane: usize) -> Val {
+        let re = Parts::One(self.pick(value.ty, &value.re, lane));
+        let im = value.im.as_ref().map(|im| Parts::One(self.pick(value.ty, im, lane)));
+        Val { ty: value.ty, re, im }
+    }
+
     /// What has no vector form, for every lane apart.
     pub(super) fn lane_by_lane(&mut self, e: &'a Expr) -> Val {
         let lane = self.lane.take().expect("lanes are active");
         let base = self.env[&lane.index];
         let (mut re, mut im) = (Vec::new(), Vec::new());
-        for n in 0..lane.parts * self.width {
+        for n in 0..lane.live {
             self.scoped(|this| {
                 this.addresses.retain(|_, address| !address.includes.contains(&lane.index));
-                let at = this.plus(base, n as i64);
-                this.env.insert(lane.index, at);
+                this.env.insert(lane.index, super::At { add: base.add + n as i64, ..base });
                 let before = this.picked.replace((lane.index, n));
                 let value = this.emit(e);
                 this.picked = before;
@@ -104,6 +108,10 @@ impl<'a> Emitter<'a, '_> {
         }
         self.env.insert(lane.index, base);
         self.lane = Some(lane);
+        re.resize(lane.parts * self.width, re[0]);
+        if let Some(&first) = im.first() {
+            im.resize(lane.parts * self.width, first);
+        }
         let re = self.gathered(e.ty, re);
         let im = (e.ty == Scalar::Complex).then(|| self.gathered(e.ty, im));
         Val { ty: e.ty, re, im }
@@ -366,8 +374,10 @@ impl<'a> Emitter<'a, '_> {
         let join = self.b.create_block();
         self.b.ins().brif(c.scalar(), blocks[0], &[], blocks[1], &[]);
         let mut planes = 0;
+        let splats = self.splats.clone();
         for (block, branch) in blocks.into_iter().zip([then, other]) {
             self.b.switch_to_block(block);
+            self.splats.clone_from(&splats);
             let value = self.scoped(|this| this.emit(branch));
             let mut flat = Vec::new();
             for plane in [Some(&value.re), value.im.as_ref()].into_iter().flatten() {
@@ -388,6 +398,7 @@ impl<'a> Emitter<'a, '_> {
             let arguments: Vec<BlockArg> = flat.into_iter().map(BlockArg::from).collect();
             self.b.ins().jump(join, &arguments);
         }
+        self.splats = splats;
         self.b.switch_to_block(join);
         let flat = self.b.block_params(join).to_vec();
         let count = if e.ty == Scalar::Complex { flat.len() / 2 } else { flat.len() };

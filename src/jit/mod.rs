@@ -80,18 +80,26 @@ fn check(instance: &Instance) -> Result<(), Vec<Diagnostic>> {
     bounds::check(instance)
 }
 
-/// The CLIF of all passes, with reals of that many bits.
+/// The text of the plan, with reals of that many bits.
+///
+/// # Errors
+/// As for [`compile`].
+pub fn plan_text(instance: &Instance, form: Form, bits: u32) -> Result<String, Vec<Diagnostic>> {
+    Ok(plan::plan(instance, form, target(bits))?.to_string())
+}
+
+/// The CLIF of all functions, with reals of that many bits.
 ///
 /// # Errors
 /// As for [`compile`].
 pub fn clif(instance: &Instance, form: Form, bits: u32) -> Result<String, Vec<Diagnostic>> {
     let isa = isa::host()?;
     let plan = plan::plan(instance, form, target(bits))?;
-    let passes = 0..plan.passes.len();
-    Ok(passes.map(|pass| codegen::emit(&plan, pass, Machine::of(&*isa), &*isa).display().to_string()).collect())
+    let parts = 0..plan.parts().len();
+    Ok(parts.map(|part| codegen::emit(&plan, part, Machine::of(&*isa), &*isa).display().to_string()).collect())
 }
 
-/// The machine code of all passes as text, with reals of that many bits.
+/// The machine code of all functions as text, with reals of that many bits.
 ///
 /// # Errors
 /// As for [`compile`].
@@ -99,8 +107,8 @@ pub fn asm(instance: &Instance, form: Form, bits: u32) -> Result<String, Vec<Dia
     let isa = isa::host()?;
     let plan = plan::plan(instance, form, target(bits))?;
     let mut text = String::new();
-    for pass in 0..plan.passes.len() {
-        let mut context = Context::for_function(codegen::emit(&plan, pass, Machine::of(&*isa), &*isa));
+    for part in 0..plan.parts().len() {
+        let mut context = Context::for_function(codegen::emit(&plan, part, Machine::of(&*isa), &*isa));
         context.set_disasm(true);
         let compiled = context.compile(&*isa, &mut ControlPlane::default());
         let code = bug("compile", &plan, compiled.map_err(|error| error.inner));
@@ -109,9 +117,10 @@ pub fn asm(instance: &Instance, form: Form, bits: u32) -> Result<String, Vec<Dia
     Ok(text)
 }
 
-/// Cranelift selects vectors of 128 bits.
+/// Cranelift selects vectors of 128 bits, in sixteen registers on x86-64.
 fn target(bits: u32) -> Target {
-    Target { bits, width: 128 / bits as usize }
+    let registers = if cfg!(target_arch = "x86_64") { 16 } else { 32 };
+    Target { bits, width: 128 / bits as usize, registers }
 }
 
 fn declare_and_define(module: &mut JITModule, plan: &Plan, machine: Machine) -> Vec<FuncId> {
@@ -121,10 +130,10 @@ fn declare_and_define(module: &mut JITModule, plan: &Plan, machine: Machine) -> 
         assert_eq!(id.as_u32() as usize, n, "the ids of routines are their places in the list");
     }
     let mut ids = Vec::new();
-    for pass in 0..plan.passes.len() {
-        let function = codegen::emit(plan, pass, machine, module.isa());
+    for part in 0..plan.parts().len() {
+        let function = codegen::emit(plan, part, machine, module.isa());
         let id =
-            bug("declare", plan, module.declare_function(&format!("pass{pass}"), Linkage::Local, &function.signature));
+            bug("declare", plan, module.declare_function(&format!("part{part}"), Linkage::Local, &function.signature));
         let mut context = Context::for_function(function);
         bug("define", plan, module.define_function(id, &mut context));
         ids.push(id);
@@ -162,6 +171,28 @@ impl<F: Float> Kernel<F> {
     ) -> Result<Vec<Tensor<F>>, RunError> {
         // SAFETY: the entries were compiled for this signature and live as long as the module, which `self` holds.
         unsafe { driver::run(&self.signature, &self.entries, bound, sequences, inputs, carry, threads, progress) }
+    }
+}
+
+impl<F: Float> Kernel<F> {
+    /// The same into outputs that are there already, `[total, ..]` each; every element is overwritten.
+    ///
+    /// # Errors
+    /// As for [`Kernel::run`].
+    #[allow(clippy::too_many_arguments, reason = "what a run takes")]
+    pub fn run_into(
+        &self,
+        bound: &Bound<F>,
+        sequences: &Sequences,
+        inputs: &[Tensor<F>],
+        carry: &mut Carry<F>,
+        outputs: &mut [Tensor<F>],
+        threads: usize,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<(), RunError> {
+        let (signature, entries) = (&self.signature, &self.entries[..]);
+        // SAFETY: as for `run`.
+        unsafe { driver::run_into(signature, entries, bound, sequences, inputs, carry, outputs, threads, progress) }
     }
 }
 
