@@ -1,6 +1,7 @@
 //! Plans: their text, and that tiles, blocks and threads change nothing.
 
 #[path = "kernels/data.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
 mod data;
 
 use std::fs;
