@@ -114,7 +114,7 @@ unsafe fn run_checked<F: Float>(
     let task = Task { signature, entries, sequences, bases, derived, steps: &carry.steps, ranges, done, progress };
     if count > 0 {
         // SAFETY: the tensors are those of the signature, and the bases are theirs.
-        unsafe { task.prologue::<F>() };
+        unsafe { task.prologue() };
     }
     // SAFETY: as above, and each sequence is run once, so that no two calls write the same rows.
     let one = |sequence: usize| unsafe { task.sequence::<F>(sequence) };
@@ -326,7 +326,7 @@ impl Task<'_> {
 
     /// # Safety
     /// The bases are those of tensors that fit the signature; nothing else uses the derived memory.
-    unsafe fn prologue<F: Float>(&self) {
+    unsafe fn prologue(&self) {
         let Some(prologue) = &self.signature.prologue else { return };
         let address = |slot: &Slot| match slot.buffer {
             Buffer::Param(i) => self.bases.params[i][usize::from(slot.imaginary)],
