@@ -326,6 +326,8 @@ struct Shared<'a> {
     /// The row at which the first segment starts.
     first: usize,
     segments: usize,
+    /// The delays that were carried in.
+    delays: &'a [Planes],
     /// By state: a row for each stretch, and one behind the last.
     starts: &'a [Planes],
     /// By group: the summaries, a row for each stretch.
@@ -362,6 +364,16 @@ impl<F: Float> Run<'_, F> {
             |slice: &Tensors| Tensors { shape: slice.shape[..slice.shape.len() - 1].to_vec(), ..slice.clone() };
         let slices: Vec<Tensors> = plan.whole.signature.states.iter().map(narrow).collect();
         let starts: Vec<Planes> = slices.iter().map(|slice| own(slice, stretches + 1)).collect();
+        // The last segment writes the carry's delays, and another thread may come to the first one later.
+        let mut delays = Vec::new();
+        for (line, carried) in plan.whole.signature.delays.iter().zip(&self.delays) {
+            let elements = line.depth * line.slice.size() / plan.lanes;
+            let slice = Tensors { shape: vec![elements], ..line.slice.clone() };
+            let planes = own(&slice, 1);
+            // SAFETY: the carry's row of this sequence, and as much memory.
+            unsafe { copy_row::<F>(&slice, carried, sequence, &planes, 0) };
+            delays.push(planes);
+        }
         let mut summaries = Vec::new();
         for group in &plan.groups {
             summaries.push(group.apply.signature.inputs.iter().map(|slice| own(slice, stretches)).collect::<Vec<_>>());
@@ -385,7 +397,7 @@ impl<F: Float> Run<'_, F> {
             }
             scans.push(scan);
         }
-        let shared = Shared { sequence, first, segments, starts: &starts, summaries: &summaries };
+        let shared = Shared { sequence, first, segments, delays: &delays, starts: &starts, summaries: &summaries };
         // SAFETY: `Lanes::check` has shown that kernels and tensors fit; segments are summarised before they are scanned, and
         // scanned before they are run, each once.
         unsafe {
@@ -489,8 +501,8 @@ impl<F: Float> Run<'_, F> {
                 }
                 if segment == 0 {
                     let elements = line.depth * slice / lanes;
-                    let from = self.delays[d][plane].wrapping_add(shared.sequence * elements * size);
-                    // SAFETY: the carry's row of this sequence becomes the first lane.
+                    let from = shared.delays[d][plane];
+                    // SAFETY: what was carried in becomes the first lane.
                     unsafe { transpose(size, from, elements, to, lanes, 1, elements, Ahead::None) };
                 }
             }
