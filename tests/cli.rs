@@ -41,7 +41,6 @@ fn exit_codes_tell_usage_from_data() {
 fn what_is_not_there_yet_is_refused() {
     for later in [
         "explain examples/mamba.ssm --seq 8",
-        "dump examples/mamba.ssm --stage plan",
         "run examples/mamba.ssm --plan chunked",
     ] {
         ssmc(later).failed("S302");

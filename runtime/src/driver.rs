@@ -1,8 +1,9 @@
 //! Runs a kernel over sequences and threads.
 //!
 //! In: a [`Signature`], one entry point per pass, the tensors. Out: the outputs, and the carry for the next piece.
-//! Each sequence is one task and writes only its own rows, so the result does not depend on the number of threads.
-//! Long sequences are run in pieces, so that progress can be reported.
+//! Each sequence is one task and writes only its own rows. Where there are fewer sequences than threads, phases are cut
+//! into ranges of blocks, which write different elements. So the result does not depend on the number of threads. Long
+//! sequences are run in pieces, so that progress can be reported.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,8 +12,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rayon::prelude::*;
 
 use crate::check::{RunError, check, check_outputs};
-use crate::kernel::{Arguments, Buffer, Entry, Event, Kind, NEVER, PassSignature, Signature, Tensors};
+use crate::kernel::{Buffer, Entry, Event, Kind, NEVER, PassSignature, Signature, Slot, Tensors};
 use crate::memory::Memory;
+use crate::pass::{Running, derived};
 use crate::tensor::{Bound, Carry, Elements, Float, Sequences, Tensor};
 
 /// How many steps run between two reports of progress.
@@ -27,7 +29,7 @@ const PIECE: usize = 4096;
 /// A tensor that is not the one that the signature describes.
 ///
 /// # Safety
-/// There is one entry for each pass; it keeps to the contract of [`crate::kernel`] for this signature: it reads and
+/// There is one entry for each phase; it keeps to the contract of [`crate::kernel`] for this signature: it reads and
 /// writes the buffers of its slots only, inside of their extents, wherever integers lie in the ranges that the
 /// signature gives.
 #[allow(clippy::too_many_arguments, reason = "what a run takes")]
@@ -109,12 +111,23 @@ pub unsafe fn run_into<F: Float>(
         states: planes_of_mut(&mut carry.states),
         delays: planes_of_mut(&mut carry.delays),
     };
+    let count = sequences.count();
+    // SAFETY: `check` has compared the parameters with the signature.
+    let mut derived = if count > 0 { unsafe { derived(signature, entries, &bases.params) } } else { Memory::new(0) };
+    let workers = match threads {
+        0 => rayon::current_num_threads(),
+        threads => threads,
+    };
+    let cuts = signature.passes.iter().flat_map(|pass| &pass.phases).any(|phase| phase.blocks > 1) && !signature.step;
+    let ranges = if cuts && count < workers { workers.div_ceil(count.max(1)) } else { 1 };
     let task = Task {
         signature,
         entries,
         sequences,
         bases,
+        derived: derived.base(),
         steps: &carry.steps,
+        ranges,
         done: AtomicU64::new(0),
         events: Mutex::new(vec![None; signature.reports]),
         progress,
@@ -122,9 +135,13 @@ pub unsafe fn run_into<F: Float>(
     // SAFETY: `check` has compared all tensors with the signature, the bases are theirs, and each sequence is run
     // once, so that no two calls write the same rows.
     let one = |sequence: usize| unsafe { task.sequence::<F>(sequence) };
-    each(sequences.count(), threads, one);
+    match (ranges, count, pool(threads)) {
+        // The ranges of one sequence are done on the pool, too.
+        (2.., 1, Some(pool)) => pool.install(|| one(0)),
+        _ => each(count, threads, one),
+    }
     let events = task.events.into_inner().unwrap_or_else(PoisonError::into_inner);
-    for sequence in 0..sequences.count() {
+    for sequence in 0..count {
         carry.steps[sequence] += sequences.range(sequence).len() as u64;
     }
     Ok(events)
@@ -211,7 +228,11 @@ struct Task<'a> {
     entries: &'a [Entry],
     sequences: &'a Sequences,
     bases: Bases,
+    /// What the prologue has made.
+    derived: *mut u8,
     steps: &'a [u64],
+    /// Into how many ranges of blocks a sequence may be cut.
+    ranges: usize,
     done: AtomicU64,
     /// What was reported so far; the least of all sequences.
     events: Mutex<Vec<Option<Event>>>,
@@ -240,31 +261,31 @@ impl Task<'_> {
         // SAFETY: the carry's rows of this sequence are touched by this call only.
         unsafe { self.delays::<F>(sequence, &mut rings, self.steps[sequence], Direction::In) };
         let mut reports = vec![NEVER; signature.reports];
-        for (pass, entry) in signature.passes.iter().zip(self.entries) {
-            let mut scratch = Memory::new(pass.scratch);
-            let pointers: Vec<*mut u8> = pass
-                .slots
-                .iter()
-                .map(|slot| {
-                    let plane = usize::from(slot.imaginary);
-                    let row = |base: &Planes, slice: &Tensors, row: usize| {
-                        base[plane].wrapping_add(row * slice.size() * slice.kind.bytes(F::BITS))
-                    };
-                    match slot.buffer {
-                        Buffer::Param(i) => self.bases.params[i][plane],
-                        Buffer::Initial(i) => self.bases.initial[i][plane],
-                        Buffer::Input(i) => row(&self.bases.inputs[i], &signature.inputs[i], steps.start),
-                        Buffer::Output(i) => row(&self.bases.outputs[i], &signature.outputs[i], steps.start),
-                        Buffer::State(i) => row(&self.bases.states[i], &signature.states[i], sequence),
-                        Buffer::Delay(i) => rings[i][plane].base(),
-                        Buffer::Kept(i) => kept[i][plane].base(),
-                        Buffer::Scratch => scratch.base(),
-                        Buffer::Report => reports.as_mut_ptr().cast(),
-                    }
-                })
-                .collect();
+        for pass in &signature.passes {
+            if rows == 0 {
+                continue;
+            }
+            let address = |slot: &Slot| {
+                let plane = usize::from(slot.imaginary);
+                let row = |base: &Planes, slice: &Tensors, row: usize| {
+                    base[plane].wrapping_add(row * slice.size() * slice.kind.bytes(F::BITS))
+                };
+                match slot.buffer {
+                    Buffer::Param(i) => self.bases.params[i][plane],
+                    Buffer::Initial(i) => self.bases.initial[i][plane],
+                    Buffer::Input(i) => row(&self.bases.inputs[i], &signature.inputs[i], steps.start),
+                    Buffer::Output(i) => row(&self.bases.outputs[i], &signature.outputs[i], steps.start),
+                    Buffer::State(i) => row(&self.bases.states[i], &signature.states[i], sequence),
+                    Buffer::Delay(i) => rings[i][plane].base(),
+                    Buffer::Kept(i) => kept[i][plane].base(),
+                    Buffer::Derived => self.derived,
+                    Buffer::Report => reports.as_mut_ptr().cast(),
+                    Buffer::Scratch | Buffer::Local => unreachable!("a pass has its own"),
+                }
+            };
+            let running = Running::new(pass, self.entries, self.ranges, address);
             // SAFETY: as for this function; the addresses are those that the pass's slots ask for.
-            unsafe { self.pass(pass, *entry, &pointers, rows, self.steps[sequence]) };
+            unsafe { self.pass(pass, &running, rows, self.steps[sequence]) };
         }
         self.note(sequence, &reports);
         let after = self.steps[sequence] + rows as u64;
@@ -286,19 +307,22 @@ impl Task<'_> {
 
     /// # Safety
     /// The addresses fit the pass's slots for a sequence of `rows` steps.
-    unsafe fn pass(&self, pass: &PassSignature, entry: Entry, pointers: &[*mut u8], rows: usize, number: u64) {
+    unsafe fn pass(&self, pass: &PassSignature, running: &Running<'_>, rows: usize, number: u64) {
+        // SAFETY: the caller vouches for the addresses.
+        unsafe { running.begin((0, rows), number) };
         let piece = if self.signature.step { 1 } else { PIECE };
         let pieces = rows.div_ceil(piece);
         for i in 0..pieces {
             let i = if pass.reverse { pieces - 1 - i } else { i };
-            let (begin, end) = (i * piece, ((i + 1) * piece).min(rows));
-            let arguments = Arguments { pointers: pointers.as_ptr(), begin: begin as u64, end: end as u64, number };
-            // SAFETY: the caller vouches for the addresses; the steps lie inside of the sequence.
-            unsafe { entry(&arguments) };
-            let ran = (end - begin) as u64;
+            let steps = (i * piece, ((i + 1) * piece).min(rows));
+            // SAFETY: as above; the steps lie inside of the sequence.
+            unsafe { running.steps(steps, number) };
+            let ran = (steps.1 - steps.0) as u64;
             let done = self.done.fetch_add(ran, Ordering::Relaxed) + ran;
             (self.progress)(done / self.signature.passes.len() as u64);
         }
+        // SAFETY: as above.
+        unsafe { running.end((0, rows), number) };
     }
 
     /// Copies delays between the carry, where row `j` is the value of `j + 1` steps ago, and the rings, where the

@@ -1,6 +1,7 @@
 //! What a compiled kernel is: its arguments, and what it expects of the tensors behind them.
 //!
-//! A kernel is an `extern "C" fn(*const Arguments)`. It runs the steps `begin..end` of one sequence:
+//! A kernel is made of functions, each an `extern "C" fn(*const Arguments)`. A pass over a sequence is cut into tiles of
+//! steps; in every tile its phases run one after the other, each for all steps `begin..end` of the tile:
 //!
 //! | argument | offset | type | meaning |
 //! | --- | --- | --- | --- |
@@ -8,6 +9,8 @@
 //! | `begin` | 8 | `u64` | the first step to run, counted from the start of the sequence's tensors |
 //! | `end` | 16 | `u64` | behind the last step to run; a step kernel ignores it and runs `begin` |
 //! | `number` | 24 | `u64` | how many steps the sequence took before the start of its tensors |
+//! | `from` | 32 | `u64` | the first block to work on, in phases that are cut into blocks |
+//! | `to` | 40 | `u64` | behind the last block |
 //!
 //! A pass that runs backwards goes from `end - 1` down to `begin`. What stands behind the address of a slot:
 //!
@@ -19,7 +22,9 @@
 //! | [`Buffer::State`] | one tensor | updated in place |
 //! | [`Buffer::Delay`] | `depth + 1` rows; step `s` of the sequence (`number` counted in) is in row `s % (depth + 1)` | updated in place |
 //! | [`Buffer::Report`] | for each of the signature's reports the first step where it happened, else [`NEVER`] | updated in place |
-//! | [`Buffer::Scratch`] | bytes, aligned to 64, with any contents | written, read back |
+//! | [`Buffer::Derived`] | bytes, aligned to 64; what the prologue makes of the parameters | written by the prologue, read |
+//! | [`Buffer::Scratch`] | bytes, aligned to 64, with any contents; kept from tile to tile | written, read back |
+//! | [`Buffer::Local`] | the same, for one range of blocks alone | written, read back |
 //!
 //! Reals have the width that the kernel was compiled for, integers 32 bits, truth values one byte; a complex
 //! buffer has two slots, one for each plane.
@@ -38,6 +43,10 @@ pub struct Arguments {
     pub end: u64,
     /// How many steps the sequence took before.
     pub number: u64,
+    /// The first block to work on.
+    pub from: u64,
+    /// Behind the last block to work on.
+    pub to: u64,
 }
 
 /// Stands for a step where something has not happened.
@@ -134,10 +143,14 @@ pub enum Buffer {
     Delay(usize),
     /// A value that a later pass reads, for all steps.
     Kept(usize),
+    /// What the prologue makes of the parameters, for all sequences.
+    Derived,
     /// The pass's own memory.
     Scratch,
     /// What is to be reported: 64-bit numbers.
     Report,
+    /// Memory for one range of blocks.
+    Local,
 }
 
 /// One address that a kernel gets.
@@ -149,6 +162,17 @@ pub struct Slot {
     pub imaginary: bool,
 }
 
+/// Code that runs for every tile of steps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PhaseSignature {
+    /// Its place among the kernel's functions.
+    pub entry: usize,
+    /// Into how many blocks it can be cut, which different threads may run at the same time.
+    pub blocks: usize,
+    /// About how many operations one step takes.
+    pub work: u64,
+}
+
 /// One run over a sequence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PassSignature {
@@ -158,6 +182,35 @@ pub struct PassSignature {
     pub slots: Vec<Slot>,
     /// How many bytes of scratch it needs.
     pub scratch: usize,
+    /// How many bytes each range of blocks needs for itself.
+    pub local: usize,
+    /// How many steps a tile has at most; 0 where there is no limit.
+    pub tile: usize,
+    /// Runs before the first tile of a sequence, over all blocks.
+    pub begin: Option<PhaseSignature>,
+    /// Run in every tile, in order.
+    pub phases: Vec<PhaseSignature>,
+    /// Runs after the last tile, over all blocks.
+    pub end: Option<PhaseSignature>,
+}
+
+impl PassSignature {
+    /// A forward pass with one function and no memory of its own.
+    pub fn plain(slots: Vec<Slot>) -> Self {
+        let phases = vec![PhaseSignature { entry: 0, blocks: 1, work: 1 }];
+        Self { reverse: false, slots, scratch: 0, local: 0, tile: 0, begin: None, phases, end: None }
+    }
+}
+
+/// What is computed once for all sequences.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prologue {
+    /// Its place among the kernel's functions.
+    pub entry: usize,
+    /// The addresses that it gets.
+    pub slots: Vec<Slot>,
+    /// How many bytes it writes to [`Buffer::Derived`].
+    pub bytes: usize,
 }
 
 /// What a compiled layer takes and gives.
@@ -181,6 +234,16 @@ pub struct Signature {
     pub kept: Vec<Tensors>,
     /// How many things kernels report.
     pub reports: usize,
+    /// What is computed from the parameters before anything else.
+    pub prologue: Option<Prologue>,
     /// The passes in the order in which they run.
     pub passes: Vec<PassSignature>,
+}
+
+impl Signature {
+    /// How many functions the kernel has.
+    pub fn functions(&self) -> usize {
+        let of = |pass: &PassSignature| pass.begin.iter().chain(&pass.phases).chain(&pass.end).count();
+        self.prologue.iter().count() + self.passes.iter().map(of).sum::<usize>()
+    }
 }

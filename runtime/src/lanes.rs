@@ -20,8 +20,9 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::driver::{Planes, each, planes_of, planes_of_mut};
-use crate::kernel::{Arguments, Buffer, Entry, Kind, Signature, Slot, Tensors};
+use crate::kernel::{Buffer, Entry, Kind, Signature, Slot, Tensors};
 use crate::memory::Memory;
+use crate::pass::{Running, derived};
 use crate::tensor::{Bound, Carry, Elements, Float, Tensor};
 use crate::transpose::{Ahead, transpose};
 
@@ -30,13 +31,17 @@ pub struct Program<'a, F> {
     signature: &'a Signature,
     entries: &'a [Entry],
     bound: &'a Bound<F>,
+    /// What the prologue has made of the parameters.
+    derived: Memory,
 }
 
 impl<'a, F: Float> Program<'a, F> {
     /// # Safety
     /// As for [`crate::driver::run`]; and the tensors of `bound` are those that the signature asks for.
     pub unsafe fn new(signature: &'a Signature, entries: &'a [Entry], bound: &'a Bound<F>) -> Self {
-        Self { signature, entries, bound }
+        // SAFETY: the parameters are those that the signature asks for.
+        let derived = unsafe { derived(signature, entries, &planes_of(&bound.params)) };
+        Self { signature, entries, bound, derived }
     }
 }
 
@@ -191,7 +196,7 @@ impl<F: Float> Lanes<'_, F> {
         let programs = self.groups.iter().flat_map(|g| [&g.summary, &g.apply]);
         for program in programs.chain(self.delays.iter().map(|d| &d.0)).chain([&self.whole]) {
             let signature = program.signature;
-            assert!(signature.bits == F::BITS && !signature.step && signature.passes.len() == program.entries.len());
+            assert!(signature.bits == F::BITS && !signature.step && signature.functions() == program.entries.len());
             assert!(signature.passes.len() == 1 && !signature.passes[0].reverse, "one pass, forward");
         }
     }
@@ -236,19 +241,17 @@ impl Pair {
 }
 
 /// A program with memory of its own; inputs and outputs may be another's.
-struct Bench {
-    entry: Entry,
-    pointers: Vec<*mut u8>,
+struct Bench<'a> {
+    running: Running<'a>,
     states: Vec<Planes>,
     rings: Vec<Planes>,
     outputs: Vec<Planes>,
     _memory: Vec<Pair>,
-    _scratch: Memory,
     _reports: Memory,
 }
 
-impl Bench {
-    fn new<F: Float>(program: &Program<'_, F>, rows: usize, inputs: &[Planes], outputs: Option<Vec<Planes>>) -> Self {
+impl<'a> Bench<'a> {
+    fn new<F: Float>(program: &Program<'a, F>, rows: usize, inputs: &[Planes], outputs: Option<Vec<Planes>>) -> Self {
         let signature = program.signature;
         let mut memory = Vec::new();
         let mut own = |slice: &Tensors, rows: usize| {
@@ -263,7 +266,6 @@ impl Bench {
         let kept: Vec<Planes> = signature.kept.iter().map(|slice| own(slice, rows)).collect();
         let (params, initial) = (planes_of(&program.bound.params), planes_of(&program.bound.initial));
         let pass = &signature.passes[0];
-        let mut scratch = Memory::new(pass.scratch);
         // Whatever is reported here happened in a step that is not to be known.
         let mut reports = Memory::new(8 * signature.reports);
         let address = |slot: &Slot| {
@@ -276,30 +278,25 @@ impl Bench {
                 Buffer::State(i) => states[i][plane],
                 Buffer::Delay(i) => rings[i][plane],
                 Buffer::Kept(i) => kept[i][plane],
-                Buffer::Scratch => scratch.base(),
+                Buffer::Derived => program.derived.start(),
                 Buffer::Report => reports.base(),
+                Buffer::Scratch | Buffer::Local => unreachable!("a pass has its own"),
             }
         };
-        let pointers = pass.slots.iter().map(address).collect();
-        Self {
-            entry: program.entries[0],
-            pointers,
-            states,
-            rings,
-            outputs,
-            _memory: memory,
-            _scratch: scratch,
-            _reports: reports,
-        }
+        let running = Running::new(pass, program.entries, 1, address);
+        Self { running, states, rings, outputs, _memory: memory, _reports: reports }
     }
 
     /// # Safety
     /// The rows are inside of the inputs and outputs.
     unsafe fn run(&self, rows: Range<usize>, number: u64) {
-        let (begin, end) = (rows.start as u64, rows.end as u64);
-        let arguments = Arguments { pointers: self.pointers.as_ptr(), begin, end, number };
+        let steps = (rows.start, rows.end);
         // SAFETY: the addresses are those of the slots, with room for these rows.
-        unsafe { (self.entry)(&arguments) };
+        unsafe {
+            self.running.begin(steps, number);
+            self.running.steps(steps, number);
+            self.running.end(steps, number);
+        }
     }
 }
 
@@ -338,14 +335,14 @@ struct Shared<'a> {
 unsafe impl Sync for Shared<'_> {}
 
 /// The memory of one thread.
-struct Worker {
+struct Worker<'a> {
     packed: Vec<Planes>,
     window: Vec<Planes>,
     /// The delays at the starts of a segment's stretches: `[depth, .., lanes]`.
     before: Vec<Planes>,
-    delays: Option<Bench>,
-    summaries: Vec<Bench>,
-    whole: Bench,
+    delays: Option<Bench<'a>>,
+    summaries: Vec<Bench<'a>>,
+    whole: Bench<'a>,
     _memory: Vec<Pair>,
 }
 
@@ -439,7 +436,7 @@ impl<F: Float> Run<'_, F> {
         }
     }
 
-    fn worker(&self) -> Worker {
+    fn worker(&self) -> Worker<'_> {
         let plan = self.plan;
         let whole = plan.whole.signature;
         let mut memory = Vec::new();
@@ -460,7 +457,7 @@ impl<F: Float> Run<'_, F> {
     }
 
     /// Transposes a segment's inputs, and finds what its delays hold before each stretch.
-    unsafe fn pack(&self, shared: &Shared<'_>, worker: &Worker, segment: usize) {
+    unsafe fn pack(&self, shared: &Shared<'_>, worker: &Worker<'_>, segment: usize) {
         let (lanes, steps) = (self.plan.lanes, self.plan.steps);
         let row = shared.first + segment * lanes * steps;
         for ((slice, from), to) in self.plan.whole.signature.inputs.iter().zip(&self.inputs).zip(&worker.packed) {
@@ -510,7 +507,7 @@ impl<F: Float> Run<'_, F> {
     }
 
     /// Fills a bench's delays with what they hold before each stretch.
-    unsafe fn fill(&self, worker: &Worker, bench: &Bench) {
+    unsafe fn fill(&self, worker: &Worker<'_>, bench: &Bench<'_>) {
         for (d, line) in self.plan.whole.signature.delays.iter().enumerate() {
             let bytes = bytes::<F>(&line.slice);
             for plane in planes(line.slice.kind) {
@@ -524,7 +521,7 @@ impl<F: Float> Run<'_, F> {
     }
 
     /// Summarises the stretches of a segment.
-    unsafe fn summarise(&self, shared: &Shared<'_>, worker: &Worker, segment: usize, g: usize) {
+    unsafe fn summarise(&self, shared: &Shared<'_>, worker: &Worker<'_>, segment: usize, g: usize) {
         let (group, bench) = (&self.plan.groups[g], &worker.summaries[g]);
         let (lanes, stretch) = (self.plan.lanes, segment * self.plan.lanes);
         let slices = &group.summary.signature.states;
@@ -561,7 +558,7 @@ impl<F: Float> Run<'_, F> {
     }
 
     /// Runs the stretches of a segment from their starts.
-    unsafe fn run(&self, shared: &Shared<'_>, worker: &Worker, segment: usize) {
+    unsafe fn run(&self, shared: &Shared<'_>, worker: &Worker<'_>, segment: usize) {
         let (lanes, steps, whole) = (self.plan.lanes, self.plan.steps, self.plan.whole.signature);
         let (stretch, bench) = (segment * lanes, &worker.whole);
         // SAFETY: all rows are those of this segment's stretches; all groups have been scanned.
@@ -589,7 +586,7 @@ impl<F: Float> Run<'_, F> {
     }
 
     /// Takes the delays of the last lane into the carry.
-    unsafe fn carry_delays(&self, shared: &Shared<'_>, bench: &Bench) {
+    unsafe fn carry_delays(&self, shared: &Shared<'_>, bench: &Bench<'_>) {
         let lanes = self.plan.lanes;
         let now = NUMBER + self.plan.steps as u64;
         for (d, line) in self.plan.whole.signature.delays.iter().enumerate() {

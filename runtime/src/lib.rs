@@ -13,6 +13,8 @@ pub mod kernel;
 #[allow(unsafe_code, reason = "calls kernels, which are machine code")]
 pub mod lanes;
 mod memory;
+#[allow(unsafe_code, reason = "calls kernels, which are machine code")]
+mod pass;
 #[allow(unsafe_code, reason = "loops in assembly")]
 pub mod probe;
 pub mod scalar;

@@ -17,4 +17,9 @@ impl Memory {
     pub(crate) fn base(&mut self) -> *mut u8 {
         self.lines.as_mut_ptr().cast()
     }
+
+    /// The same for those who only read.
+    pub(crate) fn start(&self) -> *mut u8 {
+        self.lines.as_ptr().cast_mut().cast()
+    }
 }

@@ -6,7 +6,9 @@
 #![allow(unsafe_code, reason = "kernels are machine code as far as the driver knows")]
 
 use ssmc_runtime::driver;
-use ssmc_runtime::kernel::{Arguments, Buffer, DelayLine, Entry, Kind, PassSignature, Signature, Slot, Tensors};
+use ssmc_runtime::kernel::{
+    Arguments, Buffer, DelayLine, Entry, Kind, PassSignature, Signature, Slot, Tensors,
+};
 use ssmc_runtime::{Bound, Carry, Elements, RunError, Sequences, Tensor};
 
 /// # Safety
@@ -14,7 +16,7 @@ use ssmc_runtime::{Bound, Carry, Elements, RunError, Sequences, Tensor};
 unsafe extern "C" fn forward(arguments: *const Arguments) {
     // SAFETY: the driver hands over the slots in the order of the signature, for `begin..end` inside the sequence.
     unsafe {
-        let Arguments { pointers, begin, end, number } = arguments.read();
+        let Arguments { pointers, begin, end, number, .. } = arguments.read();
         let slot = |n: usize| pointers.add(n).read().cast::<f64>();
         let (p, x, y, h, ring) = (slot(0), slot(1), slot(2), slot(3), slot(4));
         for t in begin as usize..end as usize {
@@ -43,7 +45,8 @@ fn signature(step: bool) -> Signature {
         outputs: vec![scalar("y", Kind::Real)],
         kept: vec![],
         reports: 0,
-        passes: vec![PassSignature { reverse: false, slots, scratch: 0 }],
+        prologue: None,
+        passes: vec![PassSignature::plain(slots)],
     }
 }
 

@@ -22,17 +22,13 @@ pub fn execute(program: &Program, args: &DumpArgs) -> Outcome {
             let judged = verdict::judge(&program.layer(&args.layer)?);
             (verdict::print::verdict(&judged, &program.text), Vec::new())
         }
-        Stage::Plan => return later("plan", "the plan"),
+        Stage::Plan => (kernels(program, args, jit::plan_text)?, Vec::new()),
         Stage::Clif => (kernels(program, args, jit::clif)?, Vec::new()),
         Stage::Asm => (kernels(program, args, jit::asm)?, Vec::new()),
     };
     report::out(&text).map_err(|error| vec![error])?;
     program.report(&diagnostics);
     Ok(if has_errors(&diagnostics) { Verdict::Failed } else { Verdict::Done })
-}
-
-fn later(stage: &str, what: &str) -> Result<Verdict, Vec<Diagnostic>> {
-    Err(vec![report::not_yet(&format!("--stage {stage}"), what)])
 }
 
 /// The text of the sequence kernel and, where the layer has one, of the step kernel.

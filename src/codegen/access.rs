@@ -8,19 +8,20 @@ use cranelift_codegen::ir::{InstBuilder, Value, types};
 use ssmc_runtime::kernel::{Buffer, Slot};
 
 use super::value::{Parts, Val};
-use super::{Address, Emitter, Key};
+use super::{Address, Emitter, Key, Rows};
 use crate::ir::{Expr, ExprKind, IndexId, Scalar, ValueId};
-use crate::plan::place::plane_bytes;
 use crate::plan::shape::{Linear, mentions};
-use crate::plan::{Nest, Place, element_bytes};
+use crate::plan::{Layout, Nest, Place, element_bytes};
 
 /// An element of a tensor.
 pub(super) struct Access<'e> {
     key: Key,
-    value: ValueId,
-    place: Place,
-    ty: Scalar,
+    pub(super) value: ValueId,
+    pub(super) place: Place,
+    pub(super) ty: Scalar,
     linear: Linear<'e>,
+    /// The index along which lanes are contiguous, where the layout has such an axis.
+    contiguous: Option<IndexId>,
     /// How many steps ago; delays only.
     steps: Option<&'e Expr>,
 }
@@ -30,46 +31,106 @@ impl<'e> Access<'e> {
     pub(super) fn bends(&self, indices: &[IndexId]) -> bool {
         self.linear.bends(indices) || self.steps.is_some_and(|steps| mentions(steps, indices))
     }
+
+    /// Whether something in it is not linear.
+    pub(super) fn has_rest(&self) -> bool {
+        !self.linear.rest.is_empty() || self.steps.is_some()
+    }
+
+    /// How far apart the elements of neighbouring lanes are.
+    pub(super) fn step(&self, index: IndexId) -> i64 {
+        match self.place.layout {
+            Layout::RowMajor => self.linear.factor(index),
+            _ => i64::from(self.contiguous == Some(index)),
+        }
+    }
 }
 
 impl<'a> Emitter<'a, '_> {
-    /// The access that a read makes; `None` for other expressions.
+    /// The access that a read makes; `None` for other expressions, and for values that are in registers only.
     pub(super) fn access<'e>(&self, e: &'e Expr) -> Option<Access<'e>> {
         let (value, at, steps) = match &e.kind {
             ExprKind::Read { value, at } => (*value, at, None),
             ExprKind::Past { delay, at, steps } => (*delay, at, Some(&**steps)),
             _ => return None,
         };
-        let place = self.pass.places[value.at()].expect("what is read has a place");
-        let linear = Linear::of_access(at, &self.plan.instance.axes[value.at()]);
-        Some(Access { key: e, value, place, ty: e.ty, linear, steps })
+        let place = match self.pass.places[value.at()] {
+            Some(place) => place,
+            // What stays in registers.
+            None if self.in_region => return None,
+            None => panic!("codegen: a value without a place is read: {e:?}"),
+        };
+        Some(self.access_at(e, value, place, e.ty, at, steps))
+    }
+
+    /// The access to an element of a value at a place.
+    pub(super) fn access_at<'e>(
+        &self,
+        key: Key,
+        value: ValueId,
+        place: Place,
+        ty: Scalar,
+        at: &'e [Expr],
+        steps: Option<&'e Expr>,
+    ) -> Access<'e> {
+        let linear = Linear::with_strides(at, &place.layout.strides(&self.plan.instance.axes[value.at()]));
+        let contiguous = match place.layout {
+            Layout::RowMajor => None,
+            Layout::Blocked { axis, .. } | Layout::Local { axis, .. } => match at[axis].kind {
+                ExprKind::Index(i) => Some(i),
+                _ => None,
+            },
+        };
+        Access { key, value, place, ty, linear, contiguous, steps }
     }
 
     /// The access that a nest's target makes.
     pub(super) fn target(&self, nest: &'a Nest) -> Access<'a> {
-        let linear = Linear::of_access(&nest.at, &self.plan.instance.axes[nest.value.at()]);
-        let ty = nest.body.ty;
-        Access { key: std::ptr::null(), value: nest.value, place: nest.target, ty, linear, steps: None }
+        self.access_at(std::ptr::null(), nest.value, nest.target, nest.body.ty, &nest.at, None)
     }
 
     fn bytes(&self, ty: Scalar) -> i64 {
         element_bytes(ty, self.plan.target.bits) as i64
     }
 
-    /// Where a buffer starts in this step, and what is to be added.
-    pub(super) fn base(&self, value: ValueId, place: Place, imaginary: bool) -> (Value, i64) {
-        if place.buffer == Buffer::Scratch {
-            let plane = if imaginary { plane_bytes(&self.plan.instance, value, self.plan.target.bits) } else { 0 };
-            return (self.pointers[&Slot { buffer: Buffer::Scratch, imaginary: false }], (place.offset + plane) as i64);
+    /// How many bytes lie between the rows of two steps, where a place has rows.
+    pub(super) fn rows_of(&self, value: ValueId, place: Place) -> Option<(Rows, i64)> {
+        let ty = self.plan.instance.layer.value(value).ty.scalar();
+        match place.buffer {
+            Buffer::Input(_) | Buffer::Output(_) | Buffer::Kept(_) => {
+                let size: usize = self.plan.instance.axes[value.at()].iter().product();
+                Some((Rows::Sequence, size as i64 * self.bytes(ty)))
+            }
+            _ if place.row > 0 => Some((Rows::Tile, place.row as i64)),
+            _ => None,
+        }
+    }
+
+    /// Where a buffer starts, whether that is in this step, and what is to be added.
+    pub(super) fn base(&self, place: Place, imaginary: bool) -> (Value, bool, i64) {
+        if matches!(place.buffer, Buffer::Scratch | Buffer::Local | Buffer::Derived) {
+            let plane = if imaginary { place.plane } else { 0 };
+            let pointer = self.pointers[&Slot { buffer: place.buffer, imaginary: false }];
+            return (pointer, false, (place.offset + plane) as i64);
         }
         let slot = Slot { buffer: place.buffer, imaginary };
-        (self.rows.get(&slot).copied().unwrap_or_else(|| self.pointers[&slot]), 0)
+        match self.rows.get(&slot) {
+            Some(row) => (*row, true, 0),
+            None => (self.pointers[&slot], false, 0),
+        }
+    }
+
+    /// Where a value's first element lies in this step, and what is to be added.
+    pub(super) fn first(&mut self, value: ValueId, place: Place) -> (Value, i64) {
+        let (base, timed, add) = self.base(place, false);
+        let time = self.rows_of(value, place).filter(|_| !timed).and_then(|rows| self.times.get(&rows).copied());
+        (time.map_or(base, |time| self.b.ins().iadd(base, time)), add)
     }
 
     /// The address without what these indices change.
     fn address(&mut self, access: &Access<'a>, imaginary: bool, without: &[IndexId]) -> Address {
-        let (base, _) = self.base(access.value, access.place, imaginary);
-        let nothing = Address { value: base, includes: Vec::new(), rest: false };
+        let (base, timed, _) = self.base(access.place, imaginary);
+        let nothing = Address { value: base, includes: Vec::new(), rest: false, timed };
         let mut address = self.addresses.get(&(access.key, imaginary)).cloned().unwrap_or(nothing);
         let size = self.bytes(access.ty);
         if !address.rest && !access.bends(without) {
@@ -88,11 +149,22 @@ impl<'a> Emitter<'a, '_> {
         }
         for i in self.order.clone() {
             let factor = access.linear.factor(i);
-            if factor != 0 && !address.includes.contains(&i) && !without.contains(&i) {
-                let part = self.scaled(self.env[&i], factor * size);
+            if factor != 0
+                && !address.includes.contains(&i)
+                && !without.contains(&i)
+                && let Some(base) = self.env[&i].base
+            {
+                let part = self.scaled(base, factor * size);
                 address.value = self.b.ins().iadd(address.value, part);
                 address.includes.push(i);
             }
+        }
+        if !address.timed
+            && let Some(rows) = self.rows_of(access.value, access.place)
+            && let Some(&time) = self.times.get(&rows)
+        {
+            address.value = self.b.ins().iadd(address.value, time);
+            address.timed = true;
         }
         address
     }
@@ -119,10 +191,14 @@ impl<'a> Emitter<'a, '_> {
     }
 
     /// The address and the constant that is to be added.
-    fn place(&mut self, access: &Access<'a>, imaginary: bool) -> (Value, i32) {
+    pub(super) fn place(&mut self, access: &Access<'a>, imaginary: bool) -> (Value, i32) {
         let address = self.address(access, imaginary, &[]).value;
-        let (_, start) = self.base(access.value, access.place, imaginary);
-        let offset = start + access.linear.offset * self.bytes(access.ty);
+        let (_, _, start) = self.base(access.place, imaginary);
+        let add = |i: IndexId| self.env.get(&i).map_or(0, |at| at.add);
+        let inner = access.contiguous.map_or(0, add);
+        let others = access.linear.factors.iter().filter(|(i, _)| access.contiguous != Some(*i));
+        let known = inner + others.map(|(i, factor)| factor * add(*i)).sum::<i64>();
+        let offset = start + (access.linear.offset + known) * self.bytes(access.ty);
         match i32::try_from(offset) {
             // Room for the vectors that follow.
             Ok(small) if small.unsigned_abs() < 1 << 30 => (address, small),
@@ -131,39 +207,85 @@ impl<'a> Emitter<'a, '_> {
     }
 
     pub(super) fn read(&mut self, e: &'a Expr) -> Val {
-        let access = self.access(e).expect("only reads are read");
+        let element = self.element_of(e);
+        if let Some(known) = element.as_ref().and_then(|element| self.registers.get(element).cloned()) {
+            return match self.picked {
+                Some((_, lane)) => self.picked_of(&known, lane),
+                None => known,
+            };
+        }
+        let Some(access) = self.access(e) else {
+            // A written-out loop reaches behind the last element where a condition guards the read: nothing uses it.
+            let outside = element.is_some_and(|element| self.is_outside(&element));
+            assert!(outside, "codegen: a value that is not there yet is read: {e:?}\n{}", self.plan);
+            return self.nothing(e.ty);
+        };
         if let Some(lane) = self.lane
             && access.bends(&[lane.index])
         {
             return self.lane_by_lane(e);
         }
-        let re = self.load(&access, false);
-        let im = (e.ty == Scalar::Complex).then(|| self.load(&access, true));
-        Val { ty: e.ty, re, im }
+        let value = self.load_value(&access);
+        if let Some(element) = element
+            && self.picked.is_none()
+        {
+            self.registers.insert(element, value.clone());
+        }
+        value
+    }
+
+    fn nothing(&mut self, ty: Scalar) -> Val {
+        let zero = match ty {
+            Scalar::Real | Scalar::Complex => self.float(0.0),
+            Scalar::Int => self.int(0),
+            Scalar::Bool => self.b.ins().iconst(types::I8, 0),
+        };
+        let im = (ty == Scalar::Complex).then_some(Parts::One(zero));
+        Val { ty, re: Parts::One(zero), im }
+    }
+
+    pub(super) fn load_value(&mut self, access: &Access<'a>) -> Val {
+        let re = self.load(access, false);
+        let im = (access.ty == Scalar::Complex).then(|| self.load(access, true));
+        Val { ty: access.ty, re, im }
     }
 
     fn load(&mut self, access: &Access<'a>, imaginary: bool) -> Parts {
         let (address, offset) = self.place(access, imaginary);
         let size = self.bytes(access.ty);
-        let factor = self.lane.map_or(0, |lane| access.linear.factor(lane.index));
+        let step = self.lane.map_or(0, |lane| access.step(lane.index));
         let float = matches!(access.ty, Scalar::Real | Scalar::Complex);
         let buffer = access.place.buffer;
-        match factor {
+        let (parts, width) = (self.parts(), self.width);
+        let live = self.lane.map_or(width, |lane| lane.live);
+        match step {
             0 => Parts::One(self.load_one(access.ty, buffer, address, offset)),
             1 if float => {
                 let flags = self.flags(buffer, false);
-                let step = (size * self.width as i64) as i32;
-                let load = |n| self.b.ins().load(self.vector, flags, address, offset + n * step);
-                Parts::Each((0..self.lane.map_or(1, |lane| lane.parts) as i32).map(load).collect())
+                let mut vectors = Vec::new();
+                for part in 0..parts {
+                    let at = offset + (part * width) as i32 * size as i32;
+                    if (part + 1) * width <= live || access.place.layout.is_padded() {
+                        vectors.push(self.b.ins().load(self.vector, flags, address, at));
+                        continue;
+                    }
+                    let each = (0..live - part * width)
+                        .map(|n| self.load_one(access.ty, buffer, address, at + n as i32 * size as i32))
+                        .collect();
+                    vectors.extend(self.vectors_of(each));
+                }
+                Parts::Each(vectors)
             }
-            factor => {
-                let count = self.parts() * self.width;
-                let each = (0..count as i64)
+            step => {
+                let mut each: Vec<Value> = (0..live as i64)
                     .map(|n| {
-                        let (at, add) = self.beside(address, offset, n * factor * size);
+                        let (at, add) = self.beside(address, offset, n * step * size);
                         self.load_one(access.ty, buffer, at, add)
                     })
                     .collect();
+                if !float {
+                    each.resize(parts * width, each[0]);
+                }
                 self.gathered(access.ty, each)
             }
         }
@@ -208,19 +330,21 @@ impl<'a> Emitter<'a, '_> {
             return;
         };
         let vectors = self.spread(parts);
-        let factor = access.linear.factor(lane.index);
-        if factor == 1 {
+        let step = access.step(lane.index);
+        let whole = |part: usize| (part + 1) * self.width <= lane.live || access.place.layout.is_padded();
+        let mut left = 0;
+        if step == 1 {
             let flags = self.flags(buffer, false);
-            let step = (size * self.width as i64) as i32;
-            for (n, vector) in vectors.into_iter().enumerate() {
-                self.b.ins().store(flags, vector, address, offset + n as i32 * step);
+            while left < vectors.len() && whole(left) {
+                let at = offset + (left * self.width) as i32 * size as i32;
+                self.b.ins().store(flags, vectors[left], address, at);
+                left += 1;
             }
-            return;
         }
         let vectors = Parts::Each(vectors);
-        for n in 0..lane.parts * self.width {
+        for n in left * self.width..lane.live {
             let value = self.pick(access.ty, &vectors, n);
-            let (at, add) = self.beside(address, offset, n as i64 * factor * size);
+            let (at, add) = self.beside(address, offset, n as i64 * step * size);
             self.store_one(access.ty, buffer, value, at, add);
         }
     }

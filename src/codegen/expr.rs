@@ -6,7 +6,7 @@
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::{BlockArg, InstBuilder, Value, types};
 
-use super::Emitter;
+use super::{At, Emitter};
 use super::math::Elementary;
 use super::math::complex::Complex;
 use super::value::{Parts, Val};
@@ -24,9 +24,7 @@ impl<'a> Emitter<'a, '_> {
     pub(super) fn emit(&mut self, e: &'a Expr) -> Val {
         if let Some(value) = self.cache.get(&std::ptr::from_ref(e)).cloned() {
             let Some((_, lane)) = self.picked else { return value };
-            let re = Parts::One(self.pick(e.ty, &value.re, lane));
-            let im = value.im.as_ref().map(|im| Parts::One(self.pick(e.ty, im, lane)));
-            return Val { ty: e.ty, re, im };
+            return self.picked_of(&value, lane);
         }
         match &e.kind {
             ExprKind::Int(n) => Val::one(e.ty, self.int(*n)),
@@ -37,7 +35,7 @@ impl<'a> Emitter<'a, '_> {
             }
             ExprKind::Bool(b) => Val::one(e.ty, self.b.ins().iconst(types::I8, i64::from(*b))),
             ExprKind::Index(i) => {
-                let base = self.env[i];
+                let base = self.index(*i);
                 match self.lane {
                     Some(lane) if lane.index == *i => {
                         let count = lane.parts * self.width;
@@ -85,16 +83,22 @@ impl<'a> Emitter<'a, '_> {
         }
     }
 
+    /// One lane of a value.
+    pub(super) fn picked_of(&mut self, value: &Val, lane: usize) -> Val {
+        let re = Parts::One(self.pick(value.ty, &value.re, lane));
+        let im = value.im.as_ref().map(|im| Parts::One(self.pick(value.ty, im, lane)));
+        Val { ty: value.ty, re, im }
+    }
+
     /// What has no vector form, for every lane apart.
     pub(super) fn lane_by_lane(&mut self, e: &'a Expr) -> Val {
         let lane = self.lane.take().expect("lanes are active");
         let base = self.env[&lane.index];
         let (mut re, mut im) = (Vec::new(), Vec::new());
-        for n in 0..lane.parts * self.width {
+        for n in 0..lane.live {
             self.scoped(|this| {
                 this.addresses.retain(|_, address| !address.includes.contains(&lane.index));
-                let at = this.plus(base, n as i64);
-                this.env.insert(lane.index, at);
+                this.env.insert(lane.index, super::At { add: base.add + n as i64, ..base });
                 let before = this.picked.replace((lane.index, n));
                 let value = this.emit(e);
                 this.picked = before;
@@ -106,6 +110,10 @@ impl<'a> Emitter<'a, '_> {
         }
         self.env.insert(lane.index, base);
         self.lane = Some(lane);
+        re.resize(lane.parts * self.width, re[0]);
+        if let Some(&first) = im.first() {
+            im.resize(lane.parts * self.width, first);
+        }
         let re = self.gathered(e.ty, re);
         let im = (e.ty == Scalar::Complex).then(|| self.gathered(e.ty, im));
         Val { ty: e.ty, re, im }
@@ -345,8 +353,49 @@ impl<'a> Emitter<'a, '_> {
         }
     }
 
+    /// The value of an integer or a truth value that written-out loops decide.
+    fn known(&self, e: &Expr) -> Option<i64> {
+        Some(match &e.kind {
+            ExprKind::Int(n) => *n,
+            ExprKind::Bool(b) => i64::from(*b),
+            ExprKind::Index(i) if self.lane.is_none_or(|lane| lane.index != *i) => match self.env.get(i)? {
+                At { base: None, add } => *add,
+                At { base: Some(_), .. } => return None,
+            },
+            ExprKind::Binary(op, a, b) if a.ty == Scalar::Int => {
+                let (a, b) = (self.known(a)?, self.known(b)?);
+                match op {
+                    BinaryOp::Add => a.checked_add(b)?,
+                    BinaryOp::Sub => a.checked_sub(b)?,
+                    BinaryOp::Mul => a.checked_mul(b)?,
+                    BinaryOp::Eq => i64::from(a == b),
+                    BinaryOp::Ne => i64::from(a != b),
+                    BinaryOp::Lt => i64::from(a < b),
+                    BinaryOp::Le => i64::from(a <= b),
+                    BinaryOp::Gt => i64::from(a > b),
+                    BinaryOp::Ge => i64::from(a >= b),
+                    _ => return None,
+                }
+            }
+            ExprKind::Binary(BinaryOp::And, a, b) => match (self.known(a), self.known(b)) {
+                (Some(0), _) | (_, Some(0)) => 0,
+                (Some(_), Some(_)) => 1,
+                _ => return None,
+            },
+            ExprKind::Binary(BinaryOp::Or, a, b) => match (self.known(a), self.known(b)) {
+                (Some(1), _) | (_, Some(1)) => 1,
+                (Some(_), Some(_)) => 0,
+                _ => return None,
+            },
+            _ => return None,
+        })
+    }
+
     fn choice(&mut self, e: &'a Expr, parts: &'a [Expr; 3]) -> Val {
         let [condition, then, other] = parts;
+        if let Some(holds) = self.known(condition) {
+            return self.emit(if holds != 0 { then } else { other });
+        }
         let guard = is_guard(condition);
         let varies = self.lane.is_some_and(|lane| mentions(condition, &[lane.index]));
         if guard && varies {
@@ -368,8 +417,10 @@ impl<'a> Emitter<'a, '_> {
         let join = self.b.create_block();
         self.b.ins().brif(c.scalar(), blocks[0], &[], blocks[1], &[]);
         let mut planes = 0;
+        let splats = self.splats.clone();
         for (block, branch) in blocks.into_iter().zip([then, other]) {
             self.b.switch_to_block(block);
+            self.splats.clone_from(&splats);
             let value = self.scoped(|this| this.emit(branch));
             let mut flat = Vec::new();
             for plane in [Some(&value.re), value.im.as_ref()].into_iter().flatten() {
@@ -390,6 +441,7 @@ impl<'a> Emitter<'a, '_> {
             let arguments: Vec<BlockArg> = flat.into_iter().map(BlockArg::from).collect();
             self.b.ins().jump(join, &arguments);
         }
+        self.splats = splats;
         self.b.switch_to_block(join);
         let flat = self.b.block_params(join).to_vec();
         let count = if e.ty == Scalar::Complex { flat.len() / 2 } else { flat.len() };

@@ -1,9 +1,9 @@
 //! Cranelift IR for plans.
 //!
-//! In: a [`Plan`]. Out: one CLIF function for each pass, of the form that
+//! In: a [`Plan`]. Out: one CLIF function for each of its [`Part`]s, of the form that
 //! [`ssmc_runtime::kernel`] describes. `step` makes the loop over time and the reset, `nest` the loops of one
-//! equation, `expr` the element, `access` loads and stores, `reduce` sums and the like, `call` functions, `solve` linear
-//! systems and what is reported;
+//! equation, `region` those of a block of lanes, `expr` the element, `access` loads and stores, `reduce` sums and the
+//! like, `call` functions, `solve` linear systems and what is reported;
 //! `value` holds what an expression becomes: one scalar, or vectors along the lanes.
 //!
 //! The lane count comes from the plan's target and stands in no other place. Loop-invariant sub-expressions and
@@ -16,6 +16,7 @@ pub(crate) mod finite;
 pub mod math;
 mod nest;
 mod reduce;
+mod region;
 mod solve;
 mod step;
 mod value;
@@ -28,7 +29,7 @@ use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use ssmc_runtime::kernel::{Buffer, Slot};
 
 use crate::ir::{Expr, IndexId};
-use crate::plan::{Lanes, PassPlan, Plan};
+use crate::plan::{Lanes, Part, PassPlan, Phase, Plan};
 use value::Val;
 
 pub use call::{ROUTINES, routine_signature};
@@ -51,15 +52,15 @@ impl Machine {
     }
 }
 
-/// Emits the kernel of one pass.
-pub fn emit(plan: &Plan, pass: usize, machine: Machine, isa: &dyn TargetIsa) -> Function {
+/// Emits the `n`-th function of a plan, in the order of [`Plan::parts`].
+pub fn emit(plan: &Plan, n: usize, machine: Machine, isa: &dyn TargetIsa) -> Function {
     let mut function = Function::new();
-    function.name = UserFuncName::user(0, pass as u32);
+    function.name = UserFuncName::user(0, n as u32);
     function.signature.call_conv = machine.call_conv;
     function.signature.params.push(cranelift_codegen::ir::AbiParam::new(types::I64));
     let mut context = FunctionBuilderContext::new();
     let builder = FunctionBuilder::new(&mut function, &mut context);
-    let mut emitter = Emitter::new(plan, pass, machine, builder);
+    let mut emitter = Emitter::new(plan, plan.parts()[n], machine, builder);
     emitter.function();
     emitter.b.seal_all_blocks();
     emitter.b.finalize(isa.frontend_config());
@@ -75,6 +76,15 @@ struct Lane {
     index: IndexId,
     /// How many vectors.
     parts: usize,
+    /// How many elements; those behind them in the last vector are computed, but not written.
+    live: usize,
+}
+
+/// The value of an index: a part that is known when the code runs, and one that is known now.
+#[derive(Clone, Copy)]
+struct At {
+    base: Option<Value>,
+    add: i64,
 }
 
 /// A part of an address that is known before a loop.
@@ -85,6 +95,8 @@ struct Address {
     includes: Vec<IndexId>,
     /// Whether all that is not linear is in it.
     rest: bool,
+    /// Whether the row of the step is in it.
+    timed: bool,
 }
 
 struct Emitter<'a, 'b> {
@@ -92,6 +104,7 @@ struct Emitter<'a, 'b> {
     plan: &'a Plan,
     pass: &'a PassPlan,
     slots: &'a [Slot],
+    phases: &'a [Phase],
     machine: Machine,
     /// The type of reals.
     real: Type,
@@ -102,12 +115,15 @@ struct Emitter<'a, 'b> {
     pointers: HashMap<Slot, Value>,
     /// The addresses of this step's rows.
     rows: HashMap<Slot, Value>,
+    /// What is to be added to an address in this step, where rows have that many bytes: counted from the first step
+    /// of the tensors, or of the tile.
+    times: HashMap<(Rows, i64), Value>,
     /// The row of this step in each delay.
     rings: HashMap<usize, Value>,
     first: Value,
     /// The number of this step in its sequence.
     now: Value,
-    env: HashMap<IndexId, Value>,
+    env: HashMap<IndexId, At>,
     /// The loops around this place, outermost first.
     order: Vec<IndexId>,
     /// The vectors that are worked on.
@@ -122,11 +138,21 @@ struct Emitter<'a, 'b> {
     /// Vectors of scalars that were computed before a loop whose index is on the lanes.
     splats: HashMap<Value, Value>,
     addresses: HashMap<(Key, bool), Address>,
+    /// Whether a region is emitted; then these are the elements that are in registers.
+    in_region: bool,
+    registers: HashMap<region::Element, Val>,
     routines: call::Routines,
 }
 
+/// What the rows of a buffer are counted from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Rows {
+    Sequence,
+    Tile,
+}
+
 impl<'a, 'b> Emitter<'a, 'b> {
-    fn new(plan: &'a Plan, pass: usize, machine: Machine, mut b: FunctionBuilder<'b>) -> Self {
+    fn new(plan: &'a Plan, part: Part<'a>, machine: Machine, mut b: FunctionBuilder<'b>) -> Self {
         let real = if plan.target.bits == 64 { types::F64 } else { types::F32 };
         let vector = real.by(plan.target.width as u32).expect("a vector type of that many lanes");
         let entry = b.create_block();
@@ -137,14 +163,16 @@ impl<'a, 'b> Emitter<'a, 'b> {
         Self {
             b,
             plan,
-            pass: &plan.passes[pass],
-            slots: &plan.signature.passes[pass].slots,
+            pass: part.pass,
+            slots: part.slots,
+            phases: part.phases,
             machine,
             real,
             vector,
             width: plan.target.width,
             pointers: HashMap::new(),
             rows: HashMap::new(),
+            times: HashMap::new(),
             rings: HashMap::new(),
             first,
             now,
@@ -157,6 +185,8 @@ impl<'a, 'b> Emitter<'a, 'b> {
             calls: Vec::new(),
             splats: HashMap::new(),
             addresses: HashMap::new(),
+            in_region: false,
+            registers: HashMap::new(),
             routines: call::Routines::default(),
         }
     }
@@ -166,10 +196,12 @@ impl<'a, 'b> Emitter<'a, 'b> {
         let cache = self.cache.clone();
         let addresses = self.addresses.clone();
         let splats = self.splats.clone();
+        let registers = self.registers.clone();
         let calls = self.calls.len();
         let result = body(self);
         self.cache = cache;
         self.splats = splats;
+        self.registers = registers;
         self.calls.truncate(calls);
         self.addresses = addresses;
         result
@@ -177,6 +209,14 @@ impl<'a, 'b> Emitter<'a, 'b> {
 
     fn extent(&self, i: IndexId) -> usize {
         self.plan.instance.extents[i.at()]
+    }
+
+    /// The value of an index.
+    fn index(&mut self, i: IndexId) -> Value {
+        match self.env[&i] {
+            At { base: Some(base), add } => self.plus(base, add),
+            At { base: None, add } => self.int(add),
+        }
     }
 
     fn int(&mut self, n: i64) -> Value {

@@ -4,7 +4,7 @@ use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{BlockArg, InstBuilder, Value, types};
 
 use super::value::Parts;
-use super::{Emitter, Lane};
+use super::{At, Emitter, Lane};
 use crate::ir::{Expr, ExprKind, IndexId, Scalar};
 use crate::plan::shape::{is_guard, mentions};
 use crate::plan::{Nest, lanes};
@@ -47,7 +47,7 @@ impl<'a> Emitter<'a, '_> {
                     continue;
                 }
                 let to = from + (n - from) / step * step;
-                self.lane = Some(Lane { index, parts });
+                self.lane = Some(Lane { index, parts, live: step });
                 self.each(index, Range { from, to, step }, Vec::new(), &mut |this, none| {
                     this.level(nest, depth + 1);
                     none
@@ -102,6 +102,11 @@ impl<'a> Emitter<'a, '_> {
 
     /// Runs `body` where an index has this value.
     fn inside<T>(&mut self, index: IndexId, at: Value, body: impl FnOnce(&mut Self) -> T) -> T {
+        self.at(index, At { base: Some(at), add: 0 }, body)
+    }
+
+    /// The same for a value of which a part is known.
+    pub(super) fn at<T>(&mut self, index: IndexId, at: At, body: impl FnOnce(&mut Self) -> T) -> T {
         self.env.insert(index, at);
         self.order.push(index);
         let result = self.scoped(body);

@@ -42,19 +42,13 @@ impl<'a> Emitter<'a, '_> {
             _ => self.in_order(*op, indices, body),
         };
         if *op == ReduceOp::Mean {
-            let divisor = self.float(count as f64);
-            let divide = |this: &mut Self, parts: &Parts| {
-                this.zip(parts, &Parts::One(divisor), |this, a, b| this.b.ins().fdiv(a, b))
-            };
-            let re = divide(self, &result.re);
-            let im = result.im.as_ref().map(|im| divide(self, im));
-            return Val { ty: result.ty, re, im };
+            return self.over_count(result, count);
         }
         result
     }
 
     /// The neutral element, one scalar a plane.
-    fn start(&mut self, op: ReduceOp, ty: Scalar) -> Vec<Value> {
+    pub(super) fn start(&mut self, op: ReduceOp, ty: Scalar) -> Vec<Value> {
         let lowest = op == ReduceOp::Max;
         match ty {
             Scalar::Bool => vec![self.b.ins().iconst(types::I8, i64::from(!lowest))],
@@ -84,7 +78,7 @@ impl<'a> Emitter<'a, '_> {
     }
 
     /// Carried values, plane after plane, as a value.
-    fn value_of(&self, ty: Scalar, carried: &[Value], parts: usize, vectors: bool) -> Val {
+    pub(super) fn value_of(&self, ty: Scalar, carried: &[Value], parts: usize, vectors: bool) -> Val {
         let plane = |n: usize| match vectors {
             true => Parts::Each(carried[n * parts..(n + 1) * parts].to_vec()),
             false => Parts::One(carried[n]),
@@ -93,7 +87,7 @@ impl<'a> Emitter<'a, '_> {
         Val { ty, re: plane(0), im }
     }
 
-    fn carried_of(&mut self, value: &Val, vectors: bool) -> Vec<Value> {
+    pub(super) fn carried_of(&mut self, value: &Val, vectors: bool) -> Vec<Value> {
         let mut carried = Vec::new();
         for plane in [Some(&value.re), value.im.as_ref()].into_iter().flatten() {
             match plane {
@@ -169,7 +163,7 @@ impl<'a> Emitter<'a, '_> {
                 this.hoist(body, &mut vec![index]);
                 let (wide, narrow) = (carried[..vectors].to_vec(), carried[vectors..].to_vec());
                 let vector_step = |this: &mut Self, wide: Vec<Value>, range: Range, used: usize| {
-                    this.lane = Some(Lane { index, parts: used });
+                    this.lane = Some(Lane { index, parts: used, live: used * width });
                     let wide = this.each(index, range, wide, &mut |this, wide| {
                         let mut now = Vec::new();
                         for plane in 0..planes {
@@ -231,7 +225,7 @@ impl<'a> Emitter<'a, '_> {
     }
 
     /// The accumulator with one more element.
-    fn accumulate(&mut self, op: ReduceOp, sum: Val, body: &'a Expr) -> Val {
+    pub(super) fn accumulate(&mut self, op: ReduceOp, sum: Val, body: &'a Expr) -> Val {
         let product = match &body.kind {
             ExprKind::Binary(BinaryOp::Mul, a, b) => Some((&**a, &**b)),
             _ => None,
@@ -242,6 +236,16 @@ impl<'a> Emitter<'a, '_> {
                 let (a, b) = (self.emit(a), self.emit(b));
                 let re = self.zip3(&a.re, &b.re, &sum.re, |this, a, b, c| this.b.ins().fma(a, b, c));
                 Val::plane(Scalar::Real, re)
+            }
+            Some((a, b)) if add && body.ty == Scalar::Complex && !self.is_cached(body) => {
+                let ((ar, ai), (br, bi)) = (self.emit(a).planes(), self.emit(b).planes());
+                let (re, im) = sum.planes();
+                let minus = self.map(&ai, |this, a| this.b.ins().fneg(a));
+                let mut add = |x: &Parts, y: &Parts, sum: &Parts| {
+                    self.zip3(x, y, sum, |this, x, y, sum| this.b.ins().fma(x, y, sum))
+                };
+                let (re, im) = (add(&ar, &br, &re), add(&ar, &bi, &im));
+                Val::complex(add(&minus, &bi, &re), add(&ai, &br, &im))
             }
             _ => {
                 let value = self.emit(body);
@@ -268,8 +272,9 @@ impl<'a> Emitter<'a, '_> {
 
     /// The larger or the smaller of two reals; NaN if either is.
     pub(super) fn extreme(&mut self, larger: bool, a: Value, b: Value) -> Value {
-        let order = if larger { FloatCC::GreaterThan } else { FloatCC::LessThan };
-        let first = self.b.ins().fcmp(order, a, b);
+        // In the form in which Cranelift finds the machine's own minimum and maximum.
+        let (small, large) = if larger { (b, a) } else { (a, b) };
+        let first = self.b.ins().fcmp(FloatCC::LessThan, small, large);
         let chosen = self.blend(first, a, b);
         let nan = self.b.ins().fcmp(FloatCC::Unordered, a, a);
         self.blend(nan, a, chosen)

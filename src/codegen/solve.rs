@@ -25,7 +25,7 @@ impl<'a> Emitter<'a, '_> {
         let places = [(matrix, place(self, matrix)), (right, place(self, right)), (nest.value, nest.target)];
         let mut arguments: Vec<Value> = Vec::new();
         for (value, place) in places {
-            let (base, offset) = self.base(value, place, false);
+            let (base, offset) = self.first(value, place);
             arguments.push(self.plus(base, offset));
         }
         for number in [n, systems, sides] {
@@ -43,7 +43,7 @@ impl<'a> Emitter<'a, '_> {
     pub(super) fn watch(&mut self, nest: &'a Nest) {
         let home = self.pass.places[nest.value.at()] == Some(nest.target);
         let Some(report) = self.report(nest.value).filter(|_| home && nest.body.ty == Scalar::Bool) else { return };
-        let (base, offset) = self.base(nest.value, nest.target, false);
+        let (base, offset) = self.first(nest.value, nest.target);
         let holds = self.load_one(Scalar::Bool, nest.target.buffer, base, offset as i32);
         let (cold, on) = (self.b.create_block(), self.b.create_block());
         self.b.set_cold_block(cold);

@@ -5,10 +5,11 @@ use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Type, Value, types};
 use ssmc_runtime::kernel::{Arguments, Buffer, Slot, Tensors};
 
 use super::Emitter;
+use super::region::Call;
 use crate::ir::Scalar;
-use crate::plan::Form;
+use crate::plan::{Form, Phase, Steps};
 
-impl Emitter<'_, '_> {
+impl<'a> Emitter<'a, '_> {
     /// The whole function.
     pub(super) fn function(&mut self) {
         let entry = self.b.current_block().expect("the builder stands in the entry");
@@ -17,26 +18,36 @@ impl Emitter<'_, '_> {
         let field = |this: &mut Self, offset: usize| this.b.ins().load(types::I64, flags, arguments, offset as i32);
         let table = field(self, std::mem::offset_of!(Arguments, pointers));
         let begin = field(self, std::mem::offset_of!(Arguments, begin));
+        let end = field(self, std::mem::offset_of!(Arguments, end));
         let number = field(self, std::mem::offset_of!(Arguments, number));
+        let from = field(self, std::mem::offset_of!(Arguments, from));
+        let to = field(self, std::mem::offset_of!(Arguments, to));
         for (n, slot) in self.slots.iter().enumerate() {
             let pointer = self.b.ins().load(types::I64, flags, table, n as i32 * 8);
             self.pointers.insert(*slot, pointer);
         }
-        if self.plan.form == Form::Step {
-            self.step(begin, number);
-            self.b.ins().return_(&[]);
-            return;
+        let call = Call { begin, end, number, blocks: (from, to) };
+        for phase in self.phases {
+            match phase {
+                Phase::Steps(steps) if self.plan.form == Form::Step => self.step(steps, begin, call),
+                Phase::Steps(steps) => self.steps(steps, call),
+                Phase::Region(region) => self.region(region, call),
+            }
         }
-        let end = field(self, std::mem::offset_of!(Arguments, end));
+        self.b.ins().return_(&[]);
+    }
+
+    /// One step after the other.
+    fn steps(&mut self, steps: &'a Steps, call: Call) {
         let (header, body, exit) = (self.b.create_block(), self.b.create_block(), self.b.create_block());
         let time = self.b.append_block_param(header, types::I64);
         // Backwards, the parameter is the step behind the one that runs.
-        let start = if self.pass.reverse { end } else { begin };
+        let start = if self.pass.reverse { call.end } else { call.begin };
         self.b.ins().jump(header, &[start.into()]);
         self.b.switch_to_block(header);
         let more = match self.pass.reverse {
-            true => self.b.ins().icmp(IntCC::SignedGreaterThan, time, begin),
-            false => self.b.ins().icmp(IntCC::SignedLessThan, time, end),
+            true => self.b.ins().icmp(IntCC::SignedGreaterThan, time, call.begin),
+            false => self.b.ins().icmp(IntCC::SignedLessThan, time, call.end),
         };
         self.b.ins().brif(more, body, &[], exit, &[]);
         self.b.switch_to_block(body);
@@ -47,14 +58,15 @@ impl Emitter<'_, '_> {
             }
             false => (time, self.b.ins().iadd_imm_s(time, 1)),
         };
-        self.step(now, number);
+        self.step(steps, now, call);
         self.b.ins().jump(header, &[next.into()]);
         self.b.switch_to_block(exit);
-        self.b.ins().return_(&[]);
+        self.rows.clear();
+        self.times.clear();
     }
 
     /// One step, the `time`-th of the tensors.
-    fn step(&mut self, time: Value, number: Value) {
+    fn step(&mut self, steps: &'a Steps, time: Value, call: Call) {
         for slot in self.slots {
             let signature = &self.plan.signature;
             let slice = match slot.buffer {
@@ -68,20 +80,20 @@ impl Emitter<'_, '_> {
             let row = self.b.ins().iadd(self.pointers[slot], offset);
             self.rows.insert(*slot, row);
         }
-        let step = self.b.ins().iadd(number, time);
+        self.enter(time, call);
+        let step = self.b.ins().iadd(call.number, time);
         for &d in &self.pass.delays {
             let rows = self.plan.signature.delays[d].depth as i64 + 1;
             let ring = self.b.ins().urem_imm_u(step, rows);
             self.rings.insert(d, ring);
         }
-        self.first = self.b.ins().icmp_imm_s(IntCC::Equal, step, 0);
         self.now = step;
-        for nest in &self.pass.cone {
+        for nest in &steps.cone {
             self.nest(nest);
         }
         let reset = self.pass.reset.map(|value| {
             let place = self.pass.places[value.at()].expect("the condition of the reset has a place");
-            let (base, offset) = self.base(value, place, false);
+            let (base, offset) = self.first(value, place);
             self.load_one(Scalar::Bool, place.buffer, base, offset as i32)
         });
         if let Some(reset) = reset {
@@ -90,7 +102,7 @@ impl Emitter<'_, '_> {
             }
             self.first = self.b.ins().bor(self.first, reset);
         }
-        for nest in &self.pass.body {
+        for nest in &steps.body {
             self.nest(nest);
         }
         // Seen backwards, the step before a reset is the first one after it.

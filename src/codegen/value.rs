@@ -71,8 +71,11 @@ impl Emitter<'_, '_> {
             Parts::Each(values) => values.clone(),
             Parts::One(value) => {
                 let known = self.splats.get(value).copied();
-                let value = known.unwrap_or_else(|| self.b.ins().splat(self.vector, *value));
-                vec![value; self.parts()]
+                let vector = known.unwrap_or_else(|| self.b.ins().splat(self.vector, *value));
+                if self.in_region {
+                    self.splats.insert(*value, vector);
+                }
+                vec![vector; self.parts()]
             }
         }
     }
@@ -119,7 +122,7 @@ impl Emitter<'_, '_> {
     }
 
     /// Vectors of floats that stand one by one.
-    pub(super) fn vectors_of(&mut self, floats: &[Value]) -> Vec<Value> {
+    pub(super) fn vectors_of(&mut self, floats: Vec<Value>) -> Vec<Value> {
         let mut vectors = Vec::new();
         for chunk in floats.chunks(self.width) {
             let mut vector = self.b.ins().scalar_to_vector(self.vector, chunk[0]);
@@ -149,7 +152,7 @@ impl Emitter<'_, '_> {
         Parts::Each(match ty {
             Scalar::Int => each,
             Scalar::Bool => self.masks_of(&each),
-            Scalar::Real | Scalar::Complex => self.vectors_of(&each),
+            Scalar::Real | Scalar::Complex => self.vectors_of(each),
         })
     }
 

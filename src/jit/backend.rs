@@ -1,7 +1,7 @@
 //! Which back end makes the code of a layer, and for which width of vectors.
 //!
 //! The wide selector (`ssmc-wide`) serves x86-64 with AVX2 or AVX-512 at every width. Where it has no code for what the
-//! emitter wrote, and on all other machines, Cranelift selects, 128 bits wide. One back end makes all passes.
+//! emitter wrote, and on all other machines, Cranelift selects, 128 bits wide. One back end makes all functions.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ use super::isa::Isa;
 use crate::codegen::{self, Machine};
 use crate::diag::Diagnostic;
 use crate::ir::{Expr, ExprKind, IndexId, Instance};
-use crate::plan::{self, Form, Plan, Target};
+use crate::plan::{self, Form, Item, Nest, Phase, Plan, Region, Target};
 
 /// What makes the code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ impl fmt::Display for Backend {
 pub(super) struct Selected {
     pub(super) plan: Plan,
     pub(super) backend: Backend,
-    pub(super) passes: Vec<(Function, Option<ssmc_wide::Code>)>,
+    pub(super) parts: Vec<(Function, Option<ssmc_wide::Code>)>,
 }
 
 /// Plans a layer and selects its instructions.
@@ -55,23 +55,25 @@ pub(super) fn select(
     let limit = limit.min(Isa::widest());
     if let Some(level) = limit.level() {
         let plan = widest(instance, form, bits, level)?;
-        let passes: Option<Vec<_>> = (0..plan.passes.len())
-            .map(|pass| {
-                let function = codegen::emit(&plan, pass, machine, isa);
+        let parts: Option<Vec<_>> = (0..plan.parts().len())
+            .map(|part| {
+                let function = codegen::emit(&plan, part, machine, isa);
                 let code = ssmc_wide::compile(&function, level).ok()?;
                 Some((function, Some(code)))
             })
             .collect();
-        if let Some(passes) = passes {
+        if let Some(parts) = parts {
             let vector_bits = plan.target.width as u32 * bits;
             let backend = Backend { isa: limit, vector_bits, by_cranelift: false };
-            return Ok(Selected { plan, backend, passes });
+            return Ok(Selected { plan, backend, parts });
         }
     }
-    let plan = plan::plan(instance, form, Target { bits, width: 128 / bits as usize })?;
-    let passes = (0..plan.passes.len()).map(|pass| (codegen::emit(&plan, pass, machine, isa), None)).collect();
+    // Cranelift selects vectors of 128 bits, in sixteen registers on x86-64.
+    let registers = if cfg!(target_arch = "x86_64") { 16 } else { 32 };
+    let plan = plan::plan(instance, form, Target { bits, width: 128 / bits as usize, registers })?;
+    let parts = (0..plan.parts().len()).map(|part| (codegen::emit(&plan, part, machine, isa), None)).collect();
     let backend = Backend { isa: Isa::Narrow, vector_bits: 128, by_cranelift: true };
-    Ok(Selected { plan, backend, passes })
+    Ok(Selected { plan, backend, parts })
 }
 
 /// The plan that goes through its innermost loops least often; of equals the one with the widest vectors.
@@ -79,7 +81,7 @@ fn widest(instance: &Instance, form: Form, bits: u32, level: Level) -> Result<Pl
     let mut best: Option<(u64, Plan)> = None;
     let mut width = (level.vector_bytes() * 8 / bits) as usize;
     while width * bits as usize >= 128 {
-        let plan = plan::plan(instance, form, Target { bits, width })?;
+        let plan = plan::plan(instance, form, Target { bits, width, registers: level.registers() })?;
         let rounds = rounds(&plan);
         if best.as_ref().is_none_or(|(fewest, _)| rounds < *fewest) {
             best = Some((rounds, plan));
@@ -89,21 +91,37 @@ fn widest(instance: &Instance, form: Form, bits: u32, level: Level) -> Result<Pl
     Ok(best.expect("a vector has at least 128 bits").1)
 }
 
-/// How often the nests of one step go through their bodies, with those of reductions, vectors counting once.
+/// How often the loops of one step go through their bodies, with those of reductions, vectors counting once.
 fn rounds(plan: &Plan) -> u64 {
     let width = plan.target.width;
     let each = |index: &IndexId, on_lanes: bool| {
         let n = plan.instance.extents[index.at()];
         (if on_lanes { n / width + n % width } else { n }) as u64
     };
-    let nests = plan.passes.iter().flat_map(|pass| pass.cone.iter().chain(&pass.body));
-    nests
-        .map(|nest| {
-            let on_lanes = |i: &IndexId| nest.lanes.iter().any(|lanes| lanes.index == *i);
-            let count = |i: &IndexId| each(i, on_lanes(i));
-            nest.loops.iter().map(count).product::<u64>().saturating_mul(weight(&nest.body, &count))
-        })
-        .fold(0, u64::saturating_add)
+    let nest = |nest: &Nest| {
+        let on_lanes = |i: &IndexId| nest.lanes.iter().any(|lanes| lanes.index == *i);
+        let count = |i: &IndexId| each(i, on_lanes(i));
+        nest.loops.iter().map(count).product::<u64>().saturating_mul(weight(&nest.body, &count))
+    };
+    let region = |region: &Region| {
+        let plain = |i: &IndexId| each(i, false);
+        let blocks = plan.instance.extents[region.lane.at()].div_ceil(width) as u64;
+        let items = region.items.iter().map(|item| match item {
+            Item::One(statement) => weight(&statement.body, &plain),
+            Item::Loop(fused) => {
+                let turns: u64 = fused.indices.iter().map(plain).product();
+                let each = fused.body.iter().map(|s| if s.sums { 1 } else { weight(&s.body, &plain) });
+                each.fold(0, u64::saturating_add).saturating_mul(turns)
+            }
+        });
+        let blocks = region.outer.iter().map(plain).fold(blocks, u64::saturating_mul);
+        items.fold(0, u64::saturating_add).saturating_mul(blocks)
+    };
+    let phase = |phase: &Phase| match phase {
+        Phase::Steps(steps) => steps.cone.iter().chain(&steps.body).map(nest).fold(0, u64::saturating_add),
+        Phase::Region(it) => region(it),
+    };
+    plan.passes.iter().flat_map(|pass| &pass.phases).map(phase).fold(0, u64::saturating_add)
 }
 
 /// How many bodies of reductions an expression runs, itself counted.

@@ -333,7 +333,8 @@ fn walk_signature(look: &Look, letters: usize) -> Signature {
         outputs: look.outputs.clone(),
         kept: Vec::new(),
         reports: 0,
-        passes: vec![PassSignature { reverse: false, slots: slots.collect(), scratch: 0 }],
+        prologue: None,
+        passes: vec![PassSignature::plain(slots.collect())],
         params,
     }
 }
@@ -351,7 +352,8 @@ fn compose_signature(look: &Look, letters: usize) -> Signature {
         outputs: Vec::new(),
         kept: Vec::new(),
         reports: 0,
-        passes: vec![PassSignature { reverse: false, slots: slots.collect(), scratch: 0 }],
+        prologue: None,
+        passes: vec![PassSignature::plain(slots.collect())],
         params,
         states,
     }

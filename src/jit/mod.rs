@@ -83,8 +83,8 @@ pub fn compile_for<F: Float>(instance: &Instance, form: Form, limit: Isa) -> Res
         builder.symbol(name, address);
     }
     let mut module = JITModule::new(builder);
-    let Selected { plan, backend, passes } = selected;
-    let ids = declare_and_define(&mut module, &plan, passes, machine);
+    let Selected { plan, backend, parts } = selected;
+    let ids = declare_and_define(&mut module, &plan, parts, machine);
     bug("finalize", &plan, module.finalize_definitions());
     let entries = ids
         .into_iter()
@@ -128,24 +128,32 @@ fn provable(instance: &Instance) -> Result<(), Vec<Diagnostic>> {
     bounds::check(instance)
 }
 
-/// The CLIF of all passes, with reals of that many bits.
+/// The text of the plan, with reals of that many bits.
+///
+/// # Errors
+/// As for [`compile`].
+pub fn plan_text(instance: &Instance, form: Form, bits: u32, limit: Isa) -> Result<String, Vec<Diagnostic>> {
+    Ok(select(instance, form, bits, limit, &*isa::host()?)?.plan.to_string())
+}
+
+/// The CLIF of all functions, with reals of that many bits.
 ///
 /// # Errors
 /// As for [`compile`].
 pub fn clif(instance: &Instance, form: Form, bits: u32, limit: Isa) -> Result<String, Vec<Diagnostic>> {
-    let passes = select(instance, form, bits, limit, &*isa::host()?)?.passes;
-    Ok(passes.iter().map(|(function, _)| function.display().to_string()).collect())
+    let parts = select(instance, form, bits, limit, &*isa::host()?)?.parts;
+    Ok(parts.iter().map(|(function, _)| function.display().to_string()).collect())
 }
 
-/// The machine code of all passes as text, with reals of that many bits.
+/// The machine code of all functions as text, with reals of that many bits.
 ///
 /// # Errors
 /// As for [`compile`].
 pub fn asm(instance: &Instance, form: Form, bits: u32, limit: Isa) -> Result<String, Vec<Diagnostic>> {
     let isa = isa::host()?;
-    let Selected { plan, backend, passes } = select(instance, form, bits, limit, &*isa)?;
+    let Selected { plan, backend, parts } = select(instance, form, bits, limit, &*isa)?;
     let mut text = format!("; {backend}\n");
-    for (function, code) in passes {
+    for (function, code) in parts {
         text += &match code {
             Some(code) => code.text(),
             None => by_cranelift(function, &plan, &*isa),
@@ -165,7 +173,7 @@ fn by_cranelift(function: Function, plan: &Plan, isa: &dyn TargetIsa) -> String 
 fn declare_and_define(
     module: &mut JITModule,
     plan: &Plan,
-    passes: Vec<(Function, Option<ssmc_wide::Code>)>,
+    parts: Vec<(Function, Option<ssmc_wide::Code>)>,
     machine: Machine,
 ) -> Vec<FuncId> {
     for (n, (routine, lane)) in codegen::ROUTINES.into_iter().enumerate() {
@@ -174,9 +182,9 @@ fn declare_and_define(
         assert_eq!(id.as_u32() as usize, n, "the ids of routines are their places in the list");
     }
     let mut ids = Vec::new();
-    for (pass, (function, code)) in passes.into_iter().enumerate() {
+    for (part, (function, code)) in parts.into_iter().enumerate() {
         let id =
-            bug("declare", plan, module.declare_function(&format!("pass{pass}"), Linkage::Local, &function.signature));
+            bug("declare", plan, module.declare_function(&format!("part{part}"), Linkage::Local, &function.signature));
         match code {
             Some(code) => {
                 let relocations = relocations(&function, &code);

@@ -14,7 +14,7 @@
 //! A branch of an `if` whose condition compares integers may be there to keep accesses inside: nothing leaves it,
 //! unless it must and takes the condition along. So may the left side of `and` and `or`: those become `if`s.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::shape::{free_indices, is_costly, is_guard, substitute};
 use crate::diag::Span;
@@ -23,18 +23,21 @@ use crate::ir::{
     ValueId, ValueKind,
 };
 
-/// Lowers all equations of an instance.
-pub fn lower(instance: &Instance) -> Instance {
+/// Lowers all equations of an instance. With `binds`, what is costly and depends on parameters alone gets a
+/// definition of its own too.
+pub fn lower(instance: &Instance, binds: bool) -> Instance {
     let turns = instance.layer.states.iter().any(|state| state.reverse);
-    let mut lowering = Lowering { to: instance.clone(), shared: HashMap::new(), names: 0, turns };
+    let bound = instance.layer.params.iter().map(|param| param.value).collect();
+    let mut lowering = Lowering { to: instance.clone(), shared: HashMap::new(), names: 0, turns, binds, bound };
     for equation in std::mem::take(&mut lowering.to.layer.equations) {
         if lowering.to.axes[equation.value.at()].contains(&0) {
             lowering.to.layer.equations.push(equation);
             continue;
         }
-        let scope = Scope { indices: equation.indices.clone(), guards: Vec::new() };
+        let bound = lowering.is_bound(&equation.body);
+        let scope = Scope { indices: equation.indices.clone(), guards: Vec::new(), bound };
         let body = lowering.rewrite(equation.body, &scope);
-        lowering.to.layer.equations.push(Equation { body, ..equation });
+        lowering.define_at(Equation { body, ..equation });
     }
     lowering.part_reset();
     lowering.to
@@ -47,6 +50,8 @@ struct Scope {
     indices: Vec<IndexId>,
     /// What is known to hold here, of conditions that compare integers.
     guards: Vec<Expr>,
+    /// Whether all of it depends on parameters alone.
+    bound: bool,
 }
 
 struct Lowering {
@@ -56,6 +61,10 @@ struct Lowering {
     names: usize,
     /// Whether some passes run backwards: delays can be read in the first pass only.
     turns: bool,
+    /// Whether what depends on parameters alone gets definitions of its own.
+    binds: bool,
+    /// The values that depend on parameters alone.
+    bound: HashSet<ValueId>,
 }
 
 fn expr(kind: ExprKind, ty: Scalar, span: Span) -> Expr {
@@ -122,6 +131,26 @@ impl Lowering {
         self.to.extents[i.at()]
     }
 
+    /// Whether an expression depends on parameters alone.
+    fn is_bound(&self, e: &Expr) -> bool {
+        let mut bound = true;
+        e.walk(&mut |e| {
+            bound &= match &e.kind {
+                ExprKind::Read { value, .. } => self.bound.contains(value),
+                ExprKind::Past { .. } | ExprKind::First => false,
+                _ => true,
+            }
+        });
+        bound
+    }
+
+    fn define_at(&mut self, equation: Equation) {
+        if self.to.layer.value(equation.value).kind == ValueKind::Let && self.is_bound(&equation.body) {
+            self.bound.insert(equation.value);
+        }
+        self.to.layer.equations.push(equation);
+    }
+
     fn rewrite(&mut self, e: Expr, scope: &Scope) -> Expr {
         let solves = matches!(e.kind, ExprKind::Solve { .. });
         if scope.guards.is_empty() && !solves && is_costly(&e) && !scope.indices.iter().any(|&i| self.extent(i) == 0) {
@@ -129,6 +158,13 @@ impl Lowering {
             if free.len() < scope.indices.len() {
                 let indices: Vec<IndexId> = scope.indices.iter().copied().filter(|i| free.contains(i)).collect();
                 return self.define("part", &indices, e, &[]);
+            }
+        }
+        if self.binds && !scope.bound && scope.guards.is_empty() && is_costly(&e) && self.is_bound(&e) {
+            let free = free_indices(&e);
+            let indices: Vec<IndexId> = scope.indices.iter().copied().filter(|i| free.contains(i)).collect();
+            if indices.iter().all(|&i| self.extent(i) > 0) {
+                return self.define("bound", &indices, e, &[]);
             }
         }
         let Expr { kind, ty, span } = guarded_right(e);
@@ -351,7 +387,8 @@ impl Lowering {
     /// definition holds 0 where the guards do not hold.
     fn define(&mut self, name: &str, indices: &[IndexId], body: Expr, guards: &[Expr]) -> Expr {
         self.store(name, indices, body, guards, |this, body, indices| {
-            this.rewrite(body, &Scope { indices: indices.to_vec(), guards: Vec::new() })
+            let bound = this.is_bound(&body);
+            this.rewrite(body, &Scope { indices: indices.to_vec(), guards: Vec::new(), bound })
         })
     }
 
@@ -373,7 +410,7 @@ impl Lowering {
                 let (body, fresh) = self.fresh(&guarded, indices);
                 let body = finish(self, body, &fresh);
                 let value = self.value(name, &fresh, ty, span);
-                self.to.layer.equations.push(Equation { value, indices: fresh, body, span });
+                self.define_at(Equation { value, indices: fresh, body, span });
                 self.shared.insert(key, value);
                 value
             }

@@ -4,10 +4,16 @@
 //! the old one where nothing reads the old one any more but the same element of the new one, else to scratch, and
 //! copied at the end of the step. What a later pass reads has a row per step. All else lies in scratch.
 
-use ssmc_runtime::kernel::{Buffer, DelayLine, Kind, PassSignature, Signature, Slot, Tensors};
+use ssmc_runtime::kernel::{
+    Buffer, DelayLine, Kind, PassSignature, PhaseSignature, Prologue, Signature, Slot, Tensors,
+};
 
-use super::{Form, Nest, PassPlan, Place, Plan, Target, element_bytes, lanes};
+use super::pack::Packer;
+use super::{
+    Form, Item, Layout, Nest, PassPlan, Phase, Place, Plan, Steps, Target, cost, element_bytes, lanes, split, tile,
+};
 use crate::analysis::passes::Pass;
+use crate::analysis::stages::{self, Stage};
 use crate::diag::Span;
 use crate::ir::{Equation, Expr, ExprKind, Extent, Index, IndexId, Instance, Layer, Scalar, Type, ValueId, ValueKind};
 
@@ -18,19 +24,34 @@ pub fn place(mut instance: Instance, passes: &[Pass], form: Form, target: Target
     signature.reports = reports.len();
     let kept: Vec<ValueId> = passes.iter().flat_map(|pass| pass.kept.iter().copied()).collect();
     let homes = homes(&instance.layer, passes);
+    let mut packer = Packer::new(target);
+    let stages: Vec<Vec<Option<Stage>>> =
+        passes.iter().map(|pass| stages::stages(&instance.layer, pass, form == Form::Sequence)).collect();
+    bind(&mut instance, &stages, target, &mut packer);
     let mut plans = Vec::new();
     for (p, pass) in passes.iter().enumerate() {
+        let split = match form {
+            Form::Sequence if passes.len() == 1 => split::split(&instance, pass, &stages[p], target),
+            _ => None,
+        };
+        if let Some(split) = split {
+            let (plan, scratch, local) = tile::tiled(&mut instance, split, target, &mut packer);
+            signature.passes.push(unnumbered(false, scratch, local, plan.tile));
+            plans.push(plan);
+            continue;
+        }
         let mut placing = Placing {
             places: vec![None; instance.layer.values.len()],
             scratch: 0,
             instance: &mut instance,
             pass,
+            stages: &stages[p],
             first: p == 0,
             target,
             cone: Vec::new(),
             body: Vec::new(),
         };
-        placing.given(&kept);
+        placing.given(&kept, &packer);
         placing.outputs_of(p, &homes);
         placing.versions();
         placing.scratch();
@@ -40,12 +61,115 @@ pub fn place(mut instance: Instance, passes: &[Pass], form: Form, target: Target
         let delays = if p == 0 { (0..instance.layer.delays.len()).collect() } else { Vec::new() };
         let states = pass.states.iter().map(|s| s.at()).collect();
         let reverse = pass.reverse;
-        let plan = PassPlan { reverse, states, delays, places, cone, reset: instance.layer.reset, body };
-        let slots = slots(&instance.layer, &plan, &reports);
-        signature.passes.push(PassSignature { reverse, slots, scratch });
-        plans.push(plan);
+        let phases = vec![Phase::Steps(Steps { cone, body })];
+        let reset = instance.layer.reset;
+        plans.push(PassPlan { reverse, states, delays, places, reset, phases, ..PassPlan::default() });
+        signature.passes.push(unnumbered(reverse, scratch, 0, 0));
     }
-    Plan { instance, form, target, signature, reports, passes: plans }
+    let prologue = (!packer.phases.is_empty()).then(|| prologue(&instance, packer, &mut signature));
+    let mut plan = Plan { instance, form, target, signature, reports, prologue, passes: plans };
+    number(&mut plan);
+    plan
+}
+
+/// A pass before its functions have numbers.
+fn unnumbered(reverse: bool, scratch: usize, local: usize, tile: usize) -> PassSignature {
+    PassSignature { reverse, slots: Vec::new(), scratch, local, tile, begin: None, phases: Vec::new(), end: None }
+}
+
+/// Plans what depends on parameters alone.
+fn bind(instance: &mut Instance, stages: &[Vec<Option<Stage>>], target: Target, packer: &mut Packer) {
+    let mut places: Vec<Option<Place>> = vec![None; instance.layer.values.len()];
+    for (i, param) in instance.layer.params.iter().enumerate() {
+        places[param.value.at()] = Some(Place::start(Buffer::Param(i)));
+    }
+    let mut nests = Vec::new();
+    for e in 0..instance.layer.equations.len() {
+        let Equation { value, indices, body, .. } = instance.layer.equations[e].clone();
+        let bound = stages.iter().any(|stages| stages[e] == Some(Stage::Bound));
+        if !bound || instance.axes[value.at()].contains(&0) {
+            continue;
+        }
+        let place = packer.room(instance, value, Layout::RowMajor);
+        let mut body = body;
+        forget_spans(&mut body);
+        nests.push(lanes::nest(instance, target, value, place, indices, body));
+    }
+    if !nests.is_empty() {
+        packer.phases.push(Phase::Steps(Steps { cone: Vec::new(), body: nests }));
+    }
+}
+
+fn prologue(instance: &Instance, packer: Packer, signature: &mut Signature) -> PassPlan {
+    let mut places: Vec<Option<Place>> = vec![None; instance.layer.values.len()];
+    for (i, param) in instance.layer.params.iter().enumerate() {
+        places[param.value.at()] = Some(Place::start(Buffer::Param(i)));
+    }
+    for (value, place) in &packer.places {
+        places[value.at()] = Some(*place);
+    }
+    let plan = PassPlan { places, begin: packer.phases, ..PassPlan::default() };
+    let slots = slots(&instance.layer, &plan, &[]);
+    signature.prologue = Some(Prologue { entry: 0, slots, bytes: packer.bytes });
+    plan
+}
+
+/// Gives the functions of a plan their numbers, in the order of [`Plan::parts`].
+fn number(plan: &mut Plan) {
+    let mut next = usize::from(plan.prologue.is_some());
+    let (instance, target, reports) = (&plan.instance, plan.target, &plan.reports);
+    for (pass, signature) in plan.passes.iter_mut().zip(&mut plan.signature.passes) {
+        pass.places.resize(instance.layer.values.len(), None);
+        signature.slots = slots(&instance.layer, pass, reports);
+        let mut numbered = |phases: &[Phase]| {
+            let entry = next;
+            next += 1;
+            let blocks = phases.iter().map(|phase| blocks(instance, target, phase)).max().unwrap_or(1);
+            let work = phases.iter().map(|phase| work(instance, target, phase)).sum();
+            PhaseSignature { entry, blocks, work }
+        };
+        signature.begin = (!pass.begin.is_empty()).then(|| numbered(&pass.begin));
+        signature.phases = pass.phases.chunks(1).map(&mut numbered).collect();
+        signature.end = (!pass.end.is_empty()).then(|| numbered(&pass.end));
+    }
+    if let Some(pass) = &mut plan.prologue {
+        pass.places.resize(instance.layer.values.len(), None);
+    }
+}
+
+/// Into how many blocks a phase can be cut.
+fn blocks(instance: &Instance, target: Target, phase: &Phase) -> usize {
+    match phase {
+        Phase::Steps(_) => 1,
+        Phase::Region(region) => match region.outer.first() {
+            Some(i) => instance.extents[i.at()],
+            None => instance.extents[region.lane.at()].div_ceil(region.parts * target.width),
+        },
+    }
+}
+
+/// About how many operations a phase takes in one step.
+fn work(instance: &Instance, target: Target, phase: &Phase) -> u64 {
+    let extent = |i: IndexId| instance.extents[i.at()];
+    let count = |indices: &[IndexId]| -> usize { indices.iter().map(|&i| extent(i)).product() };
+    let nests = phase.nests().map(|nest| count(&nest.loops) * (cost::operations(&nest.body, &extent) + 1));
+    let total: usize = match phase {
+        Phase::Steps(_) => nests.sum(),
+        Phase::Region(region) => {
+            let each = region.items.iter().map(|item| match item {
+                Item::One(statement) => cost::operations(&statement.body, &extent),
+                Item::Loop(fused) => fused
+                    .body
+                    .iter()
+                    .map(|statement| cost::operations(&statement.body, &extent))
+                    .zip(fused.body.iter().map(|statement| if statement.sums { 1 } else { count(&fused.indices) }))
+                    .map(|(operations, turns)| operations * turns)
+                    .sum::<usize>(),
+            });
+            each.sum::<usize>() * count(&region.outer) * extent(region.lane).div_ceil(target.width)
+        }
+    };
+    total as u64
 }
 
 fn tensors(instance: &Instance, value: ValueId, name: &str) -> Tensors {
@@ -78,6 +202,7 @@ fn signature(instance: &Instance, passes: &[Pass], form: Form, target: Target) -
             .map(|(i, (&v, &depth))| DelayLine { slice: tensors(instance, v, &format!("delay.{i}")), depth })
             .collect(),
         outputs: layer.outputs.iter().map(|o| tensors(instance, o.value, &o.name)).collect(),
+        prologue: None,
         kept: passes.iter().flat_map(|pass| &pass.kept).map(|&v| named(v)).collect(),
         reports: 0,
         passes: Vec::new(),
@@ -106,6 +231,7 @@ fn homes(layer: &Layer, passes: &[Pass]) -> Vec<usize> {
 struct Placing<'a> {
     instance: &'a mut Instance,
     pass: &'a Pass,
+    stages: &'a [Option<Stage>],
     first: bool,
     target: Target,
     places: Vec<Option<Place>>,
@@ -124,7 +250,10 @@ impl Placing<'_> {
     }
 
     /// Parameters, inputs, delays, states before the step, and what earlier passes kept.
-    fn given(&mut self, kept: &[ValueId]) {
+    fn given(&mut self, kept: &[ValueId], packer: &Packer) {
+        for (value, place) in &packer.places {
+            self.places[value.at()] = Some(*place);
+        }
         let layer = self.layer().clone();
         for (i, param) in layer.params.iter().enumerate() {
             self.set(param.value, Buffer::Param(i));
@@ -186,11 +315,7 @@ impl Placing<'_> {
         for &e in &self.pass.equations {
             let value = self.instance.layer.equations[e].value;
             if self.places[value.at()].is_none() {
-                let offset = self.scratch;
-                self.places[value.at()] = Some(Place { buffer: Buffer::Scratch, offset });
-                let ty = self.instance.layer.value(value).ty.scalar();
-                let size = plane_bytes(self.instance, value, self.target.bits);
-                self.scratch += if ty == Scalar::Complex { 2 * size } else { size };
+                self.places[value.at()] = Some(single(self.instance, value, self.target, &mut self.scratch));
             }
         }
     }
@@ -198,7 +323,9 @@ impl Placing<'_> {
     fn nests(&mut self, p: usize, homes: &[usize], kept: &[ValueId]) {
         let layer = self.layer().clone();
         let in_cone = cone(&layer, self.pass);
-        for &e in &self.pass.equations {
+        let equations: Vec<usize> =
+            self.pass.equations.iter().copied().filter(|&e| self.stages[e] != Some(Stage::Bound)).collect();
+        for &e in &equations {
             if in_cone[e] != Cone::Outside {
                 let nest = self.equation(e);
                 self.cone.extend(nest);
@@ -217,7 +344,7 @@ impl Placing<'_> {
                 self.copy(output.value, Place::start(Buffer::Output(i)));
             }
         }
-        for &e in &self.pass.equations {
+        for &e in &equations {
             let value = layer.equations[e].value;
             if in_cone[e] != Cone::Inside {
                 let nest = self.equation(e);
@@ -259,34 +386,46 @@ impl Placing<'_> {
     }
 
     fn copy(&mut self, value: ValueId, to: Place) {
-        if self.instance.axes[value.at()].contains(&0) {
-            return;
-        }
-        let v = self.layer().value(value).clone();
-        let shape = self.instance.axes[value.at()].clone();
-        let mut indices = Vec::new();
-        for (n, extent) in shape.into_iter().enumerate() {
-            indices.push(IndexId(self.instance.layer.indices.len() as u32));
-            let name = format!("i{n}");
-            self.instance.layer.indices.push(Index { name, extent: Extent::Lit(extent as i64), span: Span::default() });
-            self.instance.extents.push(extent);
-        }
-        let at = indices.iter().map(|&i| Expr { kind: ExprKind::Index(i), ty: Scalar::Int, span: v.span }).collect();
-        let body = match v.kind {
-            ValueKind::Delay => {
-                let steps = Box::new(Expr { kind: ExprKind::Int(0), ty: Scalar::Int, span: v.span });
-                ExprKind::Past { delay: value, at, steps }
-            }
-            _ => ExprKind::Read { value, at },
-        };
-        let body = Expr { kind: body, ty: v.ty.scalar(), span: v.span };
-        let nest = lanes::nest(self.instance, self.target, value, to, indices, body);
-        self.body.push(nest);
+        self.body.extend(copy(self.instance, self.target, value, to));
     }
 }
 
+/// Room for one step's slice of a value in scratch.
+pub fn single(instance: &Instance, value: ValueId, target: Target, scratch: &mut usize) -> Place {
+    let plane = plane_bytes(instance, value, target.bits);
+    let place = Place { offset: *scratch, plane, ..Place::start(Buffer::Scratch) };
+    *scratch += if instance.layer.value(value).ty.scalar() == Scalar::Complex { 2 * plane } else { plane };
+    place
+}
+
+/// The nest that copies a value to a place; none where it has no elements.
+pub fn copy(instance: &mut Instance, target: Target, value: ValueId, to: Place) -> Option<Nest> {
+    if instance.axes[value.at()].contains(&0) {
+        return None;
+    }
+    let v = instance.layer.value(value).clone();
+    let shape = instance.axes[value.at()].clone();
+    let mut indices = Vec::new();
+    for (n, extent) in shape.into_iter().enumerate() {
+        indices.push(IndexId(instance.layer.indices.len() as u32));
+        let name = format!("i{n}");
+        instance.layer.indices.push(Index { name, extent: Extent::Lit(extent as i64), span: Span::default() });
+        instance.extents.push(extent);
+    }
+    let at = indices.iter().map(|&i| Expr { kind: ExprKind::Index(i), ty: Scalar::Int, span: v.span }).collect();
+    let body = match v.kind {
+        ValueKind::Delay => {
+            let steps = Box::new(Expr { kind: ExprKind::Int(0), ty: Scalar::Int, span: v.span });
+            ExprKind::Past { delay: value, at, steps }
+        }
+        _ => ExprKind::Read { value, at },
+    };
+    let body = Expr { kind: body, ty: v.ty.scalar(), span: v.span };
+    Some(lanes::nest(instance, target, value, to, indices, body))
+}
+
 /// Makes expressions equal that differ in where they stand only.
-fn forget_spans(e: &mut Expr) {
+pub fn forget_spans(e: &mut Expr) {
     e.span = Span::default();
     for operand in e.operands_mut() {
         forget_spans(operand);
@@ -354,19 +493,36 @@ fn slots(layer: &Layer, plan: &PassPlan, reports: &[ValueId]) -> Vec<Slot> {
     let mut slots = Vec::new();
     let mut add = |buffer: Buffer, complex: bool| {
         slots.push(Slot { buffer, imaginary: false });
-        if complex && buffer != Buffer::Scratch {
+        if complex && !matches!(buffer, Buffer::Scratch | Buffer::Local | Buffer::Derived) {
             slots.push(Slot { buffer, imaginary: true });
         }
     };
     let complex = |v: ValueId| layer.value(v).ty == Type::Complex;
-    for nest in plan.cone.iter().chain(&plan.body) {
-        add(nest.target.buffer, nest.body.ty == Scalar::Complex);
-        if reports.contains(&nest.value) {
-            add(Buffer::Report, false);
+    for phase in plan.begin.iter().chain(&plan.phases).chain(&plan.end) {
+        let mut read = |e: &Expr| {
+            for value in e.reads() {
+                if let Some(place) = plan.places[value.at()] {
+                    add(place.buffer, complex(value));
+                }
+            }
+        };
+        phase.nests().for_each(|nest| read(&nest.body));
+        phase.statements().for_each(|statement| read(&statement.body));
+        if let Phase::Region(region) = phase {
+            for place in region.carried.iter().filter_map(|c| plan.places[c.before.at()]) {
+                add(place.buffer, region.carried.iter().any(|c| complex(c.before)));
+            }
         }
-        for value in nest.body.reads() {
-            let place = plan.places[value.at()].expect("what a nest reads has a place");
-            add(place.buffer, complex(value));
+        for nest in phase.nests() {
+            add(nest.target.buffer, nest.body.ty == Scalar::Complex);
+            if reports.contains(&nest.value) {
+                add(Buffer::Report, false);
+            }
+        }
+        for statement in phase.statements() {
+            for place in &statement.stores {
+                add(place.buffer, statement.body.ty == Scalar::Complex);
+            }
         }
     }
     if plan.reset.is_some() {

@@ -99,11 +99,16 @@ pub struct Linear<'a> {
 impl<'a> Linear<'a> {
     /// The place of an element in a row-major tensor.
     pub fn of_access(at: &'a [Expr], shape: &[usize]) -> Linear<'a> {
+        Self::with_strides(at, &super::Layout::RowMajor.strides(shape))
+    }
+
+    /// The place of an element in a tensor with these distances along its axes.
+    pub fn with_strides(at: &'a [Expr], strides: &[i64]) -> Linear<'a> {
         let mut linear = Linear::default();
-        let mut stride = 1;
-        for (e, &extent) in at.iter().zip(shape).rev() {
-            linear.add(e, stride);
-            stride *= extent as i64;
+        for (e, &stride) in at.iter().zip(strides).rev() {
+            if stride != 0 {
+                linear.add(e, stride);
+            }
         }
         linear.factors.retain(|(_, factor)| *factor != 0);
         linear

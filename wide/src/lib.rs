@@ -44,6 +44,14 @@ impl Level {
             Level::Avx512 => 64,
         }
     }
+
+    /// How many vector registers there are.
+    pub fn registers(self) -> usize {
+        match self {
+            Level::Avx2 => 16,
+            Level::Avx512 => 32,
+        }
+    }
 }
 
 /// Machine code that can be put anywhere.

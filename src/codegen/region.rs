@@ -1,0 +1,548 @@
+//! Regions: blocks of lanes, and for each the steps of a tile.
+//!
+//! The elements that a step defines stay in registers where the plan says so: they are found again by value and place.
+//! A place is known where all its indices are those of the region, or of loops that are written out.
+
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::{BlockArg, InstBuilder, MemFlagsData, Value, types};
+
+use super::access::Access;
+use super::nest::Range;
+use super::value::{Parts, Val};
+use super::{At, Emitter, Lane, Rows};
+use crate::ir::{Expr, ExprKind, IndexId, ReduceOp, Scalar, ValueId};
+use crate::plan::{Carried, Fused, Item, Region, Statement};
+
+/// An element of a value, as a key.
+pub(super) type Element = (ValueId, Vec<(Option<IndexId>, i64)>);
+
+/// What a region gets from the function around it.
+#[derive(Clone, Copy)]
+pub(super) struct Call {
+    pub(super) begin: Value,
+    pub(super) end: Value,
+    pub(super) number: Value,
+    /// The first block, and the one behind the last.
+    pub(super) blocks: (Value, Value),
+}
+
+impl<'a> Emitter<'a, '_> {
+    pub(super) fn region(&mut self, region: &'a Region, call: Call) {
+        self.in_region = true;
+        self.lanes = &[];
+        self.rows.clear();
+        self.times.clear();
+        self.scoped(|this| match region.outer.split_first() {
+            Some((&first, rest)) => {
+                let (from, to) = call.blocks;
+                let last = this.int(this.extent(first) as i64);
+                let to = this.b.ins().smin(to, last);
+                this.between(from, to, |this, at| {
+                    this.at(first, At { base: Some(at), add: 0 }, |this| this.around(region, rest, call));
+                });
+            }
+            None => this.lane_blocks(region, call, Some(call.blocks)),
+        });
+        self.in_region = false;
+    }
+
+    /// The loops around the blocks of lanes.
+    fn around(&mut self, region: &'a Region, outer: &'a [IndexId], call: Call) {
+        match outer.split_first() {
+            Some((&index, rest)) => {
+                let range = Range { from: 0, to: self.extent(index), step: 1 };
+                self.each(index, range, Vec::new(), &mut |this, none| {
+                    this.around(region, rest, call);
+                    none
+                });
+            }
+            None => self.lane_blocks(region, call, None),
+        }
+    }
+
+    /// A loop over values that are known when the code runs.
+    fn between(&mut self, from: Value, to: Value, body: impl FnOnce(&mut Self, Value)) {
+        let (header, inner, exit) = (self.b.create_block(), self.b.create_block(), self.b.create_block());
+        let at = self.b.append_block_param(header, types::I64);
+        self.b.ins().jump(header, &[from.into()]);
+        self.b.switch_to_block(header);
+        let more = self.b.ins().icmp(IntCC::SignedLessThan, at, to);
+        self.b.ins().brif(more, inner, &[], exit, &[]);
+        self.b.switch_to_block(inner);
+        self.scoped(|this| body(this, at));
+        let next = self.b.ins().iadd_imm_s(at, 1);
+        self.b.ins().jump(header, &[next.into()]);
+        self.b.switch_to_block(exit);
+    }
+
+    /// Blocks of whole vectors, then what is left as one block, in which the last vector may be in use in part.
+    fn lane_blocks(&mut self, region: &'a Region, call: Call, blocks: Option<(Value, Value)>) {
+        let index = region.lane;
+        let (n, block) = (self.extent(index), region.parts * self.width);
+        let (whole, rest) = (n / block, n % block);
+        let full = Lane { index, parts: region.parts, live: block };
+        let left = Lane { index, parts: rest.div_ceil(self.width), live: rest };
+        let behind = (whole * block) as i64;
+        match blocks {
+            Some((from, to)) => {
+                if whole > 0 {
+                    let last = self.int(whole as i64);
+                    let until = self.b.ins().smin(to, last);
+                    self.between(from, until, |this, at| {
+                        let base = this.scaled(at, block as i64);
+                        this.block(region, full, At { base: Some(base), add: 0 }, call);
+                    });
+                }
+                if rest > 0 {
+                    let (tail, exit) = (self.b.create_block(), self.b.create_block());
+                    let mine = self.b.ins().icmp_imm_s(IntCC::SignedGreaterThan, to, whole as i64);
+                    self.b.ins().brif(mine, tail, &[], exit, &[]);
+                    self.b.switch_to_block(tail);
+                    let base = self.int(behind);
+                    self.block(region, left, At { base: Some(base), add: 0 }, call);
+                    self.b.ins().jump(exit, &[]);
+                    self.b.switch_to_block(exit);
+                }
+            }
+            None => {
+                let range = Range { from: 0, to: whole * block, step: block };
+                self.each(index, range, Vec::new(), &mut |this, none| {
+                    let at = this.env[&index];
+                    this.block(region, full, at, call);
+                    none
+                });
+                if rest > 0 {
+                    let base = self.int(behind);
+                    self.block(region, left, At { base: Some(base), add: 0 }, call);
+                }
+            }
+        }
+    }
+
+    fn block(&mut self, region: &'a Region, lane: Lane, at: At, call: Call) {
+        let before = self.lane.replace(lane);
+        let known = self.env.get(&region.lane).copied();
+        let inside = |this: &mut Self| match region.timed {
+            true => this.steps_of(region, call),
+            false => this.items(&region.items),
+        };
+        if known.is_some() {
+            self.scoped(inside);
+        } else {
+            self.at(region.lane, at, inside);
+        }
+        self.lane = before;
+    }
+
+    /// The steps of the tile, for one block.
+    fn steps_of(&mut self, region: &'a Region, call: Call) {
+        self.prepare_all(region);
+        let ahead = self.ahead(region);
+        let mut start = Vec::new();
+        for carried in &region.carried {
+            for value in self.elements(carried, |this, access, _| this.load_value(access)) {
+                start.extend(self.carried_of(&value, true));
+            }
+        }
+        let reverse = self.pass.reverse;
+        let (header, exit) = (self.b.create_block(), self.b.create_block());
+        let time = self.b.append_block_param(header, types::I64);
+        let mut params = Vec::new();
+        for &value in &start {
+            let ty = self.b.func.dfg.value_type(value);
+            params.push(self.b.append_block_param(header, ty));
+            self.b.append_block_param(exit, ty);
+        }
+        let first = if reverse { self.b.ins().iadd_imm_s(call.end, -1) } else { call.begin };
+        let arguments: Vec<BlockArg> = [first].iter().chain(&start).map(|&v| v.into()).collect();
+        self.b.ins().jump(header, &arguments);
+        self.b.switch_to_block(header);
+        let results = self.scoped(|this| {
+            this.enter(time, call);
+            this.touch(region, ahead);
+            let mut values = params.into_iter();
+            for carried in &region.carried {
+                this.elements(carried, |this, access, element| {
+                    let planes = if access.ty == Scalar::Complex { 2 } else { 1 };
+                    let flat: Vec<Value> = values.by_ref().take(planes * this.parts()).collect();
+                    let value = this.value_of(access.ty, &flat, this.parts(), true);
+                    this.registers.insert(element, value.clone());
+                    value
+                });
+            }
+            this.items(&region.items);
+            let mut results = Vec::new();
+            for carried in &region.carried {
+                let new = this.elements(carried, |this, _, (_, at)| {
+                    let known = this.registers.get(&(carried.after, at)).cloned();
+                    known.expect("the step defines all elements of a state in registers")
+                });
+                for value in new {
+                    results.extend(this.carried_of(&value, true));
+                }
+            }
+            results
+        });
+        self.times.clear();
+        let next = self.b.ins().iadd_imm_s(time, if reverse { -1 } else { 1 });
+        let more = match reverse {
+            true => self.b.ins().icmp(IntCC::SignedGreaterThanOrEqual, next, call.begin),
+            false => self.b.ins().icmp(IntCC::SignedLessThan, next, call.end),
+        };
+        let again: Vec<BlockArg> = [next].iter().chain(&results).map(|&v| v.into()).collect();
+        let done: Vec<BlockArg> = results.iter().map(|&v| v.into()).collect();
+        self.b.ins().brif(more, header, &again, exit, &done);
+        self.b.switch_to_block(exit);
+        let mut values = self.b.block_params(exit).to_vec().into_iter();
+        for carried in &region.carried {
+            self.elements(carried, |this, access, _| {
+                let planes = if access.ty == Scalar::Complex { 2 } else { 1 };
+                let flat: Vec<Value> = values.by_ref().take(planes * this.parts()).collect();
+                let value = this.value_of(access.ty, &flat, this.parts(), true);
+                this.write(access, &value);
+                value
+            });
+        }
+    }
+
+    /// What depends on the step alone.
+    pub(super) fn enter(&mut self, now: Value, call: Call) {
+        let mut kinds: Vec<(Rows, i64)> = Vec::new();
+        for (v, place) in self.pass.places.iter().enumerate() {
+            kinds.extend(place.and_then(|place| self.rows_of(ValueId(v as u32), place)));
+        }
+        for phase in self.phases {
+            for statement in phase.statements() {
+                kinds.extend(statement.stores.iter().filter_map(|place| self.rows_of(statement.value, *place)));
+            }
+        }
+        kinds.sort_unstable();
+        kinds.dedup();
+        let within = self.b.ins().isub(now, call.begin);
+        for kind in kinds {
+            let count = if kind.0 == Rows::Tile { within } else { now };
+            let offset = self.scaled(count, kind.1);
+            self.times.insert(kind, offset);
+        }
+        let step = self.b.ins().iadd(call.number, now);
+        self.first = self.b.ins().icmp_imm_s(IntCC::Equal, step, 0);
+    }
+
+    /// Computes the parts of addresses that no step changes.
+    fn prepare_all(&mut self, region: &'a Region) {
+        let mut seen: Vec<(ValueId, &'a [Expr])> = Vec::new();
+        for item in &region.items {
+            let (statements, loops) = match item {
+                Item::One(statement) => (std::slice::from_ref(statement), &[][..]),
+                Item::Loop(fused) => (&fused.body[..], &fused.indices[..]),
+            };
+            for statement in statements {
+                let mut bound = loops.to_vec();
+                let mut reads = Vec::new();
+                statement.body.walk(&mut |e| match &e.kind {
+                    ExprKind::Read { value, at } => reads.push((e, *value, &at[..])),
+                    ExprKind::Reduce { indices, .. } => bound.extend(indices),
+                    _ => {}
+                });
+                for (e, value, at) in reads {
+                    if self.pass.places[value.at()].is_none() || seen.contains(&(value, at)) {
+                        continue;
+                    }
+                    seen.push((value, at));
+                    if let Some(access) = self.access(e)
+                        && !access.bends(&bound)
+                        && !access.bends(&[region.lane])
+                        && !access.has_rest()
+                    {
+                        self.prepare(&access, &bound);
+                    }
+                }
+                for access in self.stores_of(statement) {
+                    self.prepare(&access, &bound);
+                }
+            }
+        }
+    }
+
+    /// How many bytes the next block lies ahead; 0 behind the last one.
+    fn ahead(&mut self, region: &Region) -> Value {
+        let block = region.parts * self.width;
+        let count = self.extent(region.lane);
+        let at = self.index(region.lane);
+        let size = i64::from(self.real.bytes());
+        let more = self.b.ins().icmp_imm_s(IntCC::SignedLessThan, at, count as i64 - block as i64);
+        let (ahead, none) = (self.int(block as i64 * size), self.int(0));
+        self.b.ins().select(more, ahead, none)
+    }
+
+    /// Loads an element of the next block of every row that this block uses, so that its cache line is there in time.
+    ///
+    /// Rows are far apart, so that no processor finds the pattern by itself. Nobody waits for what is loaded.
+    fn touch(&mut self, region: &'a Region, ahead: Value) {
+        let mut seen = Vec::new();
+        let lane = region.lane;
+        let mut accesses = Vec::new();
+        for item in &region.items {
+            let statements = match item {
+                Item::One(statement) => std::slice::from_ref(statement),
+                Item::Loop(_) => &[],
+            };
+            for statement in statements {
+                accesses.extend(self.stores_of(statement));
+            }
+            let all = match item {
+                Item::One(statement) => std::slice::from_ref(statement),
+                Item::Loop(fused) => &fused.body[..],
+            };
+            for statement in all {
+                statement.body.walk(&mut |e| {
+                    if let ExprKind::Read { value, at } = &e.kind
+                        && self.pass.places[value.at()].is_some()
+                        && at.iter().all(|e| matches!(e.kind, ExprKind::Index(i) if self.env.contains_key(&i)))
+                        && let Some(access) = self.access(e)
+                    {
+                        accesses.push(access);
+                    }
+                });
+            }
+        }
+        for access in accesses {
+            let far = self.rows_of(access.value, access.place).is_some_and(|(_, bytes)| bytes > 256);
+            if !far || access.step(lane) != 1 || access.has_rest() || seen.contains(&access.value) {
+                continue;
+            }
+            seen.push(access.value);
+            for imaginary in [false, true].into_iter().take(if access.ty == Scalar::Complex { 2 } else { 1 }) {
+                let (address, offset) = self.place(&access, imaginary);
+                let address = self.b.ins().iadd(address, ahead);
+                let flags = MemFlagsData::new().with_aligned();
+                self.b.ins().load(self.real, flags, address, offset);
+            }
+        }
+    }
+
+    fn stores_of(&self, statement: &'a Statement) -> Vec<Access<'a>> {
+        let access = |place: &'a crate::plan::Place| {
+            let key = std::ptr::from_ref(place).cast();
+            self.access_at(key, statement.value, *place, statement.body.ty, &statement.at, None)
+        };
+        statement.stores.iter().map(access).collect()
+    }
+
+    /// Visits all elements of a state in registers, in order.
+    fn elements(
+        &mut self,
+        carried: &'a Carried,
+        mut visit: impl FnMut(&mut Self, &Access<'a>, Element) -> Val,
+    ) -> Vec<Val> {
+        let place = self.pass.places[carried.before.at()].expect("states have places");
+        let ty = self.plan.instance.layer.value(carried.before).ty.scalar();
+        let count: usize = carried.rest.iter().map(|&i| self.extent(i)).product();
+        let mut found = Vec::new();
+        for n in 0..count {
+            let mut left = n;
+            for &i in carried.rest.iter().rev() {
+                let extent = self.extent(i);
+                self.env.insert(i, At { base: None, add: (left % extent) as i64 });
+                left /= extent;
+            }
+            let access = self.access_at(std::ptr::null(), carried.before, place, ty, &carried.at, None);
+            let element = (carried.before, self.known_place(&carried.at).expect("all indices are known"));
+            found.push(visit(self, &access, element));
+        }
+        for i in &carried.rest {
+            self.env.remove(i);
+        }
+        found
+    }
+
+    fn known_place(&self, at: &[Expr]) -> Option<Vec<(Option<IndexId>, i64)>> {
+        at.iter()
+            .map(|e| match e.kind {
+                ExprKind::Int(n) => Some((None, n)),
+                ExprKind::Index(i) => match self.env.get(&i) {
+                    _ if self.lane.is_some_and(|lane| lane.index == i) => Some((Some(i), 0)),
+                    Some(At { base: Some(_), add }) => Some((Some(i), *add)),
+                    Some(At { base: None, add }) => Some((None, *add)),
+                    // The index of a lane that is worked on by itself.
+                    None => None,
+                },
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// The element that a read is of, where registers may hold it.
+    pub(super) fn element_of(&self, e: &Expr) -> Option<Element> {
+        if !self.in_region {
+            return None;
+        }
+        let ExprKind::Read { value, at } = &e.kind else { return None };
+        let lane = self.picked.map(|(lane, _)| lane);
+        let place: Option<Vec<_>> = at
+            .iter()
+            .map(|e| match e.kind {
+                ExprKind::Index(i) if lane == Some(i) => Some((Some(i), 0)),
+                _ => self.known_place(std::slice::from_ref(e)).map(|place| place[0]),
+            })
+            .collect();
+        Some((*value, place?))
+    }
+
+    /// Whether a known position lies outside of its value.
+    pub(super) fn is_outside(&self, (value, place): &Element) -> bool {
+        let shape = &self.plan.instance.axes[value.at()];
+        place.iter().zip(shape).any(|((index, at), &extent)| index.is_none() && !(0..extent as i64).contains(at))
+    }
+
+    fn items(&mut self, items: &'a [Item]) {
+        for item in items {
+            match item {
+                Item::One(statement) => self.statement(statement),
+                Item::Loop(fused) => self.fused(fused),
+            }
+        }
+    }
+
+    fn statement(&mut self, statement: &'a Statement) {
+        let value = self.emit(&statement.body);
+        self.define(statement, value);
+    }
+
+    fn define(&mut self, statement: &'a Statement, value: Val) {
+        for access in self.stores_of(statement) {
+            self.write(&access, &value);
+        }
+        if let Some(place) = self.known_place(&statement.at) {
+            self.registers.insert((statement.value, place), value);
+        }
+    }
+
+    /// Statements in one loop; reductions are carried through it.
+    fn fused(&mut self, fused: &'a Fused) {
+        let sums: Vec<&Statement> = fused.body.iter().filter(|statement| statement.sums).collect();
+        let mut start = Vec::new();
+        for &statement in &sums {
+            let (op, body) = summed(statement);
+            let neutral = self.start(op, body.ty);
+            let value = self.value_of(body.ty, &neutral, 1, false);
+            let vectors = self.varies(body);
+            start.push(self.carried_of(&value, vectors));
+        }
+        let sizes: Vec<usize> = start.iter().map(Vec::len).collect();
+        let result = self.scoped(|this| {
+            for statement in &fused.body {
+                this.hoist(summed_or_all(statement), &mut fused.indices.clone());
+            }
+            this.turns(fused, &fused.indices, &sizes, start.concat())
+        });
+        let (result, kept) = result;
+        self.registers.extend(kept);
+        let mut result = &result[..];
+        for (&statement, size) in sums.iter().zip(sizes) {
+            let (op, body) = summed(statement);
+            let (mine, others) = result.split_at(size);
+            result = others;
+            let vectors = self.varies(body);
+            let mut value = self.value_of(body.ty, mine, self.parts(), vectors);
+            if op == ReduceOp::Mean {
+                let count: usize = fused.indices.iter().map(|&i| self.extent(i)).product();
+                value = self.over_count(value, count);
+            }
+            self.define(statement, value);
+        }
+    }
+
+    /// Whether a value differs between lanes.
+    fn varies(&self, e: &Expr) -> bool {
+        self.lane.is_some_and(|lane| crate::plan::shape::mentions(e, &[lane.index]))
+    }
+
+    /// The loops over the indices that are left. Also returns the elements whose places are known behind them.
+    #[allow(clippy::type_complexity, reason = "what is carried, and what is known")]
+    fn turns(
+        &mut self,
+        fused: &'a Fused,
+        indices: &'a [IndexId],
+        sizes: &[usize],
+        carried: Vec<Value>,
+    ) -> (Vec<Value>, Vec<(Element, Val)>) {
+        let Some((&index, rest)) = indices.split_first() else { return self.turn(fused, sizes, carried) };
+        let n = self.extent(index);
+        if fused.whole {
+            let (mut carried, mut kept) = (carried, Vec::new());
+            for k in 0..n as i64 {
+                let (next, mut known) =
+                    self.at(index, At { base: None, add: k }, |this| this.turns(fused, rest, sizes, carried));
+                carried = next;
+                kept.append(&mut known);
+            }
+            return (carried, kept);
+        }
+        let unroll = if rest.is_empty() { fused.unroll } else { 1 };
+        let main = n / unroll * unroll;
+        let mut carried = carried;
+        for (range, unroll) in
+            [(Range { from: 0, to: main, step: unroll }, unroll), (Range { from: main, to: n, step: 1 }, 1)]
+        {
+            carried = self.each(index, range, carried, &mut |this, mut carried| {
+                let At { base, .. } = this.env[&index];
+                for k in 0..unroll as i64 {
+                    this.env.insert(index, At { base, add: k });
+                    carried = this.scoped(|this| this.turns(fused, rest, sizes, carried).0);
+                }
+                this.env.insert(index, At { base, add: 0 });
+                carried
+            });
+        }
+        (carried, Vec::new())
+    }
+
+    /// One turn.
+    #[allow(clippy::type_complexity, reason = "what is carried, and what is known")]
+    fn turn(&mut self, fused: &'a Fused, sizes: &[usize], carried: Vec<Value>) -> (Vec<Value>, Vec<(Element, Val)>) {
+        let (mut results, mut kept) = (Vec::new(), Vec::new());
+        let mut left = &carried[..];
+        let mut sizes = sizes.iter();
+        for statement in &fused.body {
+            if statement.sums {
+                let (op, body) = summed(statement);
+                let (mine, others) = left.split_at(*sizes.next().expect("one size for each sum"));
+                left = others;
+                let vectors = self.varies(body);
+                let sum = self.value_of(body.ty, mine, self.parts(), vectors);
+                let sum = self.accumulate(op, sum, body);
+                results.extend(self.carried_of(&sum, vectors));
+                continue;
+            }
+            self.statement(statement);
+            if fused.whole {
+                let element = (statement.value, self.known_place(&statement.at).expect("all indices are known"));
+                let value = self.registers[&element].clone();
+                kept.push((element, value));
+            }
+        }
+        (results, kept)
+    }
+
+    /// The mean of a sum.
+    pub(super) fn over_count(&mut self, value: Val, count: usize) -> Val {
+        let divisor = self.float(count as f64);
+        let mut divide = |parts: &Parts| self.zip(parts, &Parts::One(divisor), |this, a, b| this.b.ins().fdiv(a, b));
+        let re = divide(&value.re);
+        let im = value.im.as_ref().map(divide);
+        Val { ty: value.ty, re, im }
+    }
+}
+
+/// The operation and the element of a statement that sums.
+fn summed(statement: &Statement) -> (ReduceOp, &Expr) {
+    match &statement.body.kind {
+        ExprKind::Reduce { op, body, .. } => (*op, body),
+        _ => panic!("codegen: a sum that is no reduction"),
+    }
+}
+
+fn summed_or_all(statement: &Statement) -> &Expr {
+    if statement.sums { summed(statement).1 } else { &statement.body }
+}

@@ -1,0 +1,112 @@
+//! What things cost, and the sizes that follow from it.
+//!
+//! All numbers are those of a [`Machine`]; nothing here knows a layer by its name or shape.
+
+use super::Target;
+use super::shape::weight;
+use crate::ir::{BinaryOp, Expr, ExprKind, IndexId, Scalar};
+
+/// What an element costs that is brought to its lane on its own, in operations.
+pub const GATHER: f64 = 2.0;
+
+/// What the planner knows about a processor.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Machine {
+    /// Bytes of the second cache that the rows of a tile may fill.
+    pub far: usize,
+    /// Bytes in a cache line.
+    pub line: usize,
+    /// Bytes of a row from which on rows lie on pages of their own.
+    pub page: usize,
+    /// Sequences of addresses that the processor follows at the same time.
+    pub streams: usize,
+    /// Vector operations that one loop may be written out to.
+    pub code: usize,
+}
+
+impl Default for Machine {
+    fn default() -> Self {
+        Self { far: 512 << 10, line: 64, page: 2048, streams: 32, code: 1600 }
+    }
+}
+
+impl Machine {
+    /// How many vectors a block of a region has: as many as a cache line holds, fewer where that would leave too few
+    /// registers.
+    ///
+    /// `state` is the number of elements of the state for one lane.
+    pub fn parts(&self, target: Target, extent: usize, state: usize) -> usize {
+        let vector = target.width * target.bits as usize / 8;
+        let mut parts = (self.line / vector).clamp(1, 4);
+        while parts > 1 && (parts - 1) * target.width >= extent {
+            parts -= 1;
+        }
+        // A state that could stay in registers as a narrower block should.
+        if !self.in_registers(target, state * parts) && self.in_registers(target, state) {
+            while !self.in_registers(target, state * parts) {
+                parts /= 2;
+            }
+        }
+        parts
+    }
+
+    /// How many vectors a block of a contraction has: enough sums side by side to hide the latency of an addition.
+    pub fn wide(&self, target: Target, extent: usize) -> usize {
+        let mut parts = 4;
+        while parts > 1 && (parts - 1) * target.width >= extent {
+            parts -= 1;
+        }
+        parts
+    }
+
+    /// Whether this many vectors can stay in registers through a step.
+    pub fn in_registers(&self, target: Target, vectors: usize) -> bool {
+        vectors <= if target.registers >= 32 { 20 } else { 6 }
+    }
+
+    /// How many steps a tile has.
+    ///
+    /// `far` tensors have rows that lie on pages of their own: blocks walk along all rows of the tile side by side, and
+    /// the processor fetches ahead for so many walks only. `row` is the size of what phases hand to each other in a step.
+    pub fn tile(&self, row: usize, far: usize) -> usize {
+        let most = (self.far / row.max(1)).min(self.streams / far.max(1));
+        let mut tile = 64;
+        while tile > 8 && tile > most {
+            tile /= 2;
+        }
+        tile
+    }
+
+    /// How many turns of a loop are written out whose body takes this many operations.
+    pub fn unroll(&self, turns: usize, operations: usize) -> usize {
+        let mut unroll = 4;
+        while unroll > 1 && (unroll > turns || unroll * operations > self.code / 4) {
+            unroll /= 2;
+        }
+        unroll
+    }
+}
+
+/// About how many operations one evaluation takes; `extent` gives the turns of reductions.
+pub fn operations(e: &Expr, extent: &dyn Fn(IndexId) -> usize) -> usize {
+    let planes = if e.ty == Scalar::Complex { 2 } else { 1 };
+    let below: usize = match &e.kind {
+        ExprKind::Read { .. } | ExprKind::Past { .. } => 0,
+        _ => e.operands().into_iter().map(|operand| operations(operand, extent)).sum(),
+    };
+    let own = match &e.kind {
+        ExprKind::Read { .. } | ExprKind::Past { .. } | ExprKind::Unary(..) | ExprKind::Widen(_) => planes,
+        ExprKind::Binary(BinaryOp::Mul, a, _) if a.ty == Scalar::Complex => 6,
+        ExprKind::Binary(BinaryOp::Div, a, _) if a.ty == Scalar::Complex => 20,
+        ExprKind::Binary(BinaryOp::Div | BinaryOp::FloorDiv | BinaryOp::Mod, ..) => 4,
+        ExprKind::Binary(..) | ExprKind::If(_) => planes,
+        ExprKind::Powi(_, n) => planes * (n.unsigned_abs().max(1).ilog2() as usize + 1),
+        ExprKind::Call(f, args) => weight(*f, args[0].ty == Scalar::Complex),
+        ExprKind::Reduce { indices, .. } => {
+            let turns: usize = indices.iter().map(|&i| extent(i)).product();
+            return turns.saturating_mul(below + planes);
+        }
+        _ => 0,
+    };
+    below.saturating_add(own)
+}
