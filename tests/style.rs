@@ -10,6 +10,7 @@ const UNSAFE: &[&str] = &[
     "runtime/src/kernel.rs",
     "runtime/src/lanes.rs",
     "runtime/src/pass.rs",
+    "runtime/src/session.rs",
     "runtime/src/probe/x86.rs",
     "runtime/src/transpose.rs",
     "runtime/tests/driver.rs",

@@ -122,9 +122,23 @@ pub fn check_bound<F: Float>(signature: &Signature, bound: &Bound<F>) -> Result<
 pub fn check_outputs<F>(signature: &Signature, sequences: &Sequences, outputs: &[Tensor<F>]) -> Result<(), RunError> {
     count("outputs", signature.outputs.len(), outputs.len())?;
     for (expected, found) in signature.outputs.iter().zip(outputs) {
-        // What stands in them is overwritten.
-        let anything = Tensors { below: None, ..expected.clone() };
-        tensor(&anything, &[sequences.total()], found)?;
+        holds(expected, &[sequences.total()], found)?;
+    }
+    Ok(())
+}
+
+/// Checks what one step of one sequence reads and writes.
+///
+/// # Errors
+/// The first thing that is wrong.
+pub fn check_row<F>(signature: &Signature, inputs: &[Tensor<F>], outputs: &[Tensor<F>]) -> Result<(), RunError> {
+    count("inputs", signature.inputs.len(), inputs.len())?;
+    for (expected, found) in signature.inputs.iter().zip(inputs) {
+        tensor(expected, &[1], found)?;
+    }
+    count("outputs", signature.outputs.len(), outputs.len())?;
+    for (expected, found) in signature.outputs.iter().zip(outputs) {
+        holds(expected, &[1], found)?;
     }
     Ok(())
 }
@@ -134,12 +148,23 @@ fn count(what: &'static str, expected: usize, found: usize) -> Result<(), RunErr
 }
 
 fn tensor<F>(slice: &Tensors, leading: &[usize], found: &Tensor<F>) -> Result<(), RunError> {
+    holds(slice, leading, found)?;
+    if let (Some(below), Elements::Int(v)) = (slice.below, &found.elements)
+        && let Some(at) = outside(v, below)
+    {
+        return Err(RunError::Range { name: slice.name.clone(), at, found: v[at], below });
+    }
+    Ok(())
+}
+
+/// Checks all of a tensor but the range of its integers.
+fn holds<F>(slice: &Tensors, leading: &[usize], found: &Tensor<F>) -> Result<(), RunError> {
     let name = || slice.name.clone();
-    let expected: Vec<usize> = leading.iter().chain(&slice.shape).copied().collect();
-    if expected != found.shape {
+    if !leading.iter().chain(&slice.shape).eq(&found.shape) {
+        let expected: Vec<usize> = leading.iter().chain(&slice.shape).copied().collect();
         return Err(RunError::Shape { name: name(), expected, found: found.shape.clone() });
     }
-    let size = expected.iter().try_fold(1_usize, |n, &extent| n.checked_mul(extent));
+    let size = found.shape.iter().try_fold(1_usize, |n, &extent| n.checked_mul(extent));
     let sound = match (&found.elements, slice.kind) {
         (Elements::Real(v), Kind::Real) => Some(v.len()) == size,
         (Elements::Complex { re, im }, Kind::Complex) => Some(re.len()) == size && re.len() == im.len(),
@@ -149,11 +174,6 @@ fn tensor<F>(slice: &Tensors, leading: &[usize], found: &Tensor<F>) -> Result<()
     };
     if !sound {
         return Err(RunError::Elements { name: name(), expected: slice.kind });
-    }
-    if let (Some(below), Elements::Int(v)) = (slice.below, &found.elements)
-        && let Some(at) = outside(v, below)
-    {
-        return Err(RunError::Range { name: name(), at, found: v[at], below });
     }
     Ok(())
 }

@@ -31,6 +31,8 @@
 
 use std::ffi::c_void;
 
+use crate::tensor::{Elements, Float, Tensor};
+
 /// The arguments of a kernel; see the module's table.
 #[repr(C)]
 #[derive(Debug)]
@@ -111,6 +113,19 @@ pub struct Tensors {
 }
 
 impl Tensors {
+    /// A tensor of such slices, all of them 0.
+    pub fn zeros<F: Float>(&self, leading: &[usize]) -> Tensor<F> {
+        let shape: Vec<usize> = leading.iter().chain(&self.shape).copied().collect();
+        let size = shape.iter().product();
+        let elements = match self.kind {
+            Kind::Real => Elements::Real(vec![F::default(); size]),
+            Kind::Complex => Elements::Complex { re: vec![F::default(); size], im: vec![F::default(); size] },
+            Kind::Int => Elements::Int(vec![0; size]),
+            Kind::Bool => Elements::Bool(vec![0; size]),
+        };
+        Tensor { shape, elements }
+    }
+
     /// How many elements one slice has.
     pub fn size(&self) -> usize {
         self.shape.iter().product()

@@ -178,29 +178,27 @@ impl<F: Number> Engine<F> {
 
 /// Runs the step kernel once for every step of every sequence.
 fn run_steps<F: Number>(kernel: &Kernel<F>, task: &Task<'_, F>, carry: &mut Carry<F>) -> Result<Ran<F>, RunError> {
-    let single = Sequences::batch(1, 1);
-    // No step of no sequence: the shapes of what there is nothing of.
-    let nothing: Vec<Tensor<F>> = task.inputs.iter().map(|input| slices::rows(input, 0..0)).collect();
+    let mut outputs = kernel.blank_outputs(&Sequences::batch(0, 0));
     let mut after = slices::no_carry(carry);
-    let mut outputs = kernel.run(task.bound, &Sequences::batch(0, 0), &nothing, &mut after, 1, &|_| {})?;
     let mut reports: Vec<Report> = Vec::new();
     let mut done = 0;
     for sequence in 0..task.sequences.count() {
-        let mut own = slices::carry_of(carry, sequence);
+        let mut session = kernel.session(task.bound, slices::carry_of(carry, sequence))?;
+        let mut row = session.blank_outputs();
         for step in task.sequences.range(sequence) {
             let inputs: Vec<Tensor<F>> = task.inputs.iter().map(|input| slices::rows(input, step..step + 1)).collect();
-            let (row, said) = kernel.run_reporting(task.bound, &single, &inputs, &mut own, 1, &|_| {})?;
-            for mut report in said {
-                report.event.sequence = sequence;
-                note(&mut reports, report);
-            }
+            session.step(&inputs, &mut row)?;
             for (output, row) in outputs.iter_mut().zip(&row) {
                 slices::append(output, row);
             }
             done += 1;
             (task.progress)(done);
         }
-        slices::append_carry(&mut after, &own);
+        for mut report in kernel.reports_of(&session) {
+            report.event.sequence = sequence;
+            note(&mut reports, report);
+        }
+        slices::append_carry(&mut after, session.carry());
     }
     *carry = after;
     Ok((outputs, reports))

@@ -26,7 +26,7 @@ use cranelift_jit::{JITBuilder, JITModule};
 use cranelift_module::{FuncId, Linkage, Module, ModuleReloc, ModuleRelocTarget, default_libcall_names};
 use ssmc_runtime::kernel::{Entry, Signature};
 use ssmc_runtime::lanes::Program;
-use ssmc_runtime::{Bound, Carry, Event, Float, RunError, Sequences, Tensor, check, cholesky, driver, scalar};
+use ssmc_runtime::{Bound, Carry, Event, Float, RunError, Sequences, Session, Tensor, check, cholesky, driver, scalar};
 
 use crate::analysis::bounds;
 use crate::codegen::{self, Machine};
@@ -271,6 +271,25 @@ impl<F: Float> Kernel<F> {
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<Vec<Tensor<F>>, RunError> {
         self.run_reporting(bound, sequences, inputs, carry, threads, progress).map(|(outputs, _)| outputs)
+    }
+
+    /// One sequence behind what the carry counts, to be run step by step: nothing is allocated in a step, and what
+    /// depends on parameters alone is computed once. For kernels of layers that run forward in one pass.
+    ///
+    /// # Errors
+    /// A tensor that does not fit.
+    ///
+    /// # Panics
+    /// If the layer has reverse states.
+    pub fn session<'a>(&'a self, bound: &'a Bound<F>, carry: Carry<F>) -> Result<Session<'a, F>, RunError> {
+        // SAFETY: the entries were compiled for this signature and live as long as the module, which `self` holds.
+        unsafe { Session::new(&self.signature, &self.entries, bound, carry) }
+    }
+
+    /// What a session has to report so far, in words; of sequence 0.
+    pub fn reports_of(&self, session: &Session<'_, F>) -> Vec<Report> {
+        let event = |step: Option<u64>| step.map(|step| Event { sequence: 0, step });
+        self.said(session.reports().map(event).collect())
     }
 
     /// The kernel with what it is bound to, for [`ssmc_runtime::lanes`].

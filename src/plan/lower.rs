@@ -8,6 +8,7 @@
 //! - a sub-expression that is costly (a reduction, an elementary function) and has fewer free indices than its
 //!   place is a definition of its own, in front of the equation, computed at the level of its own indices; equal
 //!   ones share one definition;
+//! - so is what is costly and depends on parameters alone;
 //! - so is a long sum that no state reaches, in an equation that one does: it can run for many steps at once.
 //!
 //! Equations without elements stay as they are: they become no loops.
@@ -25,13 +26,12 @@ use crate::ir::{
     ValueId, ValueKind,
 };
 
-/// Lowers all equations of an instance. With `binds`, what is costly and depends on parameters alone gets a
-/// definition of its own too.
-pub fn lower(instance: &Instance, binds: bool) -> Instance {
+/// Lowers all equations of an instance.
+pub fn lower(instance: &Instance) -> Instance {
     let turns = instance.layer.states.iter().any(|state| state.reverse);
     let bound: HashSet<ValueId> = instance.layer.params.iter().map(|param| param.value).collect();
     let early = bound.iter().chain(&instance.layer.inputs).copied().collect();
-    let mut lowering = Lowering { to: instance.clone(), shared: HashMap::new(), names: 0, turns, binds, bound, early };
+    let mut lowering = Lowering { to: instance.clone(), shared: HashMap::new(), names: 0, turns, bound, early };
     for equation in std::mem::take(&mut lowering.to.layer.equations) {
         if lowering.to.axes[equation.value.at()].contains(&0) {
             lowering.to.layer.equations.push(equation);
@@ -69,8 +69,6 @@ struct Lowering {
     names: usize,
     /// Whether some passes run backwards: delays can be read in the first pass only.
     turns: bool,
-    /// Whether what depends on parameters alone gets definitions of its own.
-    binds: bool,
     /// The values that depend on parameters alone.
     bound: HashSet<ValueId>,
     /// The values that no state reaches.
@@ -222,14 +220,14 @@ impl Lowering {
                 return self.define("part", &indices, e, &[]);
             }
         }
-        if self.binds && !scope.bound && scope.guards.is_empty() && is_costly(&e) && self.is_bound(&e) {
+        if !scope.bound && scope.guards.is_empty() && is_costly(&e) && self.is_bound(&e) {
             let free = free_indices(&e);
             let indices: Vec<IndexId> = scope.indices.iter().copied().filter(|i| free.contains(i)).collect();
             if indices.iter().all(|&i| self.extent(i) > 0) {
                 return self.define("bound", &indices, e, &[]);
             }
         }
-        if self.binds && !scope.early && scope.guards.is_empty() && self.is_early(&e) {
+        if !scope.early && scope.guards.is_empty() && self.is_early(&e) {
             let free = free_indices(&e);
             let indices: Vec<IndexId> = scope.indices.iter().copied().filter(|i| free.contains(i)).collect();
             if self.is_contraction(&e, &indices) {

@@ -312,7 +312,7 @@ pub fn plan(instance: &Instance, form: Form, target: Target) -> Result<Plan, Vec
             Diagnostic::error(Code::S301, span, message).label("carried from the last step to the first"),
         ]);
     }
-    let lowered = lower::lower(instance, form == Form::Sequence);
+    let lowered = lower::lower(instance);
     if cfg!(debug_assertions)
         && let Err(error) = crate::ir::verify::verify(&lowered.layer)
     {

@@ -10,7 +10,7 @@ use std::time::Instant;
 use ssmc::diag::{Code, Diagnostic};
 use ssmc::ir::interp;
 use ssmc::profile::{Calibration, Profile, calibrate};
-use ssmc_runtime::{Carry, Elements, Float, Sequences, Tensor};
+use ssmc_runtime::{Carry, Elements, Float, Sequences, Session, Tensor};
 
 use super::row::Row;
 use super::workload::{Workload, note};
@@ -232,13 +232,23 @@ impl<'a, F: Number> Subject<'a, F> {
         let started = Instant::now();
         match self.engine {
             Engine::Step(kernel) => {
-                let single = Sequences::batch(1, 1);
-                for carry in carries {
+                let mut sessions = Vec::new();
+                for carry in carries.iter() {
+                    sessions.push(kernel.session(&work.bound, carry.clone()).map_err(refused)?);
+                }
+                let mut outputs = sessions.first().map(Session::blank_outputs).unwrap_or_default();
+                let started = Instant::now();
+                for session in &mut sessions {
                     for inputs in &self.steps {
-                        let outputs = kernel.run(&work.bound, &single, inputs, carry, 1, &|_| {}).map_err(refused)?;
-                        std::hint::black_box(outputs);
+                        session.step(inputs, &mut outputs).map_err(refused)?;
+                        std::hint::black_box(&mut outputs);
                     }
                 }
+                let seconds = started.elapsed().as_secs_f64();
+                for (carry, session) in carries.iter_mut().zip(&mut sessions) {
+                    carry.clone_from(session.carry());
+                }
+                return Ok(seconds);
             }
             engine => {
                 let task = Task {
