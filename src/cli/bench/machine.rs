@@ -51,6 +51,15 @@ fn renewed(bar: &ProgressBar) -> Profile {
     profile
 }
 
+/// Keeps a profile whose calibration was outdone, so that later runs know how fast the machine can be.
+///
+/// That it cannot be kept was said when it was measured.
+pub fn remember(profile: &Profile) {
+    if let Some(path) = path() {
+        keep(&path, profile).ok();
+    }
+}
+
 /// Where the profile of this machine is kept.
 fn path() -> Option<PathBuf> {
     let directory = etcetera::choose_base_strategy().ok()?.cache_dir();

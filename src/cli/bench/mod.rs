@@ -95,6 +95,9 @@ fn measure(program: &Program, args: &BenchArgs) -> Outcome {
     bench.bar.finish_and_clear();
     let Bench { clock, rows, mut notes, failures, .. } = bench;
     notes.extend(clock.note(&rows));
+    if let Some(profile) = clock.faster() {
+        machine::remember(&profile);
+    }
     if let Some(file) = plot {
         file.finish(|file| std::io::Write::write_all(file, plot::draw(&rows).as_bytes()))
             .map_err(|error| vec![error])?;
