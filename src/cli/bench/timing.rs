@@ -348,6 +348,6 @@ mod tests {
         let halves: Vec<_> = (0..20).map(|i| (if i < 10 { 1.0 } else { 1.04 }, 1.0)).collect();
         assert!(judge(&halves, 1.0, 1.0).noisy);
         assert!(judge(&[(1.0, 1.0)], 1.0, 1.0).noisy);
-        assert!(!judge(&[(1.0, 1.0); 6], 1.0, 1.0, 1.0).noisy);
+        assert!(!judge(&[(1.0, 1.0); 6], 1.0, 1.0).noisy);
     }
 }
