@@ -180,7 +180,7 @@ impl Maker<'_> {
     fn stretch(&self, verdict: &Verdict) -> (Layer, Vec<StateId>) {
         let mut states = earlier(&verdict.layer, &self.group.states);
         states.extend(&self.group.states);
-        let mut scope = Scope { layer: verdict.layer.clone() };
+        let mut scope = Scope::new(verdict.layer.clone());
         let names: Vec<String> = self.transition.components.iter().map(|c| self.name(&verdict.layer, c)).collect();
         if self.algebra != Algebra::Field {
             self.offsets(&mut scope);
@@ -327,7 +327,7 @@ impl Maker<'_> {
 
     /// Gives the group's own states and the products the neutral summary as initial values.
     fn neutral(&self, layer: &mut Layer, earlier: usize) {
-        let mut scope = Scope { layer: layer.clone() };
+        let mut scope = Scope::new(layer.clone());
         let own = earlier..earlier + self.group.states.len();
         for at in own.clone() {
             let state = &scope.layer.states[at];
@@ -369,7 +369,7 @@ impl Maker<'_> {
 
     /// The layer that composes summaries, or the one that applies them.
     fn operator(&self, verdict: &Verdict, compose: bool) -> Layer {
-        let mut scope = Scope { layer: skeleton(&verdict.layer, if compose { "compose" } else { "apply" }) };
+        let mut scope = Scope::new(skeleton(&verdict.layer, if compose { "compose" } else { "apply" }));
         let components = &self.transition.components;
         let names: Vec<String> = components.iter().map(|c| self.name(&verdict.layer, c)).collect();
         // The vectors: the states before, and the offsets that come as inputs.
