@@ -3,6 +3,9 @@
 #[path = "verdict/table.rs"]
 mod table;
 
+#[path = "verdict/large.rs"]
+mod large;
+
 #[path = "verdict/stretch.rs"]
 mod stretch;
 

@@ -97,6 +97,11 @@ pub(super) fn earlier(layer: &Layer, states: &[StateId]) -> Vec<StateId> {
 
 /// A layer with these states only, in this order; without outputs.
 pub(crate) fn restrict(layer: &mut Layer, states: &[StateId]) {
+    leave(layer, states);
+    sweep(layer);
+}
+
+fn leave(layer: &mut Layer, states: &[StateId]) {
     let old = std::mem::take(&mut layer.states);
     layer.outputs.clear();
     layer.checks.clear();
@@ -110,7 +115,6 @@ pub(crate) fn restrict(layer: &mut Layer, states: &[StateId]) {
             }
         }
     }
-    sweep(layer);
 }
 
 /// Leaves out equations that no state, delay or reset needs, and versions of states that are overwritten unread.
@@ -185,7 +189,7 @@ impl Maker<'_> {
         if self.algebra != Algebra::Field {
             self.offsets(&mut scope);
         }
-        restrict(&mut scope.layer, &states);
+        leave(&mut scope.layer, &states);
         let reverse = verdict.layer.states[self.group.states[0].at()].reverse;
         let products = self.products(&mut scope, &names, reverse, false);
         for (r, row) in self.transition.components.iter().enumerate() {
@@ -193,6 +197,7 @@ impl Maker<'_> {
                 self.step(&mut scope, &products, r, c, row);
             }
         }
+        sweep(&mut scope.layer);
         (scope.layer, states)
     }
 
