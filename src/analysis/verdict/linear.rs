@@ -71,6 +71,9 @@ impl<'a> Linear<'a> {
                 fail(format!("a value that depends on the state is raised to the power {n}"))
             }
             ExprKind::If(parts) => {
+                if build::same(&parts[1], &parts[2]) {
+                    return self.form(&parts[1]);
+                }
                 if self.of.depends(&parts[0]) {
                     return Err(Failure::new(parts[0].span, "the condition depends on the state"));
                 }
@@ -95,7 +98,19 @@ impl<'a> Linear<'a> {
                 let form = self.form(&args[0])?;
                 Ok(split(form, *function))
             }
+            ExprKind::Call(Function::Max | Function::Min, args) if build::same(&args[0], &args[1]) => {
+                self.form(&args[0])
+            }
+            ExprKind::Call(Function::Pow, args) if build::constant(&args[1]) == Some(1.0) => self.form(&args[0]),
+            ExprKind::Call(Function::Pow, args) if build::constant(&args[1]) == Some(0.0) => {
+                Ok(Form::free(build::number(1.0, e.ty, e.span)))
+            }
             ExprKind::Call(function, args) => {
+                if let (Function::Log, Scalar::Real, ExprKind::Call(Function::Exp, inner)) =
+                    (function, e.ty, &args[0].kind)
+                {
+                    return self.form(&inner[0]);
+                }
                 for arg in args {
                     self.form(arg).map_err(|failure| match function {
                         Function::Log | Function::Log1p => Failure { belongs: Some(Algebra::LogSumExp), ..failure },

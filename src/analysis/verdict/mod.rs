@@ -27,6 +27,7 @@ pub mod low_rank;
 pub mod print;
 mod semiring;
 mod share;
+mod spelling;
 pub mod stability;
 pub mod summary;
 mod tables;

@@ -9,7 +9,7 @@ use super::algebra::Algebra;
 use super::build::{self, Scope};
 use super::form::{Budget, Form};
 use super::stability::nonnegative;
-use super::{Atom, Dependence, Failure, Part};
+use super::{Atom, Dependence, Failure, Part, spelling};
 use crate::ir::{
     BinaryOp, Equation, Expr, ExprKind, Function, ReduceOp, Scalar, StateId, Type, UnaryOp, ValueId, ValueKind,
 };
@@ -41,12 +41,18 @@ pub(super) struct Semiring<'a> {
     algebra: Algebra,
     forms: HashMap<ValueId, Result<Known, Failure>>,
     budget: Budget,
+    /// How many more expressions may be looked at in another spelling.
+    respellings: usize,
 }
+
+/// How many expressions are looked at in another spelling; each may lead to others.
+const RESPELLINGS: usize = 200;
 
 impl<'a> Semiring<'a> {
     /// Works out the forms of all values that the group's new states need.
     pub(super) fn new(scope: &'a mut Scope, of: &'a Dependence, algebra: Algebra) -> Self {
-        let mut this = Self { scope, of, algebra, forms: HashMap::new(), budget: Budget::new() };
+        let mut this =
+            Self { scope, of, algebra, forms: HashMap::new(), budget: Budget::new(), respellings: RESPELLINGS };
         for &e in &of.equations {
             let equation = this.scope.layer.equations[e].clone();
             let known = this.known(&equation.body).and_then(|known| match known {
@@ -85,6 +91,24 @@ impl<'a> Semiring<'a> {
         if !self.of.depends(e) {
             return Ok(Known::Free(e.clone()));
         }
+        let sum = matches!(
+            e.kind,
+            ExprKind::Binary(BinaryOp::Add | BinaryOp::Sub | BinaryOp::Mul | BinaryOp::Div, ..) | ExprKind::Call(..)
+        );
+        let plain = self.plain(e);
+        if plain.is_ok() || !sum || self.algebra == Algebra::Bool || self.respellings == 0 {
+            return plain;
+        }
+        // Otherwise written it may have a form. Each attempt may go on with others.
+        self.respellings -= 1;
+        match spelling::drawn_in(self.scope, self.of, e) {
+            Some(other) => self.known(&other).or(plain),
+            None => plain,
+        }
+    }
+
+    /// What is known of an expression as it stands.
+    fn plain(&mut self, e: &Expr) -> Result<Known, Failure> {
         if let Some((a, b)) = log_add_exp(e)
             && self.algebra == Algebra::LogSumExp
         {
@@ -315,6 +339,11 @@ impl<'a> Semiring<'a> {
                     return self.binary(BinaryOp::Or, condition, other, e);
                 }
             }
+            if self.tropical()
+                && let Some(adds) = spelling::chosen(self.scope, self.of, parts)
+            {
+                return self.known(&adds.of(then.clone(), other.clone()));
+            }
             return Err(Failure::new(condition.span, "the condition depends on the state"));
         }
         let (x, y) = (self.known(then)?, self.known(other)?);
@@ -352,9 +381,9 @@ impl<'a> Semiring<'a> {
             let known = self.known(&args[0])?;
             let (algebra, lse) = (self.algebra, self.algebra == Algebra::LogSumExp);
             match (function, known) {
-                (Function::Relu, Known::Form(Through::Itself, form)) if algebra == Algebra::MaxPlus => {
+                (Function::Relu, Known::Form(through, form)) if self.sums(ReduceOp::Max, through) => {
                     let zero = Form::free(build::real(0.0, e.span));
-                    return Ok(Known::Form(Through::Itself, form.plus(algebra, zero)));
+                    return Ok(Known::Form(through, form.plus(algebra, zero)));
                 }
                 (Function::Softplus, Known::Form(Through::Itself, form)) if lse => {
                     let zero = Form::free(build::real(0.0, e.span));
