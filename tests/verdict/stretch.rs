@@ -189,6 +189,9 @@ fn stretch(source: &str, layer: &Layer, verdict: &Verdict, at: usize, summary: &
     // Two halves.
     let mut middle = start.clone();
     run_for(&whole, &params, &piece(&inputs, 0, 2), &mut middle, 2);
+    if !finite(&middle.states) {
+        return; // an infinite state that is forgotten later is one that no offset can stand for
+    }
     let (first, second) = (summarise(0, 2, &start), summarise(2, steps, &middle));
     let mut both = Carry { steps: vec![1], states: tail(&first), delays: Vec::new() };
     run(&summary.compose, dims, &[], &tail(&second), &mut both);
