@@ -7,6 +7,7 @@ use std::fmt;
 
 use cranelift_codegen::ir::Function;
 use cranelift_codegen::isa::TargetIsa;
+use super::finite;
 use super::isa::Isa;
 use crate::codegen::{self, Machine};
 use crate::diag::Diagnostic;
@@ -120,7 +121,7 @@ pub fn candidates(
     let mut vector_bits = most;
     while vector_bits >= 128 {
         let plan = plan::plan(instance, form, target(bits, vector_bits, limit))?;
-        let prediction = predict::predict(&plan, &*isa, run, profile);
+        let prediction = kernel_time(&plan, &*isa, run, profile);
         found.push(Candidate { plan, prediction });
         vector_bits /= 2;
     }
@@ -141,7 +142,41 @@ pub fn predicted(
 ) -> Result<Prediction, Vec<Diagnostic>> {
     let limit = if backend.by_cranelift { Isa::Narrow } else { backend.isa };
     let plan = plan::plan(instance, form, target(bits, backend.vector_bits, limit))?;
-    Ok(predict::predict(&plan, &*super::isa::host()?, run, profile))
+    Ok(kernel_time(&plan, &*super::isa::host()?, run, profile))
+}
+
+/// The plan that becomes a kernel within some instructions, and the time of a run of it.
+///
+/// # Errors
+/// What the plan refuses; S302 on processors without a back end.
+pub fn chosen(
+    instance: &Instance,
+    form: Form,
+    bits: u32,
+    limit: Isa,
+    run: &Run,
+    profile: &Profile,
+) -> Result<Candidate, Vec<Diagnostic>> {
+    let limit = limit.min(Isa::widest());
+    let plan = match limit.level() {
+        Some(_) => widest(instance, form, bits, limit)?,
+        None => plan::plan(instance, form, target(bits, 128, limit))?,
+    };
+    let prediction = kernel_time(&plan, &*super::isa::host()?, run, profile);
+    Ok(Candidate { plan, prediction })
+}
+
+/// The time of a run of a plan, or of the finite map that a kernel runs in its place.
+fn kernel_time(plan: &Plan, isa: &dyn TargetIsa, run: &Run, profile: &Profile) -> Prediction {
+    let ordinary = |run| predict::predict(plan, isa, run, profile);
+    match finite::sizes(&plan.instance.layer, &plan.signature).filter(|sizes| sizes.pays(run.total)) {
+        Some(sizes) if codegen::finite::can_shuffle(isa) => {
+            let steps = sizes.tabulated();
+            let table = ordinary(&Run { sequences: steps, longest: 1, total: steps, threads: run.threads });
+            predict::finite(&plan.signature, table.seconds(), run, profile)
+        }
+        _ => ordinary(run),
+    }
 }
 
 /// Of the plans for every width the one that takes the least time for a long sequence on one thread, on a processor

@@ -18,6 +18,7 @@ pub mod memory;
 pub mod work;
 
 use cranelift_codegen::isa::TargetIsa;
+use ssmc_runtime::kernel::{Signature, Tensors};
 
 use crate::analysis::cost::Bytes;
 use crate::codegen::{self, Machine};
@@ -116,6 +117,39 @@ pub fn predict(plan: &Plan, isa: &dyn TargetIsa, run: &Run, profile: &Profile) -
         Form::Sequence => predictor.sequences(),
         Form::Step => predictor.steps(),
     }
+}
+
+/// Cycles of a step of a finite map: the shuffle, and for each input and output its load, its look-up, its store.
+const SHUFFLE: f64 = 1.5;
+
+/// Predicts a run of a finite map. `table` is what it takes to make its tables, in seconds.
+pub fn finite(signature: &Signature, table: f64, run: &Run, profile: &Profile) -> Prediction {
+    let size = |all: &[Tensors]| all.iter().map(|t| t.size() * t.kind.bytes(signature.bits)).sum::<usize>() as f64;
+    let steps = run.total as f64;
+    let threads = run.threads.min(run.sequences).max(1);
+    let (read, written) = (size(&signature.inputs) * steps, size(&signature.outputs) * steps);
+    let rows = (signature.inputs.len() + signature.outputs.len()) as f64;
+    let cycles = SHUFFLE * (1.0 + rows);
+    let arithmetic = cycles * steps / threads as f64 / (profile.width(128).ghz * 1e9);
+    let memory = profile.level(read + written, threads).bandwidth(threads).seconds(read, written);
+    let phase = PhaseTime {
+        name: "finite map".to_owned(),
+        arithmetic,
+        memory,
+        latency: steps / threads as f64 / (profile.width(128).ghz * 1e9),
+        seconds: arithmetic.max(memory),
+        instructions: 4.0 * cycles,
+    };
+    let tabulation = PhaseTime {
+        name: "tabulation".to_owned(),
+        arithmetic: table,
+        memory: 0.0,
+        latency: 0.0,
+        seconds: table,
+        instructions: 0.0,
+    };
+    let level = profile.level(read + written, 1);
+    Prediction { phases: vec![tabulation, phase], overhead: SEQUENCE + level.one.seconds(0.0, written) }
 }
 
 struct Predictor<'a> {

@@ -21,6 +21,7 @@ mod choose;
 mod delays;
 mod group;
 mod lanes;
+mod price;
 mod run;
 
 use ssmc_runtime::stretch::Stretches;
@@ -33,6 +34,7 @@ use crate::ir::interp::Real;
 use crate::ir::{Instance, Layer, Report};
 use crate::jit::{Backend, Form, Isa, Kernel, compile_for};
 pub use choose::{Choice, Extents, Plan, choose, plans};
+pub use price::{Priced, price};
 use delays::Delays;
 use group::{Group, Layers};
 use lanes::Lanes;
