@@ -168,14 +168,11 @@ pub fn chosen(
 
 /// The time of a run of a plan, or of the finite map that a kernel runs in its place.
 fn kernel_time(plan: &Plan, isa: &dyn TargetIsa, run: &Run, profile: &Profile) -> Prediction {
-    let ordinary = |run| predict::predict(plan, isa, run, profile);
-    match finite::sizes(&plan.instance.layer, &plan.signature).filter(|sizes| sizes.pays(run.total)) {
-        Some(sizes) if codegen::finite::can_shuffle(isa) => {
-            let steps = sizes.tabulated();
-            let table = ordinary(&Run { sequences: steps, longest: 1, total: steps, threads: run.threads });
-            predict::finite(&plan.signature, table.seconds(), run, profile)
+    match finite::sizes(&plan.instance.layer, &plan.signature) {
+        Some(sizes) if sizes.pays(run.total) && codegen::finite::can_shuffle(isa) => {
+            predict::finite(&plan.signature, run, profile)
         }
-        _ => ordinary(run),
+        _ => predict::predict(plan, isa, run, profile),
     }
 }
 

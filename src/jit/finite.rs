@@ -94,12 +94,7 @@ pub(super) struct Sizes {
 impl Sizes {
     /// Whether so many steps are worth a tabulation.
     pub fn pays(self, steps: usize) -> bool {
-        steps >= WORTH * self.tabulated()
-    }
-
-    /// The steps of a tabulation.
-    pub fn tabulated(self) -> usize {
-        self.letters * STATES
+        steps >= WORTH * self.letters * STATES
     }
 }
 

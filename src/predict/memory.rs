@@ -106,7 +106,6 @@ impl Traffic {
     /// The seconds of a tile of so many steps.
     pub fn seconds(&self, steps: f64, around: &Around<'_>) -> f64 {
         let Around { profile, all, threads, shared } = *around;
-        let first = profile.levels[0].bytes as f64;
         let move_ = |bytes: Bytes, size: f64, threads: usize| {
             let level = profile.level(size, threads);
             if level.name == profile.levels[0].name {
@@ -120,13 +119,20 @@ impl Traffic {
         // What a thread works on alone lies in its own caches; all of a tile passes through them.
         let near = shared + tile + steps * (self.rows.read + self.rows.written);
         let scratch = move_(times(self.scratch, steps), near, 1);
-        let block = (self.fixed.read + self.fixed.written) / self.blocks;
-        let rounds = match self.blocked {
-            true if block <= first / 2.0 => 1.0,
-            _ => steps,
-        };
-        let fixed = move_(times(self.fixed, rounds), near, 1);
+        let fixed = move_(times(self.fixed, self.rounds(steps, profile)), near, 1);
         rows + scratch + fixed
+    }
+
+    /// How often a tile of so many steps goes through what has no rows.
+    fn rounds(&self, steps: f64, profile: &Profile) -> f64 {
+        let block = (self.fixed.read + self.fixed.written) / self.blocks;
+        if self.blocked && block <= profile.levels[0].bytes as f64 / 2.0 { 1.0 } else { steps }
+    }
+
+    /// The bytes that a tile of so many steps moves.
+    pub fn bytes(&self, steps: f64, profile: &Profile) -> f64 {
+        let sum = |bytes: Bytes| bytes.read + bytes.written;
+        steps * (sum(self.rows) + sum(self.scratch)) + self.rounds(steps, profile) * sum(self.fixed)
     }
 }
 

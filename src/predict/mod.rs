@@ -34,7 +34,7 @@ use work::Core;
 const CALL: f64 = 25e-9;
 
 /// Seconds to set up a run over a sequence: checks, memory, the carry.
-const SEQUENCE: f64 = 0.6e-6;
+const SEQUENCE: f64 = 1e-6;
 
 /// Seconds to wake the other threads and to wait for them.
 const WAKE: f64 = 6e-6;
@@ -73,6 +73,8 @@ pub struct PhaseTime {
     pub seconds: f64,
     /// Instructions of a step.
     pub instructions: f64,
+    /// Bytes that a step reads and writes, each value once a step, or once a tile where it stays in the first cache.
+    pub bytes: f64,
 }
 
 /// The time of a run.
@@ -104,6 +106,11 @@ impl Prediction {
         sums.into_iter().fold(sums[0], |most, next| if next.0 > most.0 { next } else { most }).1
     }
 
+    /// The bytes that a step reads and writes.
+    pub fn bytes(&self) -> f64 {
+        self.phases.iter().map(|phase| phase.bytes).sum()
+    }
+
     /// The instructions of a step.
     pub fn instructions(&self) -> f64 {
         self.phases.iter().map(|phase| phase.instructions).sum()
@@ -122,8 +129,8 @@ pub fn predict(plan: &Plan, isa: &dyn TargetIsa, run: &Run, profile: &Profile) -
 /// Cycles of a step of a finite map: the shuffle, and for each input and output its load, its look-up, its store.
 const SHUFFLE: f64 = 1.5;
 
-/// Predicts a run of a finite map. `table` is what it takes to make its tables, in seconds.
-pub fn finite(signature: &Signature, table: f64, run: &Run, profile: &Profile) -> Prediction {
+/// Predicts a run of a finite map whose tables are there: they are made when parameters are first seen.
+pub fn finite(signature: &Signature, run: &Run, profile: &Profile) -> Prediction {
     let size = |all: &[Tensors]| all.iter().map(|t| t.size() * t.kind.bytes(signature.bits)).sum::<usize>() as f64;
     let steps = run.total as f64;
     let threads = run.threads.min(run.sequences).max(1);
@@ -139,17 +146,10 @@ pub fn finite(signature: &Signature, table: f64, run: &Run, profile: &Profile) -
         latency: steps / threads as f64 / (profile.width(128).ghz * 1e9),
         seconds: arithmetic.max(memory),
         instructions: 4.0 * cycles,
-    };
-    let tabulation = PhaseTime {
-        name: "tabulation".to_owned(),
-        arithmetic: table,
-        memory: 0.0,
-        latency: 0.0,
-        seconds: table,
-        instructions: 0.0,
+        bytes: (read + written) / steps.max(1.0),
     };
     let level = profile.level(read + written, 1);
-    Prediction { phases: vec![tabulation, phase], overhead: SEQUENCE + level.one.seconds(0.0, written) }
+    Prediction { phases: vec![phase], overhead: SEQUENCE + level.one.seconds(0.0, written) }
 }
 
 struct Predictor<'a> {
@@ -171,6 +171,7 @@ struct Call {
     latency: f64,
     memory: f64,
     instructions: f64,
+    bytes: f64,
 }
 
 impl<'a> Predictor<'a> {
@@ -212,8 +213,9 @@ impl<'a> Predictor<'a> {
         let figures = timer.figures(Turns { steps: steps as f64, share });
         let threads = self.run.threads.min(self.run.sequences * ranges).max(1);
         let around = Around { profile: self.profile, all: self.all, threads, shared: memory::shared(self.plan, pass) };
-        let traffic = phases.iter().map(|phase| Traffic::of(self.plan, pass, phase, blocks));
-        let memory = traffic.map(|traffic| traffic.seconds(steps as f64, &around)).sum::<f64>() / ranges as f64;
+        let traffic: Vec<Traffic> =
+            phases.iter().map(|phase| Traffic::of(self.plan, pass, phase, blocks)).collect();
+        let memory = traffic.iter().map(|traffic| traffic.seconds(steps as f64, &around)).sum::<f64>() / ranges as f64;
         let seconds = |cycles: f64| cycles / self.core.hertz;
         Call {
             name: self.name(phases),
@@ -222,6 +224,7 @@ impl<'a> Predictor<'a> {
             latency: seconds(figures.waits),
             memory,
             instructions: figures.work.instructions() / share,
+            bytes: traffic.iter().map(|traffic| traffic.bytes(steps as f64, self.profile)).sum(),
         }
     }
 
@@ -286,16 +289,18 @@ impl<'a> Predictor<'a> {
                 overhead += rounds * if alone { WAKE * (mean / PIECE as f64).ceil() } else { WAKE * count };
             }
             overhead += CALL * count * rounds;
+            let share = match when {
+                When::Once => longest.max(1) as f64,
+                When::Tile => steps.max(1) as f64,
+            };
             phases.push(PhaseTime {
                 name: call.name,
                 arithmetic: call.arithmetic * calls,
                 memory: call.memory * calls,
                 latency: call.latency * calls,
                 seconds: call.seconds * calls,
-                instructions: match when {
-                    When::Once => call.instructions / longest.max(1) as f64,
-                    When::Tile => call.instructions / steps.max(1) as f64,
-                },
+                instructions: call.instructions / share,
+                bytes: call.bytes / share,
             });
         }
         // Outputs are cleared before they are written.
@@ -319,6 +324,7 @@ impl<'a> Predictor<'a> {
                 latency: call.latency * total,
                 seconds: call.seconds * total,
                 instructions: call.instructions,
+                bytes: call.bytes,
             });
         }
         Prediction { phases, overhead }

@@ -9,7 +9,7 @@ use super::group::Layers;
 use super::{LEAST, MOST, SUMMARIES, fixed, lanes};
 use crate::analysis::verdict::judge;
 use crate::analysis::verdict::summary::summary;
-use crate::diag::Diagnostic;
+use crate::diag::{Code, Diagnostic};
 use crate::ir::{Instance, Layer, ValueId};
 use crate::jit::backend::{Candidate, chosen};
 use crate::jit::{Form, Isa};
@@ -104,6 +104,7 @@ impl Pricer<'_> {
         let held = groups.iter().map(|group| self.elements(&group.neutral)).max().unwrap_or(0).max(1);
         let few = longest.div_ceil(MOST).max(total.div_ceil((SUMMARIES / held).max(1)));
         let stretch = few.next_power_of_two().max(LEAST).max(4 * reach).max(1);
+        self.is_cut(stretch)?;
         let each = longest.div_ceil(stretch);
         let stretches = each * sequences;
         let cut = |n: usize| Run { sequences: n, longest: stretch.min(longest), total: total.min(n * stretch), threads };
@@ -123,6 +124,7 @@ impl Pricer<'_> {
     fn on_lanes(&self, groups: &[Layers]) -> Result<Priced, Vec<Diagnostic>> {
         let Run { sequences, longest, threads, .. } = self.extents.run();
         let (lanes, steps) = (lanes::LANES, lanes::STEPS);
+        self.is_cut(lanes * steps)?;
         let segments = longest / (lanes * steps) * sequences;
         let wide = |layer: &Layer| {
             let run = Run { sequences: segments, longest: steps, total: segments * steps, threads };
@@ -148,6 +150,15 @@ impl Pricer<'_> {
         let cycles = TRANSPOSED * (moved * segments * lanes * steps) as f64 / threads.min(segments.max(1)) as f64;
         prediction.overhead += cycles / (self.profile.widest().ghz * 1e9);
         Ok(Priced { kernel, prediction })
+    }
+
+    /// Refuses sequences of which none has more than one stretch.
+    fn is_cut(&self, stretch: usize) -> Result<(), Vec<Diagnostic>> {
+        if self.extents.longest > stretch {
+            return Ok(());
+        }
+        let message = format!("no sequence is longer than a stretch, which has {stretch} steps here");
+        Err(vec![Diagnostic::error_at(Code::S301, "--plan parallel", message)])
     }
 
     /// How many numbers the states of a layer hold.

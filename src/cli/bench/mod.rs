@@ -17,7 +17,7 @@ mod plans;
 mod plot;
 mod row;
 mod timing;
-mod workload;
+pub mod workload;
 
 use std::time::Instant;
 
@@ -295,6 +295,6 @@ fn pin(threads: usize) {
 }
 
 /// A share in words.
-fn percent(share: f64) -> String {
+pub fn percent(share: f64) -> String {
     format!("{:.1} %", share * 100.0)
 }
