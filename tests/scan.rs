@@ -10,8 +10,8 @@ mod data;
 use data::{Data, rounded_all, rounded_carry};
 use ssmc::analysis::verdict::{Class, judge};
 use ssmc::ir::{Instance, Layer, interp};
-use ssmc::profile::Profile;
 use ssmc::jit::Isa;
+use ssmc::profile::Profile;
 use ssmc::profile::Profile;
 use ssmc::scan::{self, Options, Plan, Scan};
 use ssmc::{sema, syntax};
@@ -339,7 +339,10 @@ fn auto_takes_a_scan_where_threads_are_idle() {
     }
     // One channel has all lanes to itself.
     let narrow = instance("{ input x state h = 0 h <- 0.9 * h + x output y = h }");
-    assert_eq!(scan::choose(&narrow, extents(1, 1 << 20, 1), Isa::widest(), &Profile::reference()).plan, Plan::Parallel);
+    assert_eq!(
+        scan::choose(&narrow, extents(1, 1 << 20, 1), Isa::widest(), &Profile::reference()).plan,
+        Plan::Parallel
+    );
     assert_eq!(scan::choose(&narrow, extents(1, 100, 1), Isa::widest(), &Profile::reference()).plan, Plan::Sequential);
     let nonlinear = instance("{ input x state h = 0 h <- tanh(h) + x output h }");
     let choice = scan::choose(&nonlinear, extents(1, 1 << 20, 4), Isa::widest(), &Profile::reference());

@@ -5,8 +5,6 @@
 
 use std::fmt;
 
-use cranelift_codegen::ir::Function;
-use cranelift_codegen::isa::TargetIsa;
 use super::finite;
 use super::isa::Isa;
 use crate::codegen::{self, Machine};
@@ -15,6 +13,8 @@ use crate::ir::Instance;
 use crate::plan::{self, Form, Plan, Target};
 use crate::predict::{self, Prediction, Run};
 use crate::profile::Profile;
+use cranelift_codegen::ir::Function;
+use cranelift_codegen::isa::TargetIsa;
 
 /// What makes the code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

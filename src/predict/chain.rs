@@ -69,14 +69,8 @@ impl<'f> Timer<'f> {
             starts
         });
         let forest = Forest::of(function);
-        let mut timer = Self {
-            function,
-            uses: Uses::of(function),
-            core,
-            starts: starts.collect(),
-            bases: HashMap::new(),
-            forest,
-        };
+        let mut timer =
+            Self { function, uses: Uses::of(function), core, starts: starts.collect(), bases: HashMap::new(), forest };
         timer.trace();
         timer
     }

@@ -108,7 +108,12 @@ impl<'f> Forest<'f> {
                 && self.loops.loop_parent(inner) == parent
             {
                 let (count, timed) = self.count(inner, turns);
-                parts.push(Part::Loop(Node { parts: self.parts(Some(inner), turns), turns: count, timed, header: block }));
+                parts.push(Part::Loop(Node {
+                    parts: self.parts(Some(inner), turns),
+                    turns: count,
+                    timed,
+                    header: block,
+                }));
             }
         }
         parts
@@ -144,7 +149,8 @@ impl<'f> Forest<'f> {
 
     fn targets(&self, inst: Inst) -> impl Iterator<Item = Block> {
         let dfg = &self.function.dfg;
-        let calls: Vec<BlockCall> = dfg.insts[inst].branch_destination(&dfg.jump_tables, &dfg.exception_tables).to_vec();
+        let calls: Vec<BlockCall> =
+            dfg.insts[inst].branch_destination(&dfg.jump_tables, &dfg.exception_tables).to_vec();
         calls.into_iter().map(|call| call.block(&dfg.value_lists))
     }
 

@@ -213,8 +213,7 @@ impl<'a> Predictor<'a> {
         let figures = timer.figures(Turns { steps: steps as f64, share });
         let threads = self.run.threads.min(self.run.sequences * ranges).max(1);
         let around = Around { profile: self.profile, all: self.all, threads, shared: memory::shared(self.plan, pass) };
-        let traffic: Vec<Traffic> =
-            phases.iter().map(|phase| Traffic::of(self.plan, pass, phase, blocks)).collect();
+        let traffic: Vec<Traffic> = phases.iter().map(|phase| Traffic::of(self.plan, pass, phase, blocks)).collect();
         let memory = traffic.iter().map(|traffic| traffic.seconds(steps as f64, &around)).sum::<f64>() / ranges as f64;
         let seconds = |cycles: f64| cycles / self.core.hertz;
         Call {
@@ -262,7 +261,8 @@ impl<'a> Predictor<'a> {
         let ranges = if cuts && sequences < threads { threads.div_ceil(sequences.max(1)) } else { 1 };
         // Sequences go to threads whole: the one with the most of them, or the longest, ends last.
         let mean = total as f64 / sequences.max(1) as f64;
-        let rounds = (sequences.div_ceil(threads.max(1)) as f64).max(if mean > 0.0 { longest as f64 / mean } else { 0.0 });
+        let rounds =
+            (sequences.div_ceil(threads.max(1)) as f64).max(if mean > 0.0 { longest as f64 / mean } else { 0.0 });
         let mut phases: Vec<PhaseTime> = Vec::new();
         let mut overhead = SEQUENCE * rounds;
         for (part, pass, functions, when) in self.numbered() {

@@ -231,10 +231,7 @@ fn in_vectors(ty: Type) -> bool {
 /// Whether a scalar is loaded or a constant, so that a vector of it needs no instruction of its own.
 fn is_given(function: &Function, value: Value) -> bool {
     let ValueDef::Result(inst, _) = function.dfg.value_def(value) else { return false };
-    matches!(
-        function.dfg.insts[inst].opcode(),
-        Opcode::Load | Opcode::F32const | Opcode::F64const | Opcode::Iconst
-    )
+    matches!(function.dfg.insts[inst].opcode(), Opcode::Load | Opcode::F32const | Opcode::F64const | Opcode::Iconst)
 }
 
 /// A call: of what is not cold, that is linear systems only, of which the order, the number and the right sides are

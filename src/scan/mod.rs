@@ -34,10 +34,10 @@ use crate::ir::interp::Real;
 use crate::ir::{Instance, Layer, Report};
 use crate::jit::{Backend, Form, Isa, Kernel, compile_for};
 pub use choose::{Choice, Extents, Plan, choose, plans};
-pub use price::{Priced, price};
 use delays::Delays;
 use group::{Group, Layers};
 use lanes::Lanes;
+pub use price::{Priced, price};
 
 /// How a scan is made. The default leaves all to the length of the sequences.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]

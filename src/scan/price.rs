@@ -107,7 +107,8 @@ impl Pricer<'_> {
         self.is_cut(stretch)?;
         let each = longest.div_ceil(stretch);
         let stretches = each * sequences;
-        let cut = |n: usize| Run { sequences: n, longest: stretch.min(longest), total: total.min(n * stretch), threads };
+        let cut =
+            |n: usize| Run { sequences: n, longest: stretch.min(longest), total: total.min(n * stretch), threads };
         let kernel = self.kernel(&self.instance.layer, Form::Sequence, cut(stretches))?;
         let mut prediction = named(&kernel.prediction, "run");
         for group in &groups {
@@ -142,7 +143,8 @@ impl Pricer<'_> {
         let run = Run { sequences, longest: left, total: sequences * left, threads };
         add(&mut prediction, named(&self.kernel(&self.instance.layer, Form::Sequence, run)?.prediction, "rest"));
         let layer = &self.instance.layer;
-        let elements = |values: &mut dyn Iterator<Item = ValueId>| values.map(|v| self.instance.elements(v)).sum::<usize>();
+        let elements =
+            |values: &mut dyn Iterator<Item = ValueId>| values.map(|v| self.instance.elements(v)).sum::<usize>();
         // Several threads bring the inputs to the lanes twice: for the summaries, and for the run.
         let twice = if threads > sequences { 2 } else { 1 };
         let moved = twice * elements(&mut layer.inputs.iter().copied())

@@ -248,10 +248,8 @@ impl Bench<'_> {
         let (count, total) = (sequences.count(), sequences.total());
         let form = match plan {
             Plan::Parallel => {
-                let extents =
-                    scan::Extents { sequences: count, longest, threads: setting.threads, bits: F::BITS };
-                let priced =
-                    scan::price(scan::Plan::Parallel, &work.instance, extents, setting.target.isa, profile)?;
+                let extents = scan::Extents { sequences: count, longest, threads: setting.threads, bits: F::BITS };
+                let priced = scan::price(scan::Plan::Parallel, &work.instance, extents, setting.target.isa, profile)?;
                 return Ok(priced.prediction.seconds());
             }
             Plan::Step => Form::Step,

@@ -142,7 +142,13 @@ mod tests {
     fn numbers_have_three_digits() {
         let times: Vec<String> = [0.0, 2.5e-9, 1.234e-6, 45.67e-3, 123.4].into_iter().map(time).collect();
         assert_eq!(times, ["0", "2.50 ns", "1.23 us", "45.7 ms", "123 s"]);
-        assert_eq!((size(9999.0), size(12_345.0), size(2.5e9)), ("9999 bytes".into(), "12.3 kB".into(), "2.50 GB".into()));
-        assert_eq!((amount(12.0), amount(65_536.0), amount(1.5e6)), ("12.0".into(), "65536".into(), "1.50 * 10^6".into()));
+        assert_eq!(
+            (size(9999.0), size(12_345.0), size(2.5e9)),
+            ("9999 bytes".into(), "12.3 kB".into(), "2.50 GB".into())
+        );
+        assert_eq!(
+            (amount(12.0), amount(65_536.0), amount(1.5e6)),
+            ("12.0".into(), "65536".into(), "1.50 * 10^6".into())
+        );
     }
 }
