@@ -32,7 +32,7 @@ pub struct Traffic {
     pub fixed: Bytes,
     /// Whether the steps of a tile run one block after the other.
     pub blocked: bool,
-    /// How many blocks there are.
+    /// How many blocks of lanes there are, those of the loops around them included.
     pub blocks: f64,
 }
 
@@ -51,7 +51,15 @@ pub struct Around<'a> {
 
 impl Traffic {
     /// The traffic of a phase.
-    pub fn of(plan: &Plan, pass: &PassPlan, phase: &Phase, blocks: usize) -> Self {
+    pub fn of(plan: &Plan, pass: &PassPlan, phase: &Phase) -> Self {
+        let extent = |i: IndexId| plan.instance.extents[i.at()];
+        let blocks = match phase {
+            Phase::Steps(_) => 1,
+            Phase::Region(region) => {
+                let lanes = extent(region.lane).div_ceil(region.parts * plan.target.width);
+                region.outer.iter().map(|&i| extent(i)).product::<usize>() * lanes
+            }
+        };
         let mut traffic =
             Self { blocked: matches!(phase, Phase::Region(_)), blocks: blocks.max(1) as f64, ..Self::default() };
         let mut seen: Vec<(ValueId, Place, bool)> = Vec::new();
@@ -125,7 +133,8 @@ impl Traffic {
 
     /// How often a tile of so many steps goes through what has no rows.
     fn rounds(&self, steps: f64, profile: &Profile) -> f64 {
-        let block = (self.fixed.read + self.fixed.written) / self.blocks;
+        // What is written is mostly what was read, in its place.
+        let block = self.fixed.read.max(self.fixed.written) / self.blocks;
         if self.blocked && block <= profile.levels[0].bytes as f64 / 2.0 { 1.0 } else { steps }
     }
 

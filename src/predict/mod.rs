@@ -36,6 +36,9 @@ const CALL: f64 = 25e-9;
 /// Seconds to set up a run over a sequence: checks, memory, the carry.
 const SEQUENCE: f64 = 1e-6;
 
+/// Seconds to set up a single step.
+const STEP: f64 = 1.5e-6;
+
 /// Seconds to wake the other threads and to wait for them.
 const WAKE: f64 = 6e-6;
 
@@ -213,7 +216,7 @@ impl<'a> Predictor<'a> {
         let figures = timer.figures(Turns { steps: steps as f64, share });
         let threads = self.run.threads.min(self.run.sequences * ranges).max(1);
         let around = Around { profile: self.profile, all: self.all, threads, shared: memory::shared(self.plan, pass) };
-        let traffic: Vec<Traffic> = phases.iter().map(|phase| Traffic::of(self.plan, pass, phase, blocks)).collect();
+        let traffic: Vec<Traffic> = phases.iter().map(|phase| Traffic::of(self.plan, pass, phase)).collect();
         let memory = traffic.iter().map(|traffic| traffic.seconds(steps as f64, &around)).sum::<f64>() / ranges as f64;
         let seconds = |cycles: f64| cycles / self.core.hertz;
         Call {
@@ -312,7 +315,7 @@ impl<'a> Predictor<'a> {
     /// One call for every step, on one thread.
     fn steps(&self) -> Prediction {
         let total = self.run.total as f64;
-        let mut overhead = SEQUENCE * total;
+        let mut overhead = STEP * total;
         let mut phases = Vec::new();
         for (part, pass, functions, _) in self.numbered() {
             let call = self.call(part, pass, functions, 1, 1);
