@@ -10,6 +10,9 @@ mod data;
 use data::{Data, rounded_all, rounded_carry};
 use ssmc::analysis::verdict::{Class, judge};
 use ssmc::ir::{Instance, Layer, interp};
+use ssmc::jit::Isa;
+use ssmc::profile::Profile;
+use ssmc::profile::Profile;
 use ssmc::scan::{self, Options, Plan, Scan};
 use ssmc::{sema, syntax};
 use ssmc_runtime::{Bound, Carry, Elements, Float, Sequences, Tensor};
@@ -331,16 +334,19 @@ fn auto_takes_a_scan_where_threads_are_idle() {
         (extents(1, 100, 4), Plan::Sequential),
         (extents(0, 0, 4), Plan::Sequential),
     ] {
-        let choice = scan::choose(&fixed, run);
+        let choice = scan::choose(&fixed, run, Isa::widest(), &Profile::reference());
         assert_eq!((choice.plan, choice.note), (plan, None), "{run:?}");
     }
     // One channel has all lanes to itself.
     let narrow = instance("{ input x state h = 0 h <- 0.9 * h + x output y = h }");
-    assert_eq!(scan::choose(&narrow, extents(1, 1 << 20, 1)).plan, Plan::Parallel);
-    assert_eq!(scan::choose(&narrow, extents(1, 100, 1)).plan, Plan::Sequential);
+    assert_eq!(
+        scan::choose(&narrow, extents(1, 1 << 20, 1), Isa::widest(), &Profile::reference()).plan,
+        Plan::Parallel
+    );
+    assert_eq!(scan::choose(&narrow, extents(1, 100, 1), Isa::widest(), &Profile::reference()).plan, Plan::Sequential);
     let nonlinear = instance("{ input x state h = 0 h <- tanh(h) + x output h }");
-    let choice = scan::choose(&nonlinear, extents(1, 1 << 20, 4));
+    let choice = scan::choose(&nonlinear, extents(1, 1 << 20, 4), Isa::widest(), &Profile::reference());
     assert_eq!(choice.plan, Plan::Sequential);
     assert!(choice.note.is_some_and(|note| note.message.contains("on 1 of 4 threads")));
-    assert_eq!(scan::choose(&nonlinear, extents(1, 100, 4)).note, None);
+    assert_eq!(scan::choose(&nonlinear, extents(1, 100, 4), Isa::widest(), &Profile::reference()).note, None);
 }

@@ -5,10 +5,12 @@ use std::ops::{Add, Div, Mul, Neg, Sub};
 use ssmc::diag::{Code, Diagnostic};
 use ssmc::ir::{self, Instance, Report, interp};
 use ssmc::jit::{Backend, Form, Isa, Kernel, compile_for};
+use ssmc::profile::Profile;
 use ssmc::scan::{self, Scan};
 use ssmc_runtime::{Bound, Carry, Float, RunError, Sequences, Tensor};
 
 use super::args::{self, Plan};
+use super::bench::machine;
 use super::{report, slices};
 
 /// The real numbers that every plan computes with: `f32` and `f64`.
@@ -85,10 +87,10 @@ impl<F: Number> Engine<F> {
         let plan = match asked {
             Plan::Auto => {
                 let longest = (0..sequences.count()).map(|s| sequences.range(s).len()).max().unwrap_or(0);
-                let choice = scan::choose(
-                    instance,
-                    scan::Extents { sequences: sequences.count(), longest, threads, bits: F::BITS },
-                );
+                let extents = scan::Extents { sequences: sequences.count(), longest, threads, bits: F::BITS };
+                // Without a profile of this machine, one that stands for all.
+                let profile = machine::known()?.unwrap_or_else(Profile::reference);
+                let choice = scan::choose(instance, extents, isa, &profile);
                 notes.extend(choice.note);
                 if choice.plan == scan::Plan::Parallel { Plan::Parallel } else { Plan::Sequential }
             }

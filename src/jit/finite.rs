@@ -82,28 +82,48 @@ pub(super) struct Ordinary<'a> {
     pub entries: &'a [Entry],
 }
 
+/// How large the tables of a layer are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sizes {
+    /// The joint values of a step's inputs.
+    pub letters: usize,
+    /// The joint values of the states.
+    pub states: usize,
+}
+
+impl Sizes {
+    /// Whether so many steps are worth a tabulation.
+    pub fn pays(self, steps: usize) -> bool {
+        steps >= WORTH * self.letters * STATES
+    }
+}
+
+/// The sizes for a layer with that signature; `None` where it has too many states or letters, or where a step depends
+/// on more than states and inputs.
+pub(super) fn sizes(layer: &Layer, signature: &Signature) -> Option<Sizes> {
+    let [PassSignature { reverse: false, .. }] = signature.passes[..] else { return None };
+    if signature.step || !signature.delays.is_empty() || !signature.kept.is_empty() {
+        return None;
+    }
+    let mut first = false;
+    for equation in &layer.equations {
+        equation.body.walk(&mut |e| first |= matches!(e.kind, ExprKind::First));
+    }
+    let letters = values(&signature.inputs).filter(|n| *n <= LETTERS)?;
+    let states = values(&signature.states).filter(|n| *n <= STATES)?;
+    let small = |output: &Tensors| {
+        let bytes = output.size() * output.kind.bytes(signature.bits);
+        bytes <= ROW && bytes * letters * STATES <= TABLE
+    };
+    let fits = !first && !signature.states.is_empty() && signature.outputs.iter().all(small);
+    fits.then_some(Sizes { letters, states })
+}
+
 impl<F: Float> Finite<F> {
-    /// The maps of a layer with that kernel; `None` where it has too many states or letters, or where a step depends on
-    /// more than states and inputs.
+    /// The maps of a layer with that kernel; `None` where [`sizes`] has none, or the machine shuffles no bytes.
     pub(super) fn of(layer: &Layer, signature: &Signature) -> Option<Self> {
-        let [PassSignature { reverse: false, .. }] = signature.passes[..] else { return None };
-        if signature.step || !signature.delays.is_empty() || !signature.kept.is_empty() {
-            return None;
-        }
-        let mut first = false;
-        for equation in &layer.equations {
-            equation.body.walk(&mut |e| first |= matches!(e.kind, ExprKind::First));
-        }
-        let letters = values(&signature.inputs).filter(|n| *n <= LETTERS)?;
-        let states = values(&signature.states).filter(|n| *n <= STATES)?;
-        let small = |output: &Tensors| {
-            let bytes = output.size() * output.kind.bytes(F::BITS);
-            bytes <= ROW && bytes * letters * STATES <= TABLE
-        };
-        if first || signature.states.is_empty() || !signature.outputs.iter().all(small) {
-            return None;
-        }
         let isa = isa::host().ok().filter(|isa| can_shuffle(&**isa))?;
+        let Sizes { letters, states } = sizes(layer, signature)?;
         let look = Look {
             bits: F::BITS,
             inputs: signature.inputs.clone(),
@@ -137,7 +157,7 @@ impl<F: Float> Finite<F> {
 
     /// Whether so many steps are worth a tabulation.
     pub(super) fn pays(&self, steps: usize) -> bool {
-        steps >= WORTH * self.letters * STATES
+        Sizes { letters: self.letters, states: self.states }.pays(steps)
     }
 
     /// Runs all sequences, as [`super::Kernel::run_into`] does.

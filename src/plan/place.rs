@@ -134,7 +134,7 @@ fn number(plan: &mut Plan) {
 }
 
 /// Into how many blocks a phase can be cut.
-fn blocks(instance: &Instance, target: Target, phase: &Phase) -> usize {
+pub fn blocks(instance: &Instance, target: Target, phase: &Phase) -> usize {
     match phase {
         Phase::Steps(_) => 1,
         Phase::Region(region) => match region.outer.first() {
@@ -145,7 +145,7 @@ fn blocks(instance: &Instance, target: Target, phase: &Phase) -> usize {
 }
 
 /// About how many operations a phase takes in one step.
-fn work(instance: &Instance, target: Target, phase: &Phase) -> u64 {
+pub fn work(instance: &Instance, target: Target, phase: &Phase) -> u64 {
     let extent = |i: IndexId| instance.extents[i.at()];
     let count = |indices: &[IndexId]| -> usize { indices.iter().map(|&i| extent(i)).product() };
     let nests = phase.nests().map(|nest| count(&nest.loops) * (cost::operations(&nest.body, &extent) + 1));

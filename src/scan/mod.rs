@@ -21,6 +21,7 @@ mod choose;
 mod delays;
 mod group;
 mod lanes;
+mod price;
 mod run;
 
 use ssmc_runtime::stretch::Stretches;
@@ -36,6 +37,7 @@ pub use choose::{Choice, Extents, Plan, choose, plans};
 use delays::Delays;
 use group::{Group, Layers};
 use lanes::Lanes;
+pub use price::{Priced, price};
 
 /// How a scan is made. The default leaves all to the length of the sequences.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
