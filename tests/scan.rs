@@ -12,7 +12,6 @@ use ssmc::analysis::verdict::{Class, judge};
 use ssmc::ir::{Instance, Layer, interp};
 use ssmc::jit::Isa;
 use ssmc::profile::Profile;
-use ssmc::profile::Profile;
 use ssmc::scan::{self, Options, Plan, Scan};
 use ssmc::{sema, syntax};
 use ssmc_runtime::{Bound, Carry, Elements, Float, Sequences, Tensor};
