@@ -4,7 +4,7 @@
 #![allow(unsafe_code)]
 
 use cranelift_codegen::ir::types;
-use ssmc::codegen::math::Elementary;
+use ssmc::codegen::math::{Elementary, power_in_sum};
 
 #[path = "math/complex.rs"]
 mod complex;
@@ -103,6 +103,38 @@ fn remainders_in_f64_are_exact() {
             got.to_bits() == exact.to_bits() || got.is_nan() && exact.is_nan(),
             "{x:e} % {y:e} = {exact:e}, not {got:e}"
         );
+    }
+}
+
+/// `x` to a power as a term of a sum: normal numbers to a relative error, all else to what a sum notices.
+fn check_power<T: kernel::Lane>(x: &[T], exponent: f64, bound: f64, least: f64, value: impl Fn(T) -> f64) {
+    let kernel =
+        kernel::Kernel::<T>::new(T::TYPE, 1, 1, |b, environment, x| vec![power_in_sum(b, environment, x[0], exponent)]);
+    let mut out = [Vec::new()];
+    kernel.run(&[x], &mut out);
+    for (&x, &got) in x.iter().zip(&out[0]) {
+        let (x, got) = (value(x), value(got));
+        let exact = x.powf(exponent);
+        let same = got == exact || (got.is_nan() && exact.is_nan());
+        // Where the result leaves the range, or the argument is subnormal, nothing is promised but the size.
+        let small = x < least && got >= 0.0 && got <= x;
+        let edge = exact < 2.0 * least && got >= 0.0 && got < 2.0 * least;
+        let off = (got - exact).abs() / exact;
+        assert!(
+            same || small || edge || off <= bound || exact > 1.0 / least,
+            "{x:e}^{exponent} = {exact:e}, not {got:e}"
+        );
+    }
+}
+
+#[test]
+fn powers_in_sums_are_as_precise_as_promised() {
+    let single: Vec<f32> = singles().into_iter().map(f32::abs).collect();
+    let double: Vec<f64> =
+        (0..1u64 << 18).map(|i| f64::from_bits(i.wrapping_mul(0x1fff_ffff_ffff_f35b) >> 1)).collect();
+    for exponent in [1.0, 1.2, 1.5, 1.999, 2.3, 3.7, 8.0] {
+        check_power(&single, exponent, 1e-6, f64::from(f32::MIN_POSITIVE), f64::from);
+        check_power(&double, exponent, 1e-14, f64::MIN_POSITIVE, |x| x);
     }
 }
 

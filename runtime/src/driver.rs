@@ -43,38 +43,10 @@ pub unsafe fn run<F: Float>(
     threads: usize,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Vec<Tensor<F>>, RunError> {
-    // SAFETY: the contract of this function is that of the other one.
-    unsafe { run_reporting(signature, entries, bound, sequences, inputs, carry, threads, progress) }
-        .map(|(outputs, _)| outputs)
-}
-
-/// What a run gives: the outputs, and for each of the signature's reports where it happened first, if it did.
-pub type Reported<F> = (Vec<Tensor<F>>, Vec<Option<Event>>);
-
-/// The same as [`run`], with what the kernels report: of each thing the first step, of the first sequence that has it.
-///
-/// # Errors
-/// As for [`run`].
-///
-/// # Safety
-/// As for [`run`].
-#[allow(clippy::too_many_arguments, reason = "what a run takes")]
-pub unsafe fn run_reporting<F: Float>(
-    signature: &Signature,
-    entries: &[Entry],
-    bound: &Bound<F>,
-    sequences: &Sequences,
-    inputs: &[Tensor<F>],
-    carry: &mut Carry<F>,
-    threads: usize,
-    progress: &(dyn Fn(u64) + Sync),
-) -> Result<Reported<F>, RunError> {
-    check(signature, bound, sequences, inputs, carry)?;
     let mut outputs = blank_outputs(signature, sequences.total());
     // SAFETY: as for this function.
-    let events =
-        unsafe { run_into(signature, entries, bound, sequences, inputs, &mut outputs, carry, threads, progress)? };
-    Ok((outputs, events))
+    unsafe { run_into(signature, entries, bound, sequences, inputs, &mut outputs, carry, threads, progress)? };
+    Ok(outputs)
 }
 
 /// Outputs for that many rows, all of them 0.
@@ -82,7 +54,8 @@ pub fn blank_outputs<F: Float>(signature: &Signature, total: usize) -> Vec<Tenso
     signature.outputs.iter().map(|slice| zeros(slice, &[total])).collect()
 }
 
-/// As [`run_reporting`], into outputs that are there; rows that belong to no sequence stay as they are.
+/// The same into outputs that are there; rows that belong to no sequence stay as they are. Returns for each of the
+/// signature's reports where it happened first, if it did: the first step of the first sequence that has it.
 ///
 /// # Errors
 /// As for [`run`].

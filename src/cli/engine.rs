@@ -147,6 +147,35 @@ impl<F: Number> Engine<F> {
             Engine::Scan(scan) => scan.run_reporting(bound, sequences, inputs, carry, threads, progress),
         }
     }
+
+    /// Runs all sequences into outputs that may be there from a run before; makes them where there are none.
+    ///
+    /// # Errors
+    /// A tensor that does not fit; nothing was computed then.
+    pub fn run_again(
+        &self,
+        task: &Task<'_, F>,
+        outputs: &mut Vec<Tensor<F>>,
+        carry: &mut Carry<F>,
+    ) -> Result<(), RunError> {
+        let Task { bound, sequences, inputs, threads, progress, .. } = *task;
+        match self {
+            Engine::Sequence(kernel) => {
+                if outputs.is_empty() {
+                    *outputs = kernel.blank_outputs(sequences);
+                }
+                kernel.run_into(bound, sequences, inputs, outputs, carry, threads, progress)?;
+            }
+            Engine::Scan(scan) => {
+                if outputs.is_empty() {
+                    *outputs = scan.blank_outputs(sequences);
+                }
+                scan.run_into(bound, sequences, inputs, outputs, carry, threads, progress)?;
+            }
+            Engine::Interp | Engine::Step(_) => *outputs = self.run(task, carry)?.0,
+        }
+        Ok(())
+    }
 }
 
 /// Runs the step kernel once for every step of every sequence.

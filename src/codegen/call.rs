@@ -66,6 +66,13 @@ impl Emitter<'_, '_> {
         math::emit(&mut self.b, &mut self.routines, f, args)
     }
 
+    /// A power of a magnitude, with an exponent from 1 to 8, as a term of a sum.
+    pub(super) fn power_in_sum(&mut self, base: &Val, exponent: f64) -> Val {
+        self.routines.call_conv = Some(self.machine.call_conv);
+        let re = self.map(&base.re, |this, x| math::power_in_sum(&mut this.b, &mut this.routines, x, exponent));
+        Val::plane(Scalar::Real, re)
+    }
+
     fn real(&mut self, f: Elementary, a: &Val) -> Val {
         let re = self.map(&a.re, |this, a| this.elementary(f, &[a]));
         Val::plane(Scalar::Real, re)

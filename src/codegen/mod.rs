@@ -132,7 +132,7 @@ struct Emitter<'a, 'b> {
     picked: Option<(IndexId, usize)>,
     /// The indices of this nest that lie on lanes.
     lanes: &'a [Lanes],
-    cache: HashMap<Key, Val>,
+    cache: HashMap<(Key, i64), Val>,
     /// Calls whose values are known at this place.
     calls: Vec<(&'a Expr, Val)>,
     /// Vectors of scalars that were computed before a loop whose index is on the lanes.
@@ -140,6 +140,9 @@ struct Emitter<'a, 'b> {
     addresses: HashMap<(Key, bool), Address>,
     /// Whether a region is emitted; then these are the elements that are in registers.
     in_region: bool,
+    /// How many steps side by side are emitted, and which of them this is.
+    together: i64,
+    later: i64,
     registers: HashMap<region::Element, Val>,
     routines: call::Routines,
 }
@@ -186,6 +189,8 @@ impl<'a, 'b> Emitter<'a, 'b> {
             splats: HashMap::new(),
             addresses: HashMap::new(),
             in_region: false,
+            together: 1,
+            later: 0,
             registers: HashMap::new(),
             routines: call::Routines::default(),
         }

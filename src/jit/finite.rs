@@ -160,23 +160,27 @@ impl<F: Float> Finite<F> {
         Sizes { letters: self.letters, states: self.states }.pays(steps)
     }
 
-    /// Runs all sequences, as [`super::Kernel::run`] does.
+    /// Runs all sequences, as [`super::Kernel::run_into`] does.
     #[allow(clippy::too_many_arguments, reason = "what a run takes")]
-    pub(super) fn run(
+    pub(super) fn run_into(
         &self,
         ordinary: Ordinary<'_>,
         bound: &Bound<F>,
         sequences: &Sequences,
         inputs: &[Tensor<F>],
+        outputs: &mut [Tensor<F>],
         carry: &mut Carry<F>,
         threads: usize,
         progress: &(dyn Fn(u64) + Sync),
-    ) -> Result<Vec<Tensor<F>>, RunError> {
+    ) -> Result<(), RunError> {
         let tables = self.tables(ordinary, bound)?;
         let (signature, entry) = &self.walk;
         // SAFETY: the entry was compiled for this signature and lives as long as the module, which `self` holds. Letters
         // and states are below those of the tables, as their digits lie in the ranges of the signature.
-        unsafe { driver::run(signature, &[*entry], &tables, sequences, inputs, carry, threads, progress) }
+        unsafe {
+            driver::run_into(signature, &[*entry], &tables, sequences, inputs, outputs, carry, threads, progress)?;
+        }
+        Ok(())
     }
 
     /// The map of each stretch of steps. `stretches` cuts the inputs, `[total, ..]`, wherever it may.

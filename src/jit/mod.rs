@@ -95,7 +95,7 @@ pub fn compile_for<F: Float>(instance: &Instance, form: Form, limit: Isa) -> Res
         })
         .collect();
     let reports = plan.reports();
-    let finite = Finite::of(&plan.instance.layer, &plan.signature);
+    let finite = Finite::of(&plan.instance.layer, &plan.signature).filter(|_| reports.is_empty());
     Ok(Kernel {
         signature: plan.signature,
         backend,
@@ -239,14 +239,9 @@ impl<F: Float> Kernel<F> {
         threads: usize,
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<(Vec<Tensor<F>>, Vec<Report>), RunError> {
-        if self.reports.is_empty() {
-            return Ok((self.run(bound, sequences, inputs, carry, threads, progress)?, Vec::new()));
-        }
-        // SAFETY: the entries were compiled for this signature and live as long as the module, which `self` holds.
-        let (outputs, events) = unsafe {
-            driver::run_reporting(&self.signature, &self.entries, bound, sequences, inputs, carry, threads, progress)
-        }?;
-        Ok((outputs, self.said(events)))
+        let mut outputs = self.blank_outputs(sequences);
+        let reports = self.run_into(bound, sequences, inputs, &mut outputs, carry, threads, progress)?;
+        Ok((outputs, reports))
     }
 
     /// What happened, in words.
@@ -275,11 +270,7 @@ impl<F: Float> Kernel<F> {
         threads: usize,
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<Vec<Tensor<F>>, RunError> {
-        if let Some(finite) = self.finite.as_ref().filter(|finite| finite.pays(sequences.total())) {
-            return finite.run(self.ordinary(), bound, sequences, inputs, carry, threads, progress);
-        }
-        // SAFETY: the entries were compiled for this signature and live as long as the module, which `self` holds.
-        unsafe { driver::run(&self.signature, &self.entries, bound, sequences, inputs, carry, threads, progress) }
+        self.run_reporting(bound, sequences, inputs, carry, threads, progress).map(|(outputs, _)| outputs)
     }
 
     /// The kernel with what it is bound to, for [`ssmc_runtime::lanes`].
@@ -330,7 +321,11 @@ impl<F: Float> Kernel<F> {
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<Vec<Report>, RunError> {
         let Kernel { signature, entries, .. } = self;
-        // SAFETY: as for `run`.
+        if let Some(finite) = self.finite.as_ref().filter(|finite| finite.pays(sequences.total())) {
+            finite.run_into(self.ordinary(), bound, sequences, inputs, outputs, carry, threads, progress)?;
+            return Ok(Vec::new());
+        }
+        // SAFETY: the entries were compiled for this signature and live as long as the module, which `self` holds.
         unsafe { driver::run_into(signature, entries, bound, sequences, inputs, outputs, carry, threads, progress) }
             .map(|events| self.said(events))
     }

@@ -123,6 +123,8 @@ pub struct Region {
     pub parts: usize,
     /// Whether the steps of the tile run in each block; else it runs once, outside of time.
     pub timed: bool,
+    /// How many steps run side by side, so that what they all read is loaded once; 1 where a step needs the one before.
+    pub together: usize,
     /// The states that stay in registers from step to step.
     pub carried: Vec<Carried>,
     /// What one step does, in order.

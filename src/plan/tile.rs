@@ -158,10 +158,16 @@ impl Tiling<'_> {
         let layer = &self.instance.layer;
         let equation = &layer.equations[draft.equations[0]];
         let index = draft.batches[0].index(layer, equation).expect("a contraction has an index on the lanes");
-        let (name, extent) = (layer.index(index).name.clone(), self.instance.extents[index.at()]);
-        let lane = new_index(self.instance, &name, extent);
-        let parts = self.machine.wide(self.target, extent);
-        self.build(draft, &[], Vec::new(), Vec::new(), lane, parts)
+        let others: Vec<IndexId> = draft.batches[1..].iter().filter_map(|b| b.index(layer, equation)).collect();
+        let planes = if equation.body.ty == Scalar::Complex { 2 } else { 1 };
+        let like = |this: &mut Self, i: IndexId| {
+            let (name, extent) = (this.instance.layer.index(i).name.clone(), this.instance.extents[i.at()]);
+            new_index(this.instance, &name, extent)
+        };
+        let outer = others.into_iter().map(|i| like(self, i)).collect();
+        let lane = like(self, index);
+        let parts = self.machine.wide(self.target, self.instance.extents[lane.at()], planes);
+        self.build(draft, &[], Vec::new(), outer, lane, parts)
     }
 
     /// Inputs and parameters that are returned.

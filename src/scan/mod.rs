@@ -201,9 +201,14 @@ impl<F: Real> Scan<F> {
         threads: usize,
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<(Vec<Tensor<F>>, Vec<Report>), RunError> {
-        let mut outputs = self.whole.blank_outputs(sequences);
+        let mut outputs = self.blank_outputs(sequences);
         let reports = self.run_into(bound, sequences, inputs, &mut outputs, carry, threads, progress)?;
         Ok((outputs, reports))
+    }
+
+    /// Outputs for such sequences, all of them 0.
+    pub fn blank_outputs(&self, sequences: &Sequences) -> Vec<Tensor<F>> {
+        self.whole.blank_outputs(sequences)
     }
 
     /// What has made the code of its runs.

@@ -91,6 +91,14 @@ pub(super) fn exp(x: Float<'_>) -> Float<'_> {
     r.fma(r.fma(r.polynomial(&EXP, 0), one), one) * scale * scale
 }
 
+/// `2^halves·exp(rest)` for a rest within ±ln 2 / 2 and an integer that the exponent field has room for, given as the sum
+/// with [`rounder`] at the bias.
+pub(super) fn exp_near<'e>(rest: Float<'e>, shifted: Float<'e>) -> Float<'e> {
+    let one = rest.number(1.0);
+    let scale = shifted.bits().shift_left(rest.fraction_bits()).float();
+    rest.fma(rest.fma(rest.polynomial(&EXP, 0), one), one) * scale
+}
+
 /// Half of `exp(x) - 1` (which stays finite) for `x` from some way below zero to overflow.
 fn half_expm1(x: Float<'_>) -> Pair<'_> {
     let Reduced { rest, scale } = reduce(x, 1.0, -1);
