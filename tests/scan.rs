@@ -12,7 +12,6 @@ use ssmc::analysis::verdict::{Class, judge};
 use ssmc::ir::{Instance, Layer, interp};
 use ssmc::jit::Isa;
 use ssmc::profile::Profile;
-use ssmc::profile::Profile;
 use ssmc::scan::{self, Options, Plan, Scan};
 use ssmc::{sema, syntax};
 use ssmc_runtime::{Bound, Carry, Elements, Float, Sequences, Tensor};
@@ -325,8 +324,12 @@ fn what_does_not_compose_is_refused_with_its_reason() {
 #[test]
 fn auto_takes_a_scan_where_threads_are_idle() {
     let extents = |sequences, longest, threads| scan::Extents { sequences, longest, threads, bits: 32 };
-    let fixed =
-        instance("{ param a[64] input x[64] state h[64] = 0 h[i] <- a[i] * h[i] + x[i] output y[i] = exp(h[i]) }");
+    let channels = |n: usize| {
+        instance(&format!(
+            "{{ param a[{n}] input x[{n}] state h[{n}] = 0 h[i] <- a[i] * h[i] + x[i] output y[i] = exp(h[i]) }}"
+        ))
+    };
+    let fixed = channels(16);
     for (run, plan) in [
         (extents(1, 1 << 20, 4), Plan::Parallel),
         (extents(1, 1 << 20, 1), Plan::Sequential),
@@ -337,6 +340,9 @@ fn auto_takes_a_scan_where_threads_are_idle() {
         let choice = scan::choose(&fixed, run, Isa::widest(), &Profile::reference());
         assert_eq!((choice.plan, choice.note), (plan, None), "{run:?}");
     }
+    // With blocks of channels for all threads, none is idle.
+    let blocks = scan::choose(&channels(64), extents(1, 1 << 20, 4), Isa::widest(), &Profile::reference());
+    assert_eq!(blocks, scan::Choice { plan: Plan::Sequential, note: None });
     // One channel has all lanes to itself.
     let narrow = instance("{ input x state h = 0 h <- 0.9 * h + x output y = h }");
     assert_eq!(
