@@ -243,6 +243,18 @@ impl<'a> Emitter<'a, '_> {
             return self.combine(op, sum, value);
         }
         let add = add && self.machine.fma;
+        if add
+            && let ExprKind::Call(Function::Re, arguments) = &body.kind
+            && let ExprKind::Binary(BinaryOp::Mul, a, b) = &arguments[0].kind
+            && arguments[0].ty == Scalar::Complex
+            && !self.is_cached(&arguments[0])
+        {
+            let ((ar, ai), (br, bi)) = (self.emit(a).planes(), self.emit(b).planes());
+            let minus = self.map(&ai, |this, a| this.b.ins().fneg(a));
+            let re = self.zip3(&ar, &br, &sum.re, |this, a, b, c| this.b.ins().fma(a, b, c));
+            let re = self.zip3(&minus, &bi, &re, |this, a, b, c| this.b.ins().fma(a, b, c));
+            return Val::plane(Scalar::Real, re);
+        }
         match product {
             Some((a, b)) if add && body.ty == Scalar::Real && !self.is_cached(body) => {
                 let (a, b) = (self.emit(a), self.emit(b));

@@ -8,6 +8,7 @@ use std::mem::offset_of;
 
 use cranelift_codegen::dominator_tree::DominatorTree;
 use cranelift_codegen::flowgraph::ControlFlowGraph;
+use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{Block, BlockCall, Function, Inst, InstructionData, Opcode, Value, ValueDef};
 use cranelift_codegen::loop_analysis::{Loop, LoopAnalysis};
 use ssmc_runtime::kernel::Arguments;
@@ -130,10 +131,15 @@ impl<'f> Forest<'f> {
             if !leaves {
                 continue;
             }
-            let Some((a, b)) = self.compared(arg) else { continue };
+            let Some((order, a, b)) = self.compared(arg) else { continue };
             let is = |value: Value, offset: usize| self.fields.get(&value) == Some(&offset);
             if is(b, offset_of!(Arguments, end)) || is(b, offset_of!(Arguments, begin)) {
-                return (turns.steps, true);
+                // Several steps a turn, and behind that loop one for what is left: nothing, in a whole tile.
+                return match (self.added(a), order) {
+                    (Some(together @ 2..), _) => (turns.steps / together as f64, true),
+                    (_, IntCC::SignedLessThanOrEqual) => (0.0, true),
+                    _ => (turns.steps, true),
+                };
             }
             if let Some(blocks) = self.least(b) {
                 return (blocks as f64 * turns.share, false);
@@ -161,9 +167,9 @@ impl<'f> Forest<'f> {
         }
     }
 
-    fn compared(&self, condition: Value) -> Option<(Value, Value)> {
+    fn compared(&self, condition: Value) -> Option<(IntCC, Value, Value)> {
         match self.definition(condition)? {
-            InstructionData::IntCompare { args: [a, b], .. } => Some((*a, *b)),
+            InstructionData::IntCompare { cond, args: [a, b], .. } => Some((*cond, *a, *b)),
             _ => None,
         }
     }
