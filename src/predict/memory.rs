@@ -62,12 +62,13 @@ impl Traffic {
         };
         let mut traffic =
             Self { blocked: matches!(phase, Phase::Region(_)), blocks: blocks.max(1) as f64, ..Self::default() };
-        let mut seen: Vec<(ValueId, Place, bool)> = Vec::new();
+        // The versions of a state lie in one place.
+        let mut seen: Vec<(Place, bool)> = Vec::new();
         let mut add = |value: ValueId, place: Place, at: &[Expr], written: bool| {
-            if seen.contains(&(value, place, written)) {
+            if seen.contains(&(place, written)) {
                 return;
             }
-            seen.push((value, place, written));
+            seen.push((place, written));
             traffic.add(plan, value, place, at, written);
         };
         let mut bodies: Vec<&Expr> = Vec::new();
