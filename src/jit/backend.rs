@@ -57,7 +57,7 @@ pub(super) fn select(
         let plan = widest(instance, form, bits, level)?;
         let passes: Option<Vec<_>> = (0..plan.passes.len())
             .map(|pass| {
-                let function = codegen::emit(&plan, pass, machine, isa);
+                let function = codegen::emit(&plan, pass, machine.within(level), isa);
                 let code = ssmc_wide::compile(&function, level).ok()?;
                 Some((function, Some(code)))
             })

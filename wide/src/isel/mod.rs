@@ -51,8 +51,6 @@ pub(super) struct Select<'f> {
     leaves: Vec<bool>,
     /// Whether all bits of each lane are the same.
     truth: Vec<bool>,
-    /// For `t`, the value `t - c`, for the idioms.
-    differences: HashMap<Value, Value>,
     /// How many writes to memory precede an instruction in its block.
     epoch: Vec<u32>,
     /// The block in which a value was last wanted.
@@ -113,7 +111,6 @@ impl<'f> Select<'f> {
             uses: vec![0; values],
             leaves: vec![false; values],
             truth: vec![false; values],
-            differences: HashMap::new(),
             epoch: vec![0; f.dfg.num_insts()],
             wanted_in: vec![None; values],
             constants: HashMap::new(),
@@ -145,9 +142,7 @@ impl<'f> Select<'f> {
             let mut epoch = 0;
             for inst in f.layout.block_insts(block) {
                 self.epoch[inst.as_u32() as usize] = epoch;
-                let data = &f.dfg.insts[inst];
-                let opcode = data.opcode();
-                if opcode.can_store() || opcode.is_call() {
+                if self.writes(inst) {
                     epoch += 1;
                 }
                 for value in f.dfg.inst_values(inst) {
@@ -165,13 +160,6 @@ impl<'f> Select<'f> {
                 for &result in f.dfg.inst_results(inst) {
                     self.note_type(f.dfg.value_type(result))?;
                     self.truth[result.as_u32() as usize] = self.is_truth(inst, result);
-                }
-                if opcode == Opcode::Fsub {
-                    let [a, b] = self.args2(inst);
-                    if self.constant_of(b).is_some() {
-                        let result = f.dfg.first_result(inst);
-                        self.differences.insert(self.chase(a), result);
-                    }
                 }
             }
         }
@@ -232,8 +220,9 @@ impl<'f> Select<'f> {
     fn is_wanted(&self, inst: Inst) -> bool {
         let opcode = self.f.dfg.insts[inst].opcode();
         let results = self.f.dfg.inst_results(inst);
-        let pure = !(opcode.can_store() || opcode.is_call() || opcode.can_trap() || opcode.other_side_effects())
-            || (opcode.can_load() && !opcode.can_store() && !opcode.is_call());
+        let pure = !(self.writes(inst) || opcode.can_trap() || opcode.other_side_effects())
+            || (opcode.can_load() && !self.writes(inst))
+            || self.primitive_of(inst).is_some();
         if !pure {
             return true;
         }
@@ -254,7 +243,10 @@ impl<'f> Select<'f> {
             Load | Uload8 | Uload16 | Uload32 | Sload8 | Sload16 | Sload32 => self.load(inst),
             Store | Istore8 | Istore16 | Istore32 => self.store(inst),
             StackAddr => self.stack_address(inst),
-            Call => self.call(inst),
+            Call => match self.primitive_of(inst) {
+                Some(primitive) => self.primitive(inst, primitive),
+                None => self.call(inst),
+            },
             Fcmp => self.fcmp(inst),
             Icmp if ty.is_vector() => self.icmp_vector(inst),
             Icmp => self.icmp(inst),

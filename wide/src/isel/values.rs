@@ -1,12 +1,12 @@
 //! What is known of CLIF values: what defines them, whose register they share, which are constants.
 
-use cranelift_codegen::ir::{self, Inst, InstructionData, Opcode, Type, Value, ValueDef};
+use cranelift_codegen::ir::{self, ExternalName, Inst, InstructionData, Opcode, Type, Value, ValueDef, types};
 use iced_x86::Code;
 
 use super::{Result, Select, Shape, Width};
 use crate::inst::{Access, Constant};
 use crate::table::Op;
-use crate::{Level, Unsupported};
+use crate::{Level, Primitive, Unsupported};
 
 impl Select<'_> {
     pub(super) fn ty(&self, value: Value) -> Type {
@@ -38,6 +38,19 @@ impl Select<'_> {
     /// The instruction behind a value, if it is of this kind.
     pub(super) fn def_of(&self, value: Value, opcode: Opcode) -> Option<Inst> {
         self.def(value).filter(|&inst| self.f.dfg.insts[inst].opcode() == opcode)
+    }
+
+    /// The primitive that an instruction calls.
+    pub(super) fn primitive_of(&self, inst: Inst) -> Option<Primitive> {
+        let InstructionData::Call { func_ref, .. } = self.f.dfg.insts[inst] else { return None };
+        let ExternalName::User(name) = self.f.dfg.ext_funcs[func_ref].name else { return None };
+        Primitive::of(&self.f.params.user_named_funcs()[name])
+    }
+
+    /// Whether an instruction may write to memory.
+    pub(super) fn writes(&self, inst: Inst) -> bool {
+        let opcode = self.f.dfg.insts[inst].opcode();
+        (opcode.can_store() || opcode.is_call()) && self.primitive_of(inst).is_none()
     }
 
     /// The block that a value is defined in.
@@ -88,10 +101,26 @@ impl Select<'_> {
 
     /// The integer, where it is constant, as the type has it.
     pub(super) fn int_constant(&self, value: Value) -> Option<i64> {
-        let inst = self.def_of(value, Opcode::Iconst)?;
-        let InstructionData::UnaryImm { imm, .. } = self.f.dfg.insts[inst] else { return None };
-        let unused = 64 - self.ty(value).bits();
-        Some(imm.bits() << unused >> unused)
+        let ty = self.ty(value);
+        if !ty.is_int() || ty.is_vector() || ty.bits() > 64 {
+            return None;
+        }
+        let n = match self.f.dfg.insts[self.def(value)?] {
+            InstructionData::UnaryImm { opcode: Opcode::Iconst, imm } => imm.bits(),
+            // What addresses of fixed elements are made of.
+            InstructionData::Binary { opcode, args } if ty == types::I64 => {
+                let both = |op: fn(i64, i64) -> i64| Some(op(self.int_constant(args[0])?, self.int_constant(args[1])?));
+                match opcode {
+                    Opcode::Iadd => both(i64::wrapping_add)?,
+                    Opcode::Imul => both(i64::wrapping_mul)?,
+                    Opcode::Ishl => both(|n, by| n.wrapping_shl(by as u32))?,
+                    _ => return None,
+                }
+            }
+            _ => return None,
+        };
+        let unused = 64 - ty.bits();
+        Some(n << unused >> unused)
     }
 
     /// The constant in a vector register, where it is one.
