@@ -10,8 +10,8 @@ use crate::Level;
 /// An operation on vectors of floats, lane by lane; all arguments and the result are of one type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Primitive {
-    /// `p, n`: `p·2^⌊n⌋`, rounded once. For `n = -∞` it is zero and for `n = ∞` infinite, with the sign of `p`; NaN where
-    /// either is NaN, and for `0·2^∞` and `∞·2^-∞`.
+    /// `p, n`: `p·2^⌊n⌋`, rounded once. For `n = -∞` it is zero and for `n = ∞` infinite, with the sign of `p`; NaN for
+    /// `0·2^∞` and `∞·2^-∞`, where `n` is NaN, and where `p` is and `n` is finite (else zero or infinite).
     Scale,
     /// `x`: `x - ⌊x⌋`, rounded (hence 1 for small negative numbers); zero for infinities, of either sign.
     Fraction,

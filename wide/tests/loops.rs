@@ -335,7 +335,8 @@ fn the_delta_rule_is_right_and_reads_its_vectors_as_operands() {
             }
             let stats = ssmc_wide::compile(&function, level).unwrap().stats;
             if level == Level::Avx512 {
-                assert_eq!((stats.inner_moves, stats.inner_spills), (0, 0), "{ty}: {stats:?}");
+                // The number of the step is taken twice, shifted.
+                assert!(stats.inner_moves <= 1 && stats.inner_spills == 0, "{ty}: {stats:?}");
                 // 48 multiplications and additions that read memory; four sums start, two end; the update; the loop.
                 assert!(stats.inner_instructions <= 48 + 20, "{ty}: {stats:?}");
             }

@@ -604,6 +604,7 @@ fn primitive(b: &mut FunctionBuilder<'_>, primitive: Primitive, v: &[Value]) -> 
 fn model(primitive: Primitive, x: f64, y: f64) -> f64 {
     match primitive {
         Primitive::Scale if y.is_nan() => y,
+        Primitive::Scale if x.is_nan() && y.is_infinite() => y.max(0.0),
         Primitive::Scale => {
             // In steps that underflow in the last only.
             let n = y.floor().clamp(-3000.0, 3000.0) as i32;
