@@ -13,7 +13,7 @@ pub enum Primitive {
     /// `p, n`: `p·2^⌊n⌋`, rounded once. For `n = -∞` it is zero and for `n = ∞` infinite, with the sign of `p`; NaN for
     /// `0·2^∞` and `∞·2^-∞`, where `n` is NaN, and where `p` is and `n` is finite (else zero or infinite).
     Scale,
-    /// `x`: `x - ⌊x⌋`, rounded (hence 1 for small negative numbers); zero for infinities, of either sign.
+    /// `x`: `x - ⌊x⌋`, rounded down (hence below 1); zero for infinities, of either sign.
     Fraction,
 }
 
