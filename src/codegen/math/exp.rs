@@ -277,5 +277,6 @@ pub(super) fn softplus(x: Float<'_>) -> Float<'_> {
     let e = decay(x);
     let square = e.high * e.high;
     let curve = square.fma(e.high.polynomial(&LOG1P, 0), e.low);
-    (x.at_least(x.number(0.0)) + e.high) + curve
+    // For small x the result is below 1, where x + e would be rounded as above it.
+    e.high + (x.at_least(x.number(0.0)) + curve)
 }
