@@ -141,11 +141,10 @@ fn lasts(x: Float<'_>) -> Mask<'_> {
     x.not_below(x.number(x.either(-104.0, -746.0)))
 }
 
-/// `exp(r)` for a small `r`, and `(exp(r) - 1)/r`.
-fn exp_small(r: Float<'_>) -> (Float<'_>, Float<'_>) {
+/// `exp(r)` for a small `r`.
+fn exp_small(r: Float<'_>) -> Float<'_> {
     let one = r.number(1.0);
-    let slope = r.fma(r.polynomial(&EXP, 0), one);
-    (r.fma(slope, one), slope)
+    r.fma(r.fma(r.polynomial(&EXP, 0), one), one)
 }
 
 pub(super) fn exp(x: Float<'_>) -> Float<'_> {
@@ -153,10 +152,10 @@ pub(super) fn exp(x: Float<'_>) -> Float<'_> {
     let top = x.at_most(high);
     if x.can_scale() {
         let halved = halved(top);
-        return halved.power.times_where(lasts(x), exp_small(halved.rest()).0);
+        return halved.power.times_where(lasts(x), exp_small(halved.rest()));
     }
     let halved = halved(top.at_least(low));
-    halved.power.times(exp_small(halved.rest()).0)
+    halved.power.times(exp_small(halved.rest()))
 }
 
 /// `2^x`.
@@ -171,15 +170,17 @@ pub(super) fn exp2(x: Float<'_>) -> Float<'_> {
     let rounder = rounder(x, i32::try_from(x.bias()).expect("small"));
     let shifted = x.fma(x.number(0.5), rounder);
     let rest = (shifted - rounder).fma(x.number(-2.0), x) * x.number(LN_2_F64);
-    Power::Root(shifted.bits().shift_left(x.fraction_bits()).float()).times(exp_small(rest).0)
+    Power::Root(shifted.bits().shift_left(x.fraction_bits()).float()).times(exp_small(rest))
 }
 
 /// `exp(-|x|)` before its power: a float, and what rounding took from it.
 fn exp_negative(negative: Float<'_>) -> Exponential<'_> {
     let halved = halved(negative);
-    let r = halved.rest();
-    let (high, slope) = exp_small(r);
-    let low = r.fma(slope, r.number(1.0) - high);
+    let (r, one) = (halved.rest(), negative.number(1.0));
+    let curve = r.polynomial(&EXP, 0);
+    let slope = r.fma(curve, one);
+    let high = r.fma(slope, one);
+    let low = r.fma(r.fma(curve, one - slope), r.fma(slope, one - high));
     Exponential { value: Pair::new(high, low), power: halved.power }
 }
 
