@@ -27,6 +27,7 @@ use cranelift_codegen::ir::{Function, InstBuilder, MemFlagsData, Type, UserFuncN
 use cranelift_codegen::isa::{CallConv, TargetIsa};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use ssmc_runtime::kernel::{Buffer, Slot};
+use ssmc_wide::Level;
 
 use crate::ir::{Expr, IndexId};
 use crate::plan::{Lanes, Part, PassPlan, Phase, Plan};
@@ -41,6 +42,8 @@ pub struct Machine {
     pub call_conv: CallConv,
     /// Whether it multiplies and adds in one instruction.
     pub fma: bool,
+    /// Where the wide selector takes the code: for what.
+    pub level: Option<Level>,
 }
 
 impl Machine {
@@ -48,7 +51,12 @@ impl Machine {
     pub fn of(isa: &dyn TargetIsa) -> Self {
         let x64 = isa.name() == "x64";
         let has_fma = isa.isa_flags().iter().any(|flag| flag.name == "has_fma" && flag.as_bool() == Some(true));
-        Self { call_conv: isa.default_call_conv(), fma: !x64 || has_fma }
+        Self { call_conv: isa.default_call_conv(), fma: !x64 || has_fma, level: None }
+    }
+
+    /// The same for code that the wide selector takes.
+    pub fn within(self, level: Level) -> Self {
+        Self { level: Some(level), ..self }
     }
 }
 

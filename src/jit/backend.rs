@@ -58,7 +58,7 @@ pub(super) fn select(
         let plan = widest(instance, form, bits, limit)?;
         let parts: Option<Vec<_>> = (0..plan.parts().len())
             .map(|part| {
-                let function = codegen::emit(&plan, part, machine, isa);
+                let function = codegen::emit(&plan, part, machine.within(level), isa);
                 let code = ssmc_wide::compile(&function, level).ok()?;
                 Some((function, Some(code)))
             })
