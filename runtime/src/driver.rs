@@ -157,6 +157,7 @@ fn zeros<F: Float>(slice: &Tensors, leading: &[usize]) -> Tensor<F> {
         Kind::Complex => Elements::Complex { re: vec![F::default(); size], im: vec![F::default(); size] },
         Kind::Int => Elements::Int(vec![0; size]),
         Kind::Bool => Elements::Bool(vec![0; size]),
+        Kind::Byte => Elements::Byte(vec![0; size]),
     };
     Tensor { shape, elements }
 }
@@ -170,7 +171,7 @@ pub(crate) fn planes_of<F>(tensors: &[Tensor<F>]) -> Vec<Planes> {
         Elements::Real(v) => [v.as_ptr() as *mut u8, null],
         Elements::Complex { re, im } => [re.as_ptr() as *mut u8, im.as_ptr() as *mut u8],
         Elements::Int(v) => [v.as_ptr() as *mut u8, null],
-        Elements::Bool(v) => [v.as_ptr() as *mut u8, null],
+        Elements::Bool(v) | Elements::Byte(v) => [v.as_ptr() as *mut u8, null],
     };
     tensors.iter().map(planes).collect()
 }
@@ -181,7 +182,7 @@ pub(crate) fn planes_of_mut<F>(tensors: &mut [Tensor<F>]) -> Vec<Planes> {
         Elements::Real(v) => [v.as_mut_ptr().cast(), null],
         Elements::Complex { re, im } => [re.as_mut_ptr().cast(), im.as_mut_ptr().cast()],
         Elements::Int(v) => [v.as_mut_ptr().cast(), null],
-        Elements::Bool(v) => [v.as_mut_ptr(), null],
+        Elements::Bool(v) | Elements::Byte(v) => [v.as_mut_ptr(), null],
     };
     tensors.iter_mut().map(planes).collect()
 }

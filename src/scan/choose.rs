@@ -10,6 +10,7 @@ use crate::analysis::verdict::judge;
 use crate::analysis::verdict::summary::summary;
 use crate::diag::{Code, Diagnostic};
 use crate::ir::{Expr, ExprKind, Instance, Layer, Scalar};
+use crate::jit::finite::counts;
 use crate::plan::shape::weight;
 
 /// A way to run a layer over sequences.
@@ -112,6 +113,11 @@ pub fn choose(instance: &Instance, run: Extents) -> Choice {
         let note = refusal.into_note();
         let message = format!("running in order, on {} of {threads} threads: {}", run.sequences, note.message);
         return Choice { plan: Plan::Sequential, note: Some(Diagnostic { message, ..note }) };
+    }
+    if counts(instance).is_some() {
+        // Composing the maps of stretches takes about half as long as running them.
+        let plan = if idle { Plan::Parallel } else { Plan::Sequential };
+        return Choice { plan, note: None };
     }
     let step = operations(instance);
     let mut all = step;

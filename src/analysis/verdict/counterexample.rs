@@ -239,7 +239,7 @@ fn real_numbers(elements: &Elements<f64>) -> Vec<f64> {
         Elements::Real(v) => v.clone(),
         Elements::Complex { re, im } => [re.as_slice(), im].concat(),
         Elements::Int(v) => v.iter().map(|&x| f64::from(x)).collect(),
-        Elements::Bool(v) => v.iter().map(|&x| f64::from(x)).collect(),
+        Elements::Bool(v) | Elements::Byte(v) => v.iter().map(|&x| f64::from(x)).collect(),
     }
 }
 
