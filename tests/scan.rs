@@ -160,6 +160,28 @@ const CASES: &[(&str, Class, &str, f64)] = &[
         1.0,
     ),
     (
+        "large map",
+        Class::FiniteMap,
+        "{ input tok: index(3) state s: index(19) = 4
+        s <- (s * 2 + tok) % 19 output s }",
+        1.0,
+    ),
+    (
+        "map, then decay",
+        Class::AffineDiagonal,
+        "{ param a = 0.9 input x[3], tok: index(3) state s: index(5) = 2, up: bool, h[3] = 0.5
+        s <- (s * 2 + tok) % 5 up <- up != (tok == 2)
+        h[i] <- (if s == 1 then 0.5 else a) * h[i] + x[i] output h, s, up }",
+        8.0,
+    ),
+    (
+        "map without outputs",
+        Class::FiniteMap,
+        "{ input tok: index(3), go: bool state s: index(7) = 4, odd: bool reset when go
+        s <- (s * 2 + tok) % 7 odd <- odd != (tok == 1) }",
+        1.0,
+    ),
+    (
         "max resets",
         Class::MaxPlus,
         "{ input x, go: bool state m = 3 reset when go m <- max(m - 0.25, x) output m }",
@@ -345,11 +367,13 @@ fn auto_takes_a_scan_where_threads_are_idle() {
     assert_eq!(blocks, scan::Choice { plan: Plan::Sequential, note: None });
     // One channel has all lanes to itself.
     let narrow = instance("{ input x state h = 0 h <- 0.9 * h + x output y = h }");
-    assert_eq!(
-        scan::choose(&narrow, extents(1, 1 << 20, 1), Isa::widest(), &Profile::reference()).plan,
-        Plan::Parallel
-    );
-    assert_eq!(scan::choose(&narrow, extents(1, 100, 1), Isa::widest(), &Profile::reference()).plan, Plan::Sequential);
+    let choose = |instance: &Instance, run| scan::choose(instance, run, Isa::widest(), &Profile::reference()).plan;
+    assert_eq!(choose(&narrow, extents(1, 1 << 20, 1)), Plan::Parallel);
+    assert_eq!(choose(&narrow, extents(1, 100, 1)), Plan::Sequential);
+    // Maps of a few states have no use for lanes.
+    let map = instance("{ input tok: index(3) state s: index(7) = 4 s <- (s * 2 + tok) % 7 output s }");
+    assert_eq!(choose(&map, extents(1, 1 << 20, 1)), Plan::Sequential);
+    assert_eq!(choose(&map, extents(1, 1 << 20, 2)), Plan::Parallel);
     let nonlinear = instance("{ input x state h = 0 h <- tanh(h) + x output h }");
     let choice = scan::choose(&nonlinear, extents(1, 1 << 20, 4), Isa::widest(), &Profile::reference());
     assert_eq!(choice.plan, Plan::Sequential);

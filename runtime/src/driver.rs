@@ -158,7 +158,7 @@ pub(crate) fn planes_of<F>(tensors: &[Tensor<F>]) -> Vec<Planes> {
         Elements::Real(v) => [v.as_ptr() as *mut u8, null],
         Elements::Complex { re, im } => [re.as_ptr() as *mut u8, im.as_ptr() as *mut u8],
         Elements::Int(v) => [v.as_ptr() as *mut u8, null],
-        Elements::Bool(v) => [v.as_ptr() as *mut u8, null],
+        Elements::Bool(v) | Elements::Byte(v) => [v.as_ptr() as *mut u8, null],
     };
     tensors.iter().map(planes).collect()
 }
@@ -169,7 +169,7 @@ pub(crate) fn planes_of_mut<F>(tensors: &mut [Tensor<F>]) -> Vec<Planes> {
         Elements::Real(v) => [v.as_mut_ptr().cast(), null],
         Elements::Complex { re, im } => [re.as_mut_ptr().cast(), im.as_mut_ptr().cast()],
         Elements::Int(v) => [v.as_mut_ptr().cast(), null],
-        Elements::Bool(v) => [v.as_mut_ptr(), null],
+        Elements::Bool(v) | Elements::Byte(v) => [v.as_mut_ptr(), null],
     };
     tensors.iter_mut().map(planes).collect()
 }

@@ -133,7 +133,7 @@ fn plane_of<F>(tensor: &Tensor<F>, imaginary: bool) -> *mut u8 {
         Elements::Complex { im, .. } if imaginary => im.as_ptr() as *mut u8,
         Elements::Real(v) | Elements::Complex { re: v, .. } => v.as_ptr() as *mut u8,
         Elements::Int(v) => v.as_ptr() as *mut u8,
-        Elements::Bool(v) => v.as_ptr() as *mut u8,
+        Elements::Bool(v) | Elements::Byte(v) => v.as_ptr() as *mut u8,
     }
 }
 
@@ -142,6 +142,6 @@ fn plane_of_mut<F>(tensor: &mut Tensor<F>, imaginary: bool) -> *mut u8 {
         Elements::Complex { im, .. } if imaginary => im.as_mut_ptr().cast(),
         Elements::Real(v) | Elements::Complex { re: v, .. } => v.as_mut_ptr().cast(),
         Elements::Int(v) => v.as_mut_ptr().cast(),
-        Elements::Bool(v) => v.as_mut_ptr(),
+        Elements::Bool(v) | Elements::Byte(v) => v.as_mut_ptr(),
     }
 }

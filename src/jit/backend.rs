@@ -168,7 +168,7 @@ pub fn chosen(
 
 /// The time of a run of a plan, or of the finite map that a kernel runs in its place.
 fn kernel_time(plan: &Plan, isa: &dyn TargetIsa, run: &Run, profile: &Profile) -> Prediction {
-    match finite::sizes(&plan.instance.layer, &plan.signature) {
+    match finite::sizes(&plan.instance, &plan.signature) {
         Some(sizes) if sizes.pays(run.total) && codegen::finite::can_shuffle(isa) => {
             predict::finite(&plan.signature, run, profile)
         }

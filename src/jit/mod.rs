@@ -95,7 +95,7 @@ pub fn compile_for<F: Float>(instance: &Instance, form: Form, limit: Isa) -> Res
         })
         .collect();
     let reports = plan.reports();
-    let finite = Finite::of(&plan.instance.layer, &plan.signature).filter(|_| reports.is_empty());
+    let finite = Finite::of(&plan.instance, &plan.signature).filter(|_| reports.is_empty());
     Ok(Kernel {
         signature: plan.signature,
         backend,
@@ -324,6 +324,20 @@ impl<F: Float> Kernel<F> {
         check::check_outputs(&self.signature, sequences, outputs)
     }
 
+    /// Compares what a run writes to with the signature: its outputs and its carry.
+    ///
+    /// # Errors
+    /// What [`Kernel::run_into`] would say.
+    pub(crate) fn check_places(
+        &self,
+        sequences: &Sequences,
+        outputs: &[Tensor<F>],
+        carry: &Carry<F>,
+    ) -> Result<(), RunError> {
+        check::check_carry(&self.signature, sequences, carry)?;
+        check::check_outputs(&self.signature, sequences, outputs)
+    }
+
     /// As [`Kernel::run_reporting`], into outputs that are there.
     ///
     /// # Errors
@@ -340,10 +354,11 @@ impl<F: Float> Kernel<F> {
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<Vec<Report>, RunError> {
         let Kernel { signature, entries, .. } = self;
-        if let Some(finite) = self.finite.as_ref().filter(|finite| finite.pays(sequences.total())) {
+        if let Some(finite) = self.finite.as_ref().filter(|finite| finite.pays(bound, sequences.total())) {
             finite.run_into(self.ordinary(), bound, sequences, inputs, outputs, carry, threads, progress)?;
             return Ok(Vec::new());
         }
+        let inputs = &Tensor::all_widened(inputs);
         // SAFETY: the entries were compiled for this signature and live as long as the module, which `self` holds.
         unsafe { driver::run_into(signature, entries, bound, sequences, inputs, outputs, carry, threads, progress) }
             .map(|events| self.said(events))

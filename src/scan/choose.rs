@@ -6,6 +6,7 @@ use super::price::price;
 use crate::diag::{Code, Diagnostic};
 use crate::ir::{Instance, Layer};
 use crate::jit::Isa;
+use crate::jit::finite::counts;
 use crate::profile::Profile;
 
 /// A way to run a layer over sequences.
@@ -101,6 +102,11 @@ pub fn choose(instance: &Instance, run: Extents, isa: Isa, profile: &Profile) ->
         let note = refusal.into_note();
         let message = format!("running in order, on {} of {threads} threads: {}", run.sequences, note.message);
         return Choice { plan: Plan::Sequential, note: Some(Diagnostic { message, ..note }) };
+    }
+    if counts(instance).is_some() {
+        // Composing the maps of stretches takes about half as long as running them.
+        let plan = if idle { Plan::Parallel } else { Plan::Sequential };
+        return Choice { plan, note: None };
     }
     let time = |plan| price(plan, instance, run, isa, profile).map(|priced| priced.prediction.seconds());
     match (time(Plan::Sequential), time(Plan::Parallel)) {

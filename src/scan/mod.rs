@@ -15,10 +15,11 @@
 //!
 //! What [`group`] leaves to others: a delay's values before a stretch are those of its argument in the steps before
 //! it, computed again by a layer of delays alone ([`delays`]). For a few channels, [`lanes`] puts stretches on vector
-//! lanes.
+//! lanes. A layer that is a map of at most 16 states has a summary of its own ([`finite`]).
 
 mod choose;
 mod delays;
+mod finite;
 mod group;
 mod lanes;
 mod price;
@@ -32,6 +33,7 @@ use crate::analysis::verdict::{self, Class, Verdict, judge};
 use crate::diag::{Code, Diagnostic};
 use crate::ir::interp::Real;
 use crate::ir::{Instance, Layer, Report};
+use crate::jit::finite::Finite;
 use crate::jit::{Backend, Form, Isa, Kernel, compile_for};
 pub use choose::{Choice, Extents, Plan, choose, plans};
 use delays::Delays;
@@ -155,7 +157,7 @@ const SUMMARIES: usize = 1 << 26;
 impl<F: Real> Scan<F> {
     /// How many steps the stretches of such sequences have; on lanes, all stretches of a segment together.
     pub fn stretch(&self, sequences: &Sequences) -> usize {
-        if let Some(lanes) = &self.lanes {
+        if let (Some(lanes), None) = (&self.lanes, self.maps()) {
             return lanes.segment();
         }
         let longest = (0..sequences.count()).map(|s| sequences.range(s).len()).max().unwrap_or(0);
@@ -216,6 +218,11 @@ impl<F: Real> Scan<F> {
         self.whole.backend()
     }
 
+    /// The layer as maps of its states, where these are few and no lanes were asked for.
+    fn maps(&self) -> Option<&Finite<F>> {
+        self.whole.finite().filter(|_| self.options.lanes.unwrap_or(0) == 0)
+    }
+
     /// Whether the stretches of such sequences are run side by side: some sequence has more than one.
     pub fn cuts(&self, sequences: &Sequences) -> bool {
         let stretch = self.stretch(sequences);
@@ -237,6 +244,12 @@ impl<F: Real> Scan<F> {
         threads: usize,
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<Vec<Report>, RunError> {
+        if let Some(finite) = self.maps() {
+            // Layers that report anything are no maps.
+            finite::run(self, finite, bound, sequences, inputs, outputs, carry, threads, progress)?;
+            return Ok(Vec::new());
+        }
+        let inputs = &Tensor::all_widened(inputs);
         self.whole.check(bound, sequences, inputs, outputs, carry)?;
         if let Some(lanes) = &self.lanes {
             // Layers that report anything do not run on lanes.

@@ -110,6 +110,7 @@ fn listed(name: &str, tensor: &Tensor<f64>) -> String {
             re.iter().zip(im).map(pair).collect()
         }
         Elements::Int(v) => v.iter().map(ToString::to_string).collect(),
+        Elements::Byte(v) => v.iter().map(ToString::to_string).collect(),
         Elements::Bool(v) => v.iter().map(|&b| (b != 0).to_string()).collect(),
     };
     match &all[..] {
@@ -260,6 +261,7 @@ fn repeated(tensor: &Tensor<f64>, count: usize) -> Tensor<f64> {
         Elements::Real(v) => Elements::Real(v.repeat(count)),
         Elements::Complex { re, im } => Elements::Complex { re: re.repeat(count), im: im.repeat(count) },
         Elements::Int(v) => Elements::Int(v.repeat(count)),
+        Elements::Byte(v) => Elements::Byte(v.repeat(count)),
         Elements::Bool(v) => Elements::Bool(v.repeat(count)),
     };
     Tensor { shape: [count].into_iter().chain(tensor.shape[1..].iter().copied()).collect(), elements }

@@ -290,7 +290,7 @@ fn check_range<F: Number>(work: &Workload<F>, carry: &Carry<F>, notes: &mut Vec<
         let parts: Vec<&[F]> = match &tensor.elements {
             Elements::Real(v) => vec![v],
             Elements::Complex { re, im } => vec![re, im],
-            Elements::Int(_) | Elements::Bool(_) => Vec::new(),
+            Elements::Int(_) | Elements::Bool(_) | Elements::Byte(_) => Vec::new(),
         };
         let any = |what: &dyn Fn(f64) -> bool| parts.iter().any(|part| part.iter().any(|x| what(Float::to_f64(*x))));
         let what = if any(&|x| !x.is_finite()) {
