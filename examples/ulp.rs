@@ -21,6 +21,7 @@ use ssmc_wide::Level;
 
 #[path = "../tests/math/exact.rs"]
 mod exact;
+#[allow(dead_code, reason = "the tests use more of it")]
 #[path = "../tests/math/kernel.rs"]
 mod kernel;
 #[path = "../tests/math/samples.rs"]

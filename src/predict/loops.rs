@@ -8,7 +8,6 @@ use std::mem::offset_of;
 
 use cranelift_codegen::dominator_tree::DominatorTree;
 use cranelift_codegen::flowgraph::ControlFlowGraph;
-use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{Block, BlockCall, Function, Inst, InstructionData, Opcode, Value, ValueDef};
 use cranelift_codegen::loop_analysis::{Loop, LoopAnalysis};
 use ssmc_runtime::kernel::Arguments;
@@ -131,15 +130,10 @@ impl<'f> Forest<'f> {
             if !leaves {
                 continue;
             }
-            let Some((order, a, b)) = self.compared(arg) else { continue };
+            let Some((a, b)) = self.compared(arg) else { continue };
             let is = |value: Value, offset: usize| self.fields.get(&value) == Some(&offset);
             if is(b, offset_of!(Arguments, end)) || is(b, offset_of!(Arguments, begin)) {
-                // Several steps a turn, and behind that loop one for what is left: nothing, in a whole tile.
-                return match (self.added(a), order) {
-                    (Some(together @ 2..), _) => (turns.steps / together as f64, true),
-                    (_, IntCC::SignedLessThanOrEqual) => (0.0, true),
-                    _ => (turns.steps, true),
-                };
+                return (self.rounds(header, the, a, turns.steps), true);
             }
             if let Some(blocks) = self.least(b) {
                 return (blocks as f64 * turns.share, false);
@@ -151,6 +145,35 @@ impl<'f> Forest<'f> {
             }
         }
         (1.0, false)
+    }
+
+    /// How often a loop over so many steps turns that counts up to `counted`: several steps at a time, or what such a
+    /// loop before it has left.
+    fn rounds(&self, header: Block, the: Loop, counted: Value, steps: f64) -> f64 {
+        let rest = match self.entered(header, the).map(|start| self.function.dfg.value_def(start)) {
+            // The counter of the loop before, which starts with the call's first step.
+            Some(ValueDef::Param(before, 0)) if Some(before) != self.function.layout.entry_block() => {
+                let together = self.loops.innermost_loop(before).and_then(|other| self.stride(other));
+                steps % together.unwrap_or(1).max(1) as f64
+            }
+            _ => steps,
+        };
+        (rest / self.added(counted).unwrap_or(1).max(1) as f64).floor()
+    }
+
+    /// What a loop's counter is raised by.
+    fn stride(&self, the: Loop) -> Option<i64> {
+        let counter = *self.function.dfg.block_params(self.loops.loop_header(the)).first()?;
+        let inside = self.order.iter().filter(|block| self.loops.is_in_loop(**block, the));
+        let mut steps = inside.flat_map(|block| self.function.layout.block_insts(*block)).filter_map(|inst| match self
+            .function
+            .dfg
+            .insts[inst]
+        {
+            InstructionData::Binary { opcode: Opcode::Iadd, args: [a, b] } if a == counter => number(self.function, b),
+            _ => None,
+        });
+        steps.next()
     }
 
     fn targets(&self, inst: Inst) -> impl Iterator<Item = Block> {
@@ -167,9 +190,9 @@ impl<'f> Forest<'f> {
         }
     }
 
-    fn compared(&self, condition: Value) -> Option<(IntCC, Value, Value)> {
+    fn compared(&self, condition: Value) -> Option<(Value, Value)> {
         match self.definition(condition)? {
-            InstructionData::IntCompare { cond, args: [a, b], .. } => Some((*cond, *a, *b)),
+            InstructionData::IntCompare { args: [a, b], .. } => Some((*a, *b)),
             _ => None,
         }
     }
@@ -190,15 +213,17 @@ impl<'f> Forest<'f> {
         }
     }
 
-    /// Where the counter of a loop starts: its first parameter, as the jump from outside gives it.
+    /// Where the counter of a loop starts, if that is a constant.
     fn start(&self, header: Block, the: Loop) -> Option<i64> {
-        for &block in self.order.iter().filter(|block| !self.loops.is_in_loop(**block, the)) {
-            let last = self.function.layout.last_inst(block)?;
-            for call in arguments(self.function, last, header) {
-                return number(self.function, *call.first()?);
-            }
-        }
-        None
+        number(self.function, self.entered(header, the)?)
+    }
+
+    /// The first parameter of a loop, as the jump from outside gives it.
+    fn entered(&self, header: Block, the: Loop) -> Option<Value> {
+        let outside = self.order.iter().filter(|block| !self.loops.is_in_loop(**block, the));
+        let branches = outside.filter_map(|&block| self.function.layout.last_inst(block));
+        let mut calls = branches.flat_map(|last| arguments(self.function, last, header));
+        calls.find_map(|call| call.first().copied())
     }
 }
 

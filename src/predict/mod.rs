@@ -8,8 +8,8 @@
 //! - *latency*: what waits for what, from turn to turn and from step to step ([`chain`]);
 //! - *memory*: the bytes of a tile, from the cache that holds them ([`memory`]).
 //!
-//! A phase takes the longest of these, the first two compared loop by loop. Calls, threads that are woken, and outputs
-//! that are cleared come on top. Nothing here knows a layer by its name, and nothing is measured but the profile: the
+//! A phase takes the longest of these, the first two compared loop by loop. Calls, and threads that are woken,
+//! come on top. Nothing here knows a layer by its name, and nothing is measured but the profile: the
 //! few constants are those of processors that run out of order.
 
 pub mod chain;
@@ -85,7 +85,7 @@ pub struct PhaseTime {
 pub struct Prediction {
     /// The phases, in order.
     pub phases: Vec<PhaseTime>,
-    /// Calls, threads, cleared outputs, in seconds.
+    /// Calls and threads, in seconds.
     pub overhead: f64,
 }
 
@@ -151,8 +151,7 @@ pub fn finite(signature: &Signature, run: &Run, profile: &Profile) -> Prediction
         instructions: 4.0 * cycles,
         bytes: (read + written) / steps.max(1.0),
     };
-    let level = profile.level(read + written, 1);
-    Prediction { phases: vec![phase], overhead: SEQUENCE + level.one.seconds(0.0, written) }
+    Prediction { phases: vec![phase], overhead: SEQUENCE }
 }
 
 struct Predictor<'a> {
@@ -163,7 +162,6 @@ struct Predictor<'a> {
     core: Core,
     /// The bytes of all tensors of the run.
     all: f64,
-    outputs: f64,
 }
 
 /// A part of a kernel with what its calls take.
@@ -182,9 +180,8 @@ impl<'a> Predictor<'a> {
         let bits = plan.target.bits;
         let core = Core::of(profile, plan.target.width as u32 * bits, bits);
         let Bytes { inputs, outputs, state, params } = Bytes::of(&plan.instance, bits);
-        let outputs = outputs as f64 * run.total as f64;
-        let all = inputs as f64 * run.total as f64 + outputs + params as f64 + state as f64 * run.sequences as f64;
-        Self { plan, isa, run: *run, profile, core, all, outputs }
+        let all = (inputs + outputs) as f64 * run.total as f64 + params as f64 + state as f64 * run.sequences as f64;
+        Self { plan, isa, run: *run, profile, core, all }
     }
 
     /// The functions of one pass, in the order of the plan's parts.
@@ -306,9 +303,6 @@ impl<'a> Predictor<'a> {
                 bytes: call.bytes / share,
             });
         }
-        // Outputs are cleared before they are written.
-        let level = self.profile.level(self.all, 1);
-        overhead += level.one.seconds(0.0, self.outputs);
         Prediction { phases, overhead }
     }
 

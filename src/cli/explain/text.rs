@@ -70,7 +70,7 @@ fn predicted(prediction: &Prediction, explained: &Explained) -> String {
         ]
     };
     let mut rows: Vec<Vec<String>> = prediction.phases.iter().map(phase).collect();
-    rows.push(vec!["calls, threads, cleared outputs".to_owned(), time(prediction.overhead)]);
+    rows.push(vec!["calls, threads".to_owned(), time(prediction.overhead)]);
     let head = ["phase", "predicted", "arithmetic", "memory", "latency", "instructions a step", "bytes a step"];
     text.push_str(&table(&head, rows));
     text
@@ -97,7 +97,7 @@ fn plans(explained: &Explained) -> String {
 /// A time with three digits.
 fn time(seconds: f64) -> String {
     let (value, unit) = match seconds {
-        s if s == 0.0 => return "0".to_owned(),
+        0.0 => return "0".to_owned(),
         s if s >= 1.0 => (s, "s"),
         s if s >= 1e-3 => (s * 1e3, "ms"),
         s if s >= 1e-6 => (s * 1e6, "us"),
