@@ -12,6 +12,7 @@ use crate::analysis::verdict::summary::summary;
 use crate::diag::{Code, Diagnostic};
 use crate::ir::{Instance, Layer, ValueId};
 use crate::jit::backend::{Candidate, chosen};
+use crate::jit::finite::counts;
 use crate::jit::{Form, Isa};
 use crate::predict::{PhaseTime, Prediction, Run};
 use crate::profile::Profile;
@@ -96,6 +97,9 @@ impl Pricer<'_> {
 
     fn parallel(&self) -> Result<Priced, Vec<Diagnostic>> {
         let groups = self.groups()?;
+        if counts(self.instance).is_some() {
+            return self.on_maps();
+        }
         if lanes::narrow(self.instance) {
             return self.on_lanes(&groups);
         }
@@ -118,6 +122,17 @@ impl Pricer<'_> {
             let apply = self.kernel(&group.apply, Form::Sequence, scanned)?;
             add(&mut prediction, named(&apply.prediction, "scan"));
         }
+        Ok(Priced { kernel, prediction })
+    }
+
+    /// The maps of stretches on all threads: once to compose them, once to run them.
+    fn on_maps(&self) -> Result<Priced, Vec<Diagnostic>> {
+        let Run { sequences, longest, total, threads } = self.extents.run();
+        let pieces = threads.div_ceil(sequences.max(1));
+        let run = Run { sequences: sequences * pieces, longest: longest.div_ceil(pieces), total, threads };
+        let kernel = self.kernel(&self.instance.layer, Form::Sequence, run)?;
+        let mut prediction = named(&kernel.prediction, "run");
+        add(&mut prediction, named(&kernel.prediction, "summary"));
         Ok(Priced { kernel, prediction })
     }
 
