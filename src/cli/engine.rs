@@ -181,6 +181,8 @@ impl<F: Number> Engine<F> {
 /// Runs the step kernel once for every step of every sequence.
 fn run_steps<F: Number>(kernel: &Kernel<F>, task: &Task<'_, F>, carry: &mut Carry<F>) -> Result<Ran<F>, RunError> {
     let mut outputs = kernel.blank_outputs(&Sequences::batch(0, 0));
+    // A session reads integers of 32 bits.
+    let all = Tensor::all_widened(task.inputs);
     let mut after = slices::no_carry(carry);
     let mut reports: Vec<Report> = Vec::new();
     let mut done = 0;
@@ -188,7 +190,7 @@ fn run_steps<F: Number>(kernel: &Kernel<F>, task: &Task<'_, F>, carry: &mut Carr
         let mut session = kernel.session(task.bound, slices::carry_of(carry, sequence))?;
         let mut row = session.blank_outputs();
         for step in task.sequences.range(sequence) {
-            let inputs: Vec<Tensor<F>> = task.inputs.iter().map(|input| slices::rows(input, step..step + 1)).collect();
+            let inputs: Vec<Tensor<F>> = all.iter().map(|input| slices::rows(input, step..step + 1)).collect();
             session.step(&inputs, &mut row)?;
             for (output, row) in outputs.iter_mut().zip(&row) {
                 slices::append(output, row);
