@@ -97,8 +97,11 @@ pub(super) fn chosen(scope: &mut Scope, of: &Dependence, parts: &[Expr; 3]) -> O
     }
 }
 
+/// An expression with its weight in a sum.
+type Summand = (f64, Expr);
+
 /// The operation that a weighted expression is, and its operands with their weights.
-fn operation(e: &Expr, weight: f64) -> Option<(Adds, (f64, Expr), (f64, Expr))> {
+fn operation(e: &Expr, weight: f64) -> Option<(Adds, Summand, Summand)> {
     let ExprKind::Call(function, args) = &e.kind else { return None };
     let positive = weight > 0.0;
     let zero = || build::real(0.0, e.span);
