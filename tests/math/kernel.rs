@@ -81,6 +81,7 @@ impl<T> Drop for Kernel<T> {
 
 impl<T: Lane> Kernel<T> {
     /// Compiles `body` with Cranelift.
+    #[allow(dead_code, reason = "the example names its makers")]
     pub fn new(
         ty: Type,
         inputs: usize,
@@ -205,6 +206,7 @@ impl<T: Lane> Kernel<T> {
 }
 
 /// A kernel of one real function on values of type `ty`.
+#[allow(dead_code, reason = "the example names its makers")]
 pub fn real<T: Lane>(function: Elementary, ty: Type) -> Kernel<T> {
     real_by(None, function, ty)
 }
