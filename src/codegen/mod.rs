@@ -17,6 +17,7 @@ pub mod math;
 mod nest;
 mod reduce;
 mod region;
+mod schedule;
 mod solve;
 mod step;
 mod value;
@@ -33,6 +34,7 @@ use crate::plan::{Lanes, Part, PassPlan, Phase, Plan};
 use value::Val;
 
 pub use call::{ROUTINES, routine_signature};
+pub use schedule::schedule;
 
 /// What the code may use of the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

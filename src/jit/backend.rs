@@ -57,7 +57,8 @@ pub(super) fn select(
         let plan = widest(instance, form, bits, level)?;
         let parts: Option<Vec<_>> = (0..plan.parts().len())
             .map(|part| {
-                let function = codegen::emit(&plan, part, machine, isa);
+                let mut function = codegen::emit(&plan, part, machine, isa);
+                codegen::schedule(&mut function, plan.target.registers);
                 let code = ssmc_wide::compile(&function, level).ok()?;
                 Some((function, Some(code)))
             })
