@@ -20,18 +20,18 @@ pub(super) struct Unit {
     pub(super) insts: Vec<Inst>,
     /// How many cycles after it its result can be used.
     pub(super) latency: u32,
-    /// How many units it waits for.
-    pub(super) waits: u32,
+    /// The units that it waits for, and whether it uses their results.
+    pub(super) before: Vec<(usize, bool)>,
     /// The units that wait for it, and whether they use its result.
     pub(super) next: Vec<(usize, bool)>,
     /// The vector registers that it reads, each once.
-    pub(super) reads: Vec<Value>,
+    pub(super) reads: Vec<usize>,
     /// The vector register that it writes, if the result is of use.
-    pub(super) writes: Option<Value>,
+    pub(super) writes: Option<usize>,
     /// Whether it takes a vector unit.
     pub(super) computes: bool,
-    /// The longest way from here to the end, in cycles.
-    pub(super) height: u32,
+    /// The longest way from the start to here, in cycles.
+    pub(super) depth: u32,
 }
 
 /// Instructions between two that keep their places.
@@ -41,6 +41,8 @@ pub(super) struct Graph<'a> {
     /// By instruction: the unit that it is in.
     unit_of: HashMap<Inst, usize>,
     free: HashSet<Inst>,
+    /// The numbers of the values in vector registers.
+    pub(super) registers: HashMap<Value, usize>,
 }
 
 /// An access of memory that is not read-only.
@@ -54,9 +56,9 @@ struct Access {
 
 impl<'a> Graph<'a> {
     /// The units of some instructions of a block.
-    pub(super) fn new(f: &Function, marks: &Marks, insts: &'a [Inst], _from: usize) -> Graph<'a> {
+    pub(super) fn new(f: &Function, marks: &Marks, insts: &'a [Inst]) -> Graph<'a> {
         let free: HashSet<Inst> = insts.iter().copied().filter(|&inst| is_free(f, inst)).collect();
-        let mut graph = Graph { insts, units: Vec::new(), unit_of: HashMap::new(), free };
+        let mut graph = Graph { insts, units: Vec::new(), unit_of: HashMap::new(), free, registers: HashMap::new() };
         graph.join(f, marks);
         graph.connect(f);
         graph.order_memory(f);
@@ -66,12 +68,13 @@ impl<'a> Graph<'a> {
             unit.next.reverse();
             unit.next.dedup_by_key(|next| next.0);
         }
-        for n in (0..graph.units.len()).rev() {
-            let unit = &graph.units[n];
-            let behind = unit.next.iter().map(|&(next, uses)| graph.units[next].height + if uses { unit.latency } else { 0 });
-            graph.units[n].height = behind.max().unwrap_or(unit.latency);
-            for (next, _) in graph.units[n].next.clone() {
-                graph.units[next].waits += 1;
+        for n in 0..graph.units.len() {
+            let Unit { depth, latency, ref next, .. } = graph.units[n];
+            for (next, uses) in next.clone() {
+                let behind = depth + if uses { latency } else { 0 };
+                let next = &mut graph.units[next];
+                next.depth = next.depth.max(behind);
+                next.before.push((n, uses));
             }
         }
         graph
@@ -126,7 +129,9 @@ impl<'a> Graph<'a> {
             unit.latency = latency(f, leader);
             unit.computes = !opcode.can_load() && !opcode.can_store();
             let result = f.dfg.inst_results(leader).first().copied();
-            unit.writes = result.filter(|r| marks.uses[r.as_u32() as usize] > 0).and_then(|r| register(f, r));
+            let register = result.filter(|r| marks.uses[r.as_u32() as usize] > 0).and_then(|r| register(f, r));
+            let count = self.registers.len();
+            unit.writes = register.map(|value| *self.registers.entry(value).or_insert(count));
         }
     }
 
@@ -153,11 +158,11 @@ impl<'a> Graph<'a> {
             }
             for value in f.dfg.inst_values(inst) {
                 let inside = definition(f, value).and_then(|def| self.unit_of.get(&def)) == Some(&unit);
-                if let Some(value) = register(f, value)
-                    && !inside
-                    && !self.units[unit].reads.contains(&value)
-                {
-                    self.units[unit].reads.push(value);
+                let Some(value) = register(f, value).filter(|_| !inside) else { continue };
+                let count = self.registers.len();
+                let number = *self.registers.entry(value).or_insert(count);
+                if !self.units[unit].reads.contains(&number) {
+                    self.units[unit].reads.push(number);
                 }
             }
         }

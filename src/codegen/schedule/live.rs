@@ -70,15 +70,11 @@ pub(super) struct Marks {
     since: Vec<usize>,
     /// All values of this block that take registers.
     values: Vec<Value>,
-    /// Those that are there before it.
-    before: usize,
 }
 
 /// The registers around a part of a block.
 pub(super) struct Tracked {
-    /// How many values are live when it begins.
-    pub(super) before: usize,
-    /// By value: whether it is live when the part ends.
+    /// Those that are live when it ends.
     pub(super) stays: HashSet<Value>,
 }
 
@@ -93,7 +89,7 @@ impl Marks {
             }
         }
         let count = uses.len();
-        Marks { uses, until: vec![0; count], since: vec![0; count], values: Vec::new(), before: 0 }
+        Marks { uses, until: vec![0; count], since: vec![0; count], values: Vec::new() }
     }
 
     pub(super) fn enter(&mut self, f: &Function, live: &Live, block: Block, insts: &[Inst]) {
@@ -135,18 +131,13 @@ impl Marks {
         for &value in &live.leave[at] {
             until(value, usize::MAX);
         }
-        self.before = live.enter[at].len();
         self.values = values;
     }
 
-    /// What is live around the instructions from one place up to another.
-    pub(super) fn segment(&self, _: &Function, from: usize, to: usize) -> Tracked {
+    /// What is live behind the first so many instructions.
+    pub(super) fn segment(&self, to: usize) -> Tracked {
         let at = |v: &Value| v.as_u32() as usize;
-        let before = |v: &&Value| self.since[at(v)] <= from && self.until[at(v)] > from;
-        let after = |v: &&Value| self.until[at(v)] > to;
-        Tracked {
-            before: self.values.iter().filter(before).count(),
-            stays: self.values.iter().filter(after).copied().collect(),
-        }
+        let after = |v: &&Value| self.since[at(v)] <= to && self.until[at(v)] > to;
+        Tracked { stays: self.values.iter().filter(after).copied().collect() }
     }
 }

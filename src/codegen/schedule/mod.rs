@@ -19,7 +19,7 @@ use graph::Graph;
 use live::{Live, Marks};
 
 /// Vector registers that are left for constants and for what the count of live values does not see.
-const SPARE: usize = 3;
+const SPARE: usize = 2;
 
 /// Orders the instructions of all blocks, for a machine with so many vector registers.
 pub fn schedule(f: &mut Function, registers: usize) {
@@ -51,9 +51,9 @@ fn block_order(f: &Function, live: &Live, marks: &mut Marks, block: Block, insts
         let part = &insts[from..to];
         // Two operations are in the best order already.
         if part.iter().filter(|&&inst| latency(f, inst) > 1).count() > 2 {
-            let graph = Graph::new(f, marks, part, from);
-            let tracked = marks.segment(f, from, to);
-            graph.emit(f, &order::best(&graph, &tracked, bound), &mut ordered);
+            let graph = Graph::new(f, marks, part);
+            let tracked = marks.segment(to);
+            graph.emit(f, &order::best(&graph, &tracked, bound).order, &mut ordered);
         } else {
             ordered.extend_from_slice(part);
         }

@@ -1,8 +1,9 @@
 //! The order of units.
+//!
+//! It is made from the end: a unit goes in front of those that use it, as many cycles before them as its result takes.
+//! So nothing is computed, and takes a register, before it is needed.
 
-use std::collections::HashMap;
-
-use cranelift_codegen::ir::Value;
+use std::cmp::Reverse;
 
 use super::graph::Graph;
 use super::live::Tracked;
@@ -11,24 +12,23 @@ use super::live::Tracked;
 const ISSUE: u32 = 4;
 const COMPUTE: u32 = 2;
 
-/// How far behind the first unit that has not been placed another one may be taken from.
+/// How far before the last unit that has not been placed another one may be taken from.
 const WINDOWS: [usize; 8] = [usize::MAX, 256, 160, 112, 80, 56, 32, 16];
 
 /// An order and what it comes to.
-struct Attempt {
-    order: Vec<usize>,
-    cycles: u32,
+pub(super) struct Attempt {
+    pub(super) order: Vec<usize>,
+    pub(super) cycles: u32,
     /// The most vector registers that are in use at once.
-    peak: usize,
+    pub(super) peak: usize,
 }
 
 /// The order that takes the fewest cycles of those that stay within so many registers, or within those that the given
 /// order takes.
-pub(super) fn best(graph: &Graph, tracked: &Tracked, bound: usize) -> Vec<usize> {
-    let given = attempt(graph, tracked, 1, bound);
-    let most = given.peak.max(bound);
-    let mut best = given;
-    let mut last = usize::MAX;
+pub(super) fn best(graph: &Graph, tracked: &Tracked, bound: usize) -> Attempt {
+    let mut best = attempt(graph, tracked, 1, bound);
+    let most = best.peak.max(bound);
+    let mut last = 1;
     for window in WINDOWS {
         let window = window.min(graph.units.len());
         if window == last {
@@ -40,67 +40,72 @@ pub(super) fn best(graph: &Graph, tracked: &Tracked, bound: usize) -> Vec<usize>
             best = next;
         }
     }
-    best.order
+    best
 }
 
-/// Takes, cycle by cycle, the unit with the longest way to the end of those that are ready.
+/// Goes back cycle by cycle, and places a unit that frees a register, else the one with the longest way from the start,
+/// of those whose results are all used.
 fn attempt(graph: &Graph, tracked: &Tracked, window: usize, bound: usize) -> Attempt {
     let units = &graph.units;
-    let mut uses: HashMap<Value, u32> = HashMap::new();
-    for value in units.iter().flat_map(|unit| &unit.reads) {
-        *uses.entry(*value).or_default() += 1;
+    let mut live = vec![false; graph.registers.len()];
+    let mut count = tracked.stays.len();
+    for (value, &number) in &graph.registers {
+        live[number] = tracked.stays.contains(value);
     }
-    let mut waits: Vec<u32> = units.iter().map(|unit| unit.waits).collect();
+    let mut waits: Vec<usize> = units.iter().map(|unit| unit.next.len()).collect();
     let mut ready: Vec<usize> = (0..units.len()).filter(|&n| waits[n] == 0).collect();
+    // Cycles from the end.
     let mut earliest = vec![0; units.len()];
     let mut done = vec![false; units.len()];
-    let (mut first, mut now, mut issued, mut computed, mut end) = (0, 0, 0, 0, 0);
-    let (mut live, mut peak) = (tracked.before, tracked.before);
+    let (mut first, mut now, mut issued, mut computed) = (units.len().saturating_sub(1), 0, 0, 0);
+    let mut peak = count;
     let mut order = Vec::with_capacity(units.len());
     while order.len() < units.len() {
         while done[first] {
-            first += 1;
+            first -= 1;
         }
-        let freed = |n: usize, uses: &HashMap<Value, u32>| {
-            units[n].reads.iter().filter(|v| uses[v] == 1 && !tracked.stays.contains(v)).count()
+        let change = |n: usize, live: &[bool]| {
+            let begin = units[n].reads.iter().filter(|&&r| !live[r]).count() as isize;
+            begin - units[n].writes.filter(|&r| live[r]).is_some() as isize
         };
-        let after = |n: usize, uses: &HashMap<Value, u32>| {
-            live + usize::from(units[n].writes.is_some()) - freed(n, uses)
+        let when = |n: usize| {
+            let full = issued >= ISSUE || (units[n].computes && computed >= COMPUTE);
+            earliest[n].max(now + u32::from(full))
         };
-        // Of those that may be taken: the one that is ready first, then the one with the longest way.
+        let fits = |n: usize, change: isize| change <= 0 || count as isize + change <= bound as isize;
         let chosen = ready
             .iter()
             .enumerate()
-            .filter(|&(_, &n)| n == first || (n - first < window && after(n, &uses) <= bound.max(live)))
-            .min_by_key(|&(_, &n)| {
-                let full = issued >= ISSUE || (units[n].computes && computed >= COMPUTE);
-                let at = earliest[n].max(if full { now + 1 } else { now });
-                (at, std::cmp::Reverse(units[n].height), n)
-            });
-        let (slot, &n) = chosen.expect("the first unit that is left waits for nothing");
-        let full = issued >= ISSUE || (units[n].computes && computed >= COMPUTE);
-        let at = earliest[n].max(if full { now + 1 } else { now });
+            .map(|(slot, &n)| (slot, n, change(n, &live)))
+            .filter(|&(_, n, change)| n == first || (first - n.min(first) < window && fits(n, change)))
+            .min_by_key(|&(_, n, change)| (!fits(n, change), when(n), change >= 0, Reverse(units[n].depth), Reverse(n)));
+        let (slot, n, change) = chosen.expect("nothing waits for the last unit that is left");
+        let at = when(n);
         if at > now {
             (now, issued, computed) = (at, 0, 0);
         }
         issued += 1;
         computed += u32::from(units[n].computes);
-        live = after(n, &uses);
-        peak = peak.max(live);
-        for value in &units[n].reads {
-            *uses.get_mut(value).expect("all reads are counted") -= 1;
+        count = (count as isize + change) as usize;
+        peak = peak.max(count);
+        if let Some(register) = units[n].writes {
+            live[register] = false;
+        }
+        for &register in &units[n].reads {
+            live[register] = true;
         }
         ready.swap_remove(slot);
         done[n] = true;
         order.push(n);
-        end = end.max(now + units[n].latency);
-        for &(next, uses) in &units[n].next {
-            earliest[next] = earliest[next].max(now + if uses { units[n].latency } else { 0 });
-            waits[next] -= 1;
-            if waits[next] == 0 {
-                ready.push(next);
+        for &(before, uses) in &units[n].before {
+            let latency = if uses { units[before].latency } else { 0 };
+            earliest[before] = earliest[before].max(now + latency);
+            waits[before] -= 1;
+            if waits[before] == 0 {
+                ready.push(before);
             }
         }
     }
-    Attempt { order, cycles: end, peak }
+    order.reverse();
+    Attempt { order, cycles: now, peak }
 }
