@@ -57,9 +57,7 @@ pub(super) fn select(
         let plan = widest(instance, form, bits, level)?;
         let parts: Option<Vec<_>> = (0..plan.parts().len())
             .map(|part| {
-                let mut function = codegen::emit(&plan, part, machine, isa);
-                codegen::schedule(&mut function, plan.target.registers);
-                let code = ssmc_wide::compile(&function, level).ok()?;
+                let (function, code) = ordered(codegen::emit(&plan, part, machine, isa), level)?;
                 Some((function, Some(code)))
             })
             .collect();
@@ -75,6 +73,21 @@ pub(super) fn select(
     let parts = (0..plan.parts().len()).map(|part| (codegen::emit(&plan, part, machine, isa), None)).collect();
     let backend = Backend { isa: Isa::Narrow, vector_bits: 128, by_cranelift: true };
     Ok(Selected { plan, backend, parts })
+}
+
+/// A function with its instructions in the order that runs best, and its code.
+fn ordered(given: Function, level: Level) -> Option<(Function, ssmc_wide::Code)> {
+    let mut function = given.clone();
+    codegen::schedule(&mut function, level.registers());
+    let code = ssmc_wide::compile(&function, level).ok()?;
+    if code.stats.inner_spills > 0 {
+        // More was live than the scheduler saw.
+        let as_given = ssmc_wide::compile(&given, level).ok()?;
+        if as_given.stats.inner_spills < code.stats.inner_spills {
+            return Some((given, as_given));
+        }
+    }
+    Some((function, code))
 }
 
 /// The plan that goes through its innermost loops least often; of equals the one with the widest vectors.

@@ -6,10 +6,12 @@
 //! from the vector registers that are left.
 //!
 //! Calls, and what may trap or has other effects, keep their places: what lies between two of them is ordered by
-//! itself. `graph` knows what has to stay in order, `live` what is in registers, and [`order`] makes the order.
+//! itself. `number` leaves out what is computed twice, `graph` knows what has to stay in order, `live` what is in
+//! registers, and `order` makes the order.
 
 mod graph;
 mod live;
+mod number;
 mod order;
 
 use cranelift_codegen::flowgraph::ControlFlowGraph;
@@ -21,15 +23,19 @@ use live::{Live, Marks};
 /// Vector registers that are left for constants and for what the count of live values does not see.
 const SPARE: usize = 2;
 
+fn spare() -> usize { std::env::var("SSMC_SPARE").ok().and_then(|s| s.parse().ok()).unwrap_or(SPARE) }
 /// Orders the instructions of all blocks, for a machine with so many vector registers.
 pub fn schedule(f: &mut Function, registers: usize) {
+    let blocks: Vec<Block> = f.layout.blocks().collect();
+    for &block in &blocks {
+        number::once(f, block);
+    }
     let cfg = ControlFlowGraph::with_function(f);
     let live = Live::new(f, &cfg);
     let mut marks = Marks::new(f);
-    let blocks: Vec<Block> = f.layout.blocks().collect();
     for block in blocks {
         let insts: Vec<Inst> = f.layout.block_insts(block).collect();
-        let ordered = block_order(f, &live, &mut marks, block, &insts, registers.saturating_sub(SPARE));
+        let ordered = block_order(f, &live, &mut marks, block, &insts, registers.saturating_sub(spare()));
         if ordered == insts {
             continue;
         }

@@ -72,13 +72,13 @@ fn attempt(graph: &Graph, tracked: &Tracked, window: usize, bound: usize) -> Att
             let full = issued >= ISSUE || (units[n].computes && computed >= COMPUTE);
             earliest[n].max(now + u32::from(full))
         };
-        let fits = |n: usize, change: isize| change <= 0 || count as isize + change <= bound as isize;
+        let fits = |change: isize| change <= 0 || count as isize + change <= bound as isize;
         let chosen = ready
             .iter()
             .enumerate()
             .map(|(slot, &n)| (slot, n, change(n, &live)))
-            .filter(|&(_, n, change)| n == first || (first - n.min(first) < window && fits(n, change)))
-            .min_by_key(|&(_, n, change)| (!fits(n, change), when(n), change >= 0, Reverse(units[n].depth), Reverse(n)));
+            .filter(|&(_, n, change)| n == first || (first - n.min(first) < window && fits(change)))
+            .min_by_key(|&(_, n, change)| (!fits(change), when(n), change >= 0, Reverse(units[n].depth), Reverse(n)));
         let (slot, n, change) = chosen.expect("nothing waits for the last unit that is left");
         let at = when(n);
         if at > now {

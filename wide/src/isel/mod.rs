@@ -341,13 +341,19 @@ impl<'f> Select<'f> {
         let results = self.f.dfg.inst_results(inst);
         let pure = !(opcode.can_store() || opcode.is_call() || opcode.can_trap() || opcode.other_side_effects())
             || (opcode.can_load() && !opcode.can_store() && !opcode.is_call());
-        if !pure {
+        if !pure || self.is_touch(inst) {
             return true;
         }
         results.iter().any(|r| {
             let r = r.as_u32() as usize;
             self.regs[r].is_some() || self.masks[r].is_some()
         })
+    }
+
+    /// Whether an access is there only for its cache line: a load that may trap and that nothing uses.
+    fn is_touch(&self, inst: Inst) -> bool {
+        let InstructionData::Load { opcode: Opcode::Load, flags, .. } = self.data(inst) else { return false };
+        !self.f.dfg.mem_flags[flags].notrap() && self.uses(self.f.dfg.first_result(inst)) == 0
     }
 
     fn instruction(&mut self, inst: Inst) -> Result<()> {
