@@ -46,7 +46,8 @@ fn files() {
             .map(|dim| dim.split_once('=').expect("a dimension has a value"))
             .map(|(name, n)| (name, n.parse().expect("the value is a number")))
             .collect();
-        let plan = jit::plan_text(&instance(source, &dims), Form::Sequence, 32, Isa::Narrow).expect("the layer has a plan");
+        let plan =
+            jit::plan_text(&instance(source, &dims), Form::Sequence, 32, Isa::Narrow).expect("the layer has a plan");
         let mut expected = format!("{source}\n\n");
         for line in plan.lines() {
             expected += &format!("#> {line}\n");

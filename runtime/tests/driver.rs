@@ -6,9 +6,7 @@
 #![allow(unsafe_code, reason = "kernels are machine code as far as the driver knows")]
 
 use ssmc_runtime::driver;
-use ssmc_runtime::kernel::{
-    Arguments, Buffer, DelayLine, Entry, Kind, PassSignature, Signature, Slot, Tensors,
-};
+use ssmc_runtime::kernel::{Arguments, Buffer, DelayLine, Entry, Kind, PassSignature, Signature, Slot, Tensors};
 use ssmc_runtime::{Bound, Carry, Elements, RunError, Sequences, Tensor};
 
 /// # Safety

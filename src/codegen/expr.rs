@@ -6,10 +6,10 @@
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::{BlockArg, InstBuilder, Value, types};
 
-use super::{At, Emitter};
 use super::math::Elementary;
 use super::math::complex::Complex;
 use super::value::{Parts, Val};
+use super::{At, Emitter};
 use crate::ir::{BinaryOp, Expr, ExprKind, Scalar, UnaryOp};
 use crate::plan::shape::{is_guard, is_natural, mentions, weight};
 

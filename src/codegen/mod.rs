@@ -7,7 +7,8 @@
 //! `value` holds what an expression becomes: one scalar, or vectors along the lanes.
 //!
 //! The lane count comes from the plan's target and stands in no other place. Loop-invariant sub-expressions and
-//! addresses are computed in front of their loops, so that no pass over the CLIF has to find them.
+//! addresses are computed in front of their loops, so that no pass over the CLIF has to find them. [`schedule`] then
+//! orders what each block computes.
 
 mod access;
 mod call;

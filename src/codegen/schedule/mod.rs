@@ -23,7 +23,6 @@ use live::{Live, Marks};
 /// Vector registers that are left for constants and for what the count of live values does not see.
 const SPARE: usize = 2;
 
-fn spare() -> usize { std::env::var("SSMC_SPARE").ok().and_then(|s| s.parse().ok()).unwrap_or(SPARE) }
 /// Orders the instructions of all blocks, for a machine with so many vector registers.
 pub fn schedule(f: &mut Function, registers: usize) {
     let blocks: Vec<Block> = f.layout.blocks().collect();
@@ -35,7 +34,7 @@ pub fn schedule(f: &mut Function, registers: usize) {
     let mut marks = Marks::new(f);
     for block in blocks {
         let insts: Vec<Inst> = f.layout.block_insts(block).collect();
-        let ordered = block_order(f, &live, &mut marks, block, &insts, registers.saturating_sub(spare()));
+        let ordered = block_order(f, &live, &mut marks, block, &insts, registers.saturating_sub(SPARE));
         if ordered == insts {
             continue;
         }
