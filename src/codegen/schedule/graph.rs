@@ -10,7 +10,7 @@ use cranelift_codegen::ir::{Function, Inst, InstructionData, Opcode, Value};
 use super::live::{Marks, register};
 use super::{definition, is_free, latency};
 
-/// How many accesses are told apart before one is put behind all of them.
+/// How many accesses are told apart before a store is put behind all of them.
 const ACCESSES: usize = 256;
 
 /// A unit.
@@ -174,7 +174,8 @@ impl<'a> Graph<'a> {
         for &inst in self.insts {
             let Some(&unit) = self.unit_of.get(&inst) else { continue };
             let Some(access) = access(f, unit, inst) else { continue };
-            let all = seen.len() >= ACCESSES;
+            // A store: the units of loads before it stand before it too, which is not so between loads.
+            let all = access.stores && seen.len() >= ACCESSES;
             for before in seen.iter().filter(|before| before.unit != unit && (all || may_meet(before, &access))) {
                 self.units[before.unit].next.push((unit, false));
             }
@@ -222,8 +223,7 @@ impl<'a> Graph<'a> {
 fn access(f: &Function, unit: usize, inst: Inst) -> Option<Access> {
     let (pointer, offset, bytes, stores) = match f.dfg.insts[inst] {
         InstructionData::Load { flags, arg, offset, .. } => {
-            let unused = false;
-            if unused || f.dfg.mem_flags[flags].readonly() {
+            if f.dfg.mem_flags[flags].readonly() {
                 return None;
             }
             (arg, offset, f.dfg.value_type(f.dfg.first_result(inst)).bytes(), false)
