@@ -1,6 +1,6 @@
 //! Compiled layers beside plain loops and hand-written kernels, on the same arrays, one group for each case.
 //!
-//! `cargo bench --bench kernels -- "mamba scan"`
+//! `cargo bench --bench kernels -- "mamba scan"` (options of criterion's with their values behind `=`)
 //!
 //! Before a group is timed, its results are compared: with the plain loop, within the case's tolerance, which is what
 //! another order of the same roundings may make. One thread; `cargo run --release --example table` has two as well.

@@ -6,7 +6,7 @@
 //! [`ir::Layer`]; [`ir::Instance`] fixes its dimensions; [`ir::interp`] runs it one value at a time and so
 //! defines what is right; [`plan`] orders it into loops; [`codegen`] emits Cranelift IR for them; [`jit`]
 //! makes that callable, and [`scan`] calls it on stretches of time side by side. [`profile`] measures what the machine
-//! could do at best.
+//! could do at best, and [`predict`] how long a plan takes on it.
 //!
 //! Nothing in this library reads or writes a file: only the command line does.
 
@@ -17,6 +17,7 @@ pub mod ir;
 #[allow(unsafe_code, reason = "runs machine code")]
 pub mod jit;
 pub mod plan;
+pub mod predict;
 pub mod profile;
 pub mod scan;
 pub mod sema;

@@ -2,8 +2,9 @@
 
 use ssmc::ir::{Instance, bind, interp};
 use ssmc::jit::{self, Form, finite::Map};
+use ssmc::scan::{self, Options};
 use ssmc::{sema, syntax};
-use ssmc_runtime::{Bound, Carry, Elements, Sequences, Tensor};
+use ssmc_runtime::{Bound, Carry, Elements, RunError, Sequences, Tensor};
 
 /// Layers with the dimensions they run at; each has at most 16 joint states.
 const LAYERS: &[(&str, &[i64])] = &[
@@ -174,6 +175,65 @@ fn stretches_compose() {
     }
 }
 
+/// The same tensors, integers in bytes.
+fn in_bytes(inputs: &[Tensor<f32>]) -> Vec<Tensor<f32>> {
+    let narrow = |tensor: &Tensor<f32>| match &tensor.elements {
+        Elements::Int(values) => {
+            let bytes = values.iter().map(|&x| u8::try_from(x).expect("it fits")).collect();
+            Tensor { shape: tensor.shape.clone(), elements: Elements::Byte(bytes) }
+        }
+        _ => tensor.clone(),
+    };
+    inputs.iter().map(narrow).collect()
+}
+
+#[test]
+fn inputs_may_be_bytes() {
+    let sequences = Sequences::packed(vec![0, 1, 37, 20_000]).expect("they ascend");
+    for (source, dims) in LAYERS.iter().chain(OTHERS) {
+        let instance = instance(source, dims);
+        let kernel = jit::compile::<f32>(&instance, Form::Sequence).expect("the layer compiles");
+        // Too few steps for maps, and enough.
+        for steps in [37, sequences.total()] {
+            let sequences = if steps == 37 { Sequences::batch(1, 37) } else { sequences.clone() };
+            let (bound, inputs) = data(&instance, steps, 5);
+            let mut expected = interp::initial_carry(&instance, &bound, sequences.count());
+            let mut carry = expected.clone();
+            let mut interpreted = expected.clone();
+            let outputs = interp::run(&instance, &bound, &sequences, &inputs, &mut expected);
+            let bytes = in_bytes(&inputs);
+            let got = kernel.run(&bound, &sequences, &bytes, &mut carry, 1, &|_| {}).expect("they fit");
+            assert!(got == outputs && carry == expected, "{source}");
+            let got = interp::run(&instance, &bound, &sequences, &bytes, &mut interpreted);
+            assert!(got == outputs && interpreted == expected, "{source}");
+        }
+    }
+}
+
+#[test]
+fn stretches_run_on_threads() {
+    let sequences = Sequences::packed(vec![0, 0, 1, 100, 101, 4000, 20_001]).expect("they ascend");
+    for (source, dims) in LAYERS {
+        let instance = instance(source, dims);
+        let (bound, inputs) = data(&instance, sequences.total(), 6);
+        let before = interp::initial_carry(&instance, &bound, sequences.count());
+        let mut expected = before.clone();
+        let outputs = interp::run(&instance, &bound, &sequences, &inputs, &mut expected);
+        let again = interp::run(&instance, &bound, &sequences, &inputs, &mut expected);
+        for stretch in [None, Some(3), Some(100), Some(3000)] {
+            let options = Options { stretch, ..Options::default() };
+            let scan = scan::compile::<f32>(&instance, options).expect("the layer composes");
+            for (threads, inputs) in [(1, &inputs), (2, &inputs), (3, &in_bytes(&inputs))] {
+                let mut carry = before.clone();
+                let got = scan.run(&bound, &sequences, inputs, &mut carry, threads, &|_| {}).expect("they fit");
+                assert!(got == outputs, "{source} {stretch:?} {threads}");
+                let got = scan.run(&bound, &sequences, inputs, &mut carry, threads, &|_| {}).expect("they fit");
+                assert!(got == again && carry == expected, "{source} {stretch:?} {threads}");
+            }
+        }
+    }
+}
+
 #[test]
 fn what_is_no_map_of_the_states_runs_as_a_step() {
     for (source, dims) in OTHERS {
@@ -187,13 +247,22 @@ fn integers_out_of_range_are_refused() {
     let (source, dims) = LAYERS[0];
     let instance = instance(source, dims);
     let kernel = jit::compile::<f32>(&instance, Form::Sequence).expect("the layer compiles");
-    let steps = 5000;
+    let steps = 20_000;
     let (bound, mut inputs) = data(&instance, steps, 4);
     for wrong in [-1, 5, i32::MIN, i32::MAX] {
         let Elements::Int(tokens) = &mut inputs[0].elements else { panic!("tokens are integers") };
         tokens[4321] = wrong;
         let mut carry = interp::initial_carry(&instance, &bound, 1);
         let refused = kernel.run(&bound, &Sequences::batch(1, steps), &inputs, &mut carry, 1, &|_| {});
-        assert!(refused.is_err(), "{wrong}");
+        assert!(matches!(refused, Err(RunError::Range { at: 4321, found, .. }) if found == wrong), "{refused:?}");
+        let scan = scan::compile::<f32>(&instance, Options::default()).expect("the layer composes");
+        let refused = scan.run(&bound, &Sequences::batch(1, steps), &inputs, &mut carry, 1, &|_| {});
+        assert!(matches!(refused, Err(RunError::Range { at: 4321, found, .. }) if found == wrong), "{refused:?}");
     }
+    let mut bytes = vec![0; steps];
+    bytes[4321] = 5;
+    inputs[0].elements = Elements::Byte(bytes);
+    let mut carry = interp::initial_carry(&instance, &bound, 1);
+    let refused = kernel.run(&bound, &Sequences::batch(1, steps), &inputs, &mut carry, 1, &|_| {});
+    assert!(matches!(refused, Err(RunError::Range { at: 4321, found: 5, .. })), "{refused:?}");
 }

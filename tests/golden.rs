@@ -83,6 +83,7 @@ fn carry_with_states<F: Real>(instance: &Instance, archive: &Archive, carry: &mu
             Elements::Complex { re, im } => Elements::Complex { re: repeat(re), im: repeat(im) },
             Elements::Int(v) => Elements::Int(v.repeat(copies)),
             Elements::Bool(v) => Elements::Bool(v.repeat(copies)),
+            Elements::Byte(v) => Elements::Byte(v.repeat(copies)),
         };
         assert_eq!(tensor.elements.len(), given.elements.len(), "{}", state.name);
         tensor.elements = given.elements;

@@ -12,7 +12,7 @@ use data::{Data, rounded_all, rounded_carry, rows};
 use layers::{CASES, Case};
 use ssmc::ir::{Instance, Layer, interp, parse};
 use ssmc::jit::{self, Form, Isa, Kernel};
-use ssmc_runtime::{Bound, Elements, Float, RunError, Sequences, Tensor};
+use ssmc_runtime::{Bound, Carry, Elements, Float, RunError, Sequences, Tensor};
 
 const LENGTHS: [usize; 8] = [0, 1, 2, 3, 4, 5, 7, 33];
 
@@ -167,6 +167,48 @@ fn pieces_give_what_one_run_gives() {
                     assert_eq!(got, part, "{} {cuts:?}", instance.layer.name);
                 }
                 assert_eq!(carried, carry, "{} {cuts:?}", instance.layer.name);
+            }
+        }
+    }
+}
+
+/// A session keeps the state to itself from step to step, and shows it when it is asked for.
+#[test]
+fn sessions_agree_with_the_interpreter() {
+    for case in CASES {
+        for dims in case.dims {
+            let instance = instance(case.text, dims);
+            if forms(&instance).len() == 1 {
+                continue;
+            }
+            let whole = Sequences::batch(1, 11);
+            let data = Data::new(&instance, &whole, 0);
+            let bound = Bound { params: rounded_all(&data.bound.params), initial: rounded_all(&data.bound.initial) };
+            let inputs: Vec<Tensor<f64>> = rounded_all(&data.inputs);
+            for (form, isa, kernel) in &kernels::<f64>(&instance) {
+                let mut session = kernel.session(&bound, rounded_carry(&data.carry)).expect("the tensors fit");
+                let mut outputs = session.blank_outputs();
+                let mut carry: Carry<f64> = data.carry.clone();
+                for step in 0..11 {
+                    let what = format!("{}{dims:?} {form:?} {isa} step {step}", instance.layer.name);
+                    let row: Vec<Tensor<f64>> = data.inputs.iter().map(|t| rows(t, step..step + 1)).collect();
+                    let single = Sequences::batch(1, 1);
+                    let expected = interp::run(&instance, &data.bound, &single, &row, &mut carry);
+                    let row: Vec<Tensor<f64>> = inputs.iter().map(|t| rows(t, step..step + 1)).collect();
+                    session.step(&row, &mut outputs).expect("the row fits");
+                    let roundings = case.ops + 2.0 * (step + 1) as f64;
+                    compare(&format!("{what} outputs"), &outputs, &expected, roundings);
+                    if step % 4 == 2 {
+                        let seen = session.carry();
+                        compare(&format!("{what} states"), &seen.states, &carry.states, roundings);
+                        compare(&format!("{what} delays"), &seen.delays, &carry.delays, roundings);
+                        assert_eq!(seen.steps, carry.steps, "{what}");
+                    }
+                }
+                let wrong: Vec<Tensor<f64>> = data.inputs.iter().map(|t| rows(t, 0..2)).collect();
+                let before = session.carry().clone();
+                assert!(wrong.is_empty() || session.step(&wrong, &mut outputs).is_err(), "two rows are no step");
+                assert_eq!(*session.carry(), before, "nothing was computed");
             }
         }
     }

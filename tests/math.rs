@@ -4,7 +4,7 @@
 #![allow(unsafe_code)]
 
 use cranelift_codegen::ir::types;
-use ssmc::codegen::math::Elementary;
+use ssmc::codegen::math::{Elementary, power_in_sum};
 
 #[path = "math/complex.rs"]
 mod complex;
@@ -44,12 +44,15 @@ fn singles() -> Vec<f32> {
 fn one_argument_in_f32() {
     let x = singles();
     for function in Elementary::ALL.into_iter().filter(|f| f.arity() == 1) {
-        let mut out = [Vec::new()];
-        kernel::real(function, types::F32X4).run(&[&x], &mut out);
-        for (&x, &got) in x.iter().zip(&out[0]) {
-            let exact = exact::value(function, f64::from(x), 0.0);
-            let ulp = exact::ulp_f32(got, exact);
-            assert!(ulp <= bounds(function).0, "{}({x:e}) = {exact:e}, not {got:e}: {ulp} ulp", function.name());
+        let exact: Vec<f64> = x.iter().map(|&x| exact::value(function, f64::from(x), 0.0)).collect();
+        for maker in kernel::makers() {
+            let mut out = [Vec::new()];
+            kernel::real_by(maker, function, kernel::widest(maker, types::F32)).run(&[&x], &mut out);
+            for ((&x, &got), &exact) in x.iter().zip(&out[0]).zip(&exact) {
+                let ulp = exact::ulp_f32(got, exact);
+                let name = function.name();
+                assert!(ulp <= bounds(function).0, "{maker:?} {name}({x:e}) = {exact:e}, not {got:e}: {ulp} ulp");
+            }
         }
     }
 }
@@ -58,12 +61,19 @@ fn one_argument_in_f32() {
 fn two_arguments_in_f32() {
     for function in Elementary::ALL.into_iter().filter(|f| f.arity() == 2) {
         let (x, y): (Vec<f32>, Vec<f32>) = (0..1 << 20).map(|i| samples::pair(function, i)).unzip();
-        let mut out = [Vec::new()];
-        kernel::real(function, types::F32X4).run(&[&x, &y], &mut out);
-        for ((&x, &y), &got) in x.iter().zip(&y).zip(&out[0]) {
-            let exact = exact::value(function, f64::from(x), f64::from(y));
-            let ulp = exact::ulp_f32(got, exact);
-            assert!(ulp <= bounds(function).0, "{}({x:e}, {y:e}) = {exact:e}, not {got:e}: {ulp} ulp", function.name());
+        let exact = |(&x, &y): (&f32, &f32)| exact::value(function, f64::from(x), f64::from(y));
+        let exact: Vec<f64> = x.iter().zip(&y).map(exact).collect();
+        for maker in kernel::makers() {
+            let mut out = [Vec::new()];
+            kernel::real_by(maker, function, kernel::widest(maker, types::F32)).run(&[&x, &y], &mut out);
+            for (((&x, &y), &got), &exact) in x.iter().zip(&y).zip(&out[0]).zip(&exact) {
+                let ulp = exact::ulp_f32(got, exact);
+                let name = function.name();
+                assert!(
+                    ulp <= bounds(function).0,
+                    "{maker:?} {name}({x:e}, {y:e}) = {exact:e}, not {got:e}: {ulp} ulp"
+                );
+            }
         }
     }
 }
@@ -80,9 +90,12 @@ fn reference_values_in_f64() {
             .map(|(_, s)| s)
             .collect();
         assert!(samples.len() >= 100, "samples of {}", function.name());
-        let kernel = kernel::real::<f64>(function, types::F64X2);
-        let (ulp, sample, got) = samples::worst(&kernel, function, &samples);
-        assert!(ulp <= bounds(function).1, "{}: {sample:?}, not {got:e}: {ulp} ulp", function.name());
+        for maker in kernel::makers() {
+            let kernel = kernel::real_by::<f64>(maker, function, kernel::widest(maker, types::F64));
+            let (ulp, sample, got) = samples::worst(&kernel, function, &samples);
+            let name = function.name();
+            assert!(ulp <= bounds(function).1, "{maker:?} {name}: {sample:?}, not {got:e}: {ulp} ulp");
+        }
     }
 }
 
@@ -103,6 +116,73 @@ fn remainders_in_f64_are_exact() {
             got.to_bits() == exact.to_bits() || got.is_nan() && exact.is_nan(),
             "{x:e} % {y:e} = {exact:e}, not {got:e}"
         );
+    }
+}
+
+/// `x` to a power as a term of a sum: normal numbers to a relative error, all else to what a sum notices.
+fn check_power<T: kernel::Lane>(x: &[T], exponent: f64, bound: f64, least: f64, value: impl Fn(T) -> f64) {
+    let kernel =
+        kernel::Kernel::<T>::new(T::TYPE, 1, 1, |b, environment, x| vec![power_in_sum(b, environment, x[0], exponent)]);
+    let mut out = [Vec::new()];
+    kernel.run(&[x], &mut out);
+    for (&x, &got) in x.iter().zip(&out[0]) {
+        let (x, got) = (value(x), value(got));
+        let exact = x.powf(exponent);
+        let same = got == exact || (got.is_nan() && exact.is_nan());
+        // Where the result leaves the range, or the argument is subnormal, nothing is promised but the size.
+        let small = x < least && got >= 0.0 && got <= x;
+        let edge = exact < 2.0 * least && got >= 0.0 && got < 2.0 * least;
+        let off = (got - exact).abs() / exact;
+        assert!(
+            same || small || edge || off <= bound || exact > 1.0 / least,
+            "{x:e}^{exponent} = {exact:e}, not {got:e}"
+        );
+    }
+}
+
+#[test]
+fn powers_in_sums_are_as_precise_as_promised() {
+    let single: Vec<f32> = singles().into_iter().map(f32::abs).collect();
+    let double: Vec<f64> =
+        (0..1u64 << 18).map(|i| f64::from_bits(i.wrapping_mul(0x1fff_ffff_ffff_f35b) >> 1)).collect();
+    for exponent in [1.0, 1.2, 1.5, 1.999, 2.3, 3.7, 8.0] {
+        check_power(&single, exponent, 1e-6, f64::from(f32::MIN_POSITIVE), f64::from);
+        check_power(&double, exponent, 1e-14, f64::MIN_POSITIVE, |x| x);
+    }
+}
+
+/// What the machine has beyond CLIF, and how wide its vectors are, changes no result (of `exp2`, some).
+#[test]
+fn every_maker_gives_the_same_to_the_bit() {
+    let x = singles();
+    let y: Vec<f32> = (0..).map(|i| samples::pair(Elementary::Pow, i).1).take(x.len()).collect();
+    // More bits than f32 has, and more exponents.
+    let wider =
+        |(i, &x): (u64, &f32)| f64::from(x).powi(1 + (i % 8 == 0) as i32 * 6) * (1.0 + (i % 4096) as f64 * 1e-15);
+    let wide: Vec<f64> = (0..).zip(&x).map(wider).collect();
+    let other: Vec<f64> = (0..).zip(&y).map(wider).collect();
+    for function in Elementary::ALL.into_iter().filter(|&f| f != Elementary::Exp2) {
+        let one = function.arity() == 1;
+        let (single, double): ([&[f32]; 2], [&[f64]; 2]) = ([&x, &y], [&wide, &other]);
+        let (mut singles, mut doubles) = ([Vec::new()], [Vec::new()]);
+        kernel::real(function, types::F32X4).run(if one { &single[..1] } else { &single }, &mut singles);
+        kernel::real(function, types::F64X2).run(if one { &double[..1] } else { &double }, &mut doubles);
+        for maker in kernel::makers().into_iter().filter(Option::is_some) {
+            let (mut out, name) = ([Vec::new()], function.name());
+            let kernel = kernel::real_by(maker, function, kernel::widest(maker, types::F32));
+            kernel.run(if one { &single[..1] } else { &single }, &mut out);
+            for (((&a, &b), &x), &y) in out[0].iter().zip(&singles[0]).zip(&x).zip(&y) {
+                let same = a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan();
+                assert!(same, "{maker:?} {name}({x:e}, {y:e}): {a:e}, not {b:e}");
+            }
+            let mut out = [Vec::new()];
+            let kernel = kernel::real_by(maker, function, kernel::widest(maker, types::F64));
+            kernel.run(if one { &double[..1] } else { &double }, &mut out);
+            for (((&a, &b), &x), &y) in out[0].iter().zip(&doubles[0]).zip(&wide).zip(&other) {
+                let same = a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan();
+                assert!(same, "{maker:?} {name}({x:e}, {y:e}): {a:e}, not {b:e}");
+            }
+        }
     }
 }
 

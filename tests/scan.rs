@@ -10,6 +10,8 @@ mod data;
 use data::{Data, rounded_all, rounded_carry};
 use ssmc::analysis::verdict::{Class, judge};
 use ssmc::ir::{Instance, Layer, interp};
+use ssmc::jit::Isa;
+use ssmc::profile::Profile;
 use ssmc::scan::{self, Options, Plan, Scan};
 use ssmc::{sema, syntax};
 use ssmc_runtime::{Bound, Carry, Elements, Float, Sequences, Tensor};
@@ -155,6 +157,28 @@ const CASES: &[(&str, Class, &str, f64)] = &[
         Class::FiniteMap,
         "{ input tok: index(3), go: bool state s: index(7) = 4 reset when go
         s <- (s * 2 + tok) % 7 output s }",
+        1.0,
+    ),
+    (
+        "large map",
+        Class::FiniteMap,
+        "{ input tok: index(3) state s: index(19) = 4
+        s <- (s * 2 + tok) % 19 output s }",
+        1.0,
+    ),
+    (
+        "map, then decay",
+        Class::AffineDiagonal,
+        "{ param a = 0.9 input x[3], tok: index(3) state s: index(5) = 2, up: bool, h[3] = 0.5
+        s <- (s * 2 + tok) % 5 up <- up != (tok == 2)
+        h[i] <- (if s == 1 then 0.5 else a) * h[i] + x[i] output h, s, up }",
+        8.0,
+    ),
+    (
+        "map without outputs",
+        Class::FiniteMap,
+        "{ input tok: index(3), go: bool state s: index(7) = 4, odd: bool reset when go
+        s <- (s * 2 + tok) % 7 odd <- odd != (tok == 1) }",
         1.0,
     ),
     (
@@ -322,8 +346,12 @@ fn what_does_not_compose_is_refused_with_its_reason() {
 #[test]
 fn auto_takes_a_scan_where_threads_are_idle() {
     let extents = |sequences, longest, threads| scan::Extents { sequences, longest, threads, bits: 32 };
-    let fixed =
-        instance("{ param a[64] input x[64] state h[64] = 0 h[i] <- a[i] * h[i] + x[i] output y[i] = exp(h[i]) }");
+    let channels = |n: usize| {
+        instance(&format!(
+            "{{ param a[{n}] input x[{n}] state h[{n}] = 0 h[i] <- a[i] * h[i] + x[i] output y[i] = exp(h[i]) }}"
+        ))
+    };
+    let fixed = channels(16);
     for (run, plan) in [
         (extents(1, 1 << 20, 4), Plan::Parallel),
         (extents(1, 1 << 20, 1), Plan::Sequential),
@@ -331,16 +359,24 @@ fn auto_takes_a_scan_where_threads_are_idle() {
         (extents(1, 100, 4), Plan::Sequential),
         (extents(0, 0, 4), Plan::Sequential),
     ] {
-        let choice = scan::choose(&fixed, run);
+        let choice = scan::choose(&fixed, run, Isa::widest(), &Profile::reference());
         assert_eq!((choice.plan, choice.note), (plan, None), "{run:?}");
     }
+    // With blocks of channels for all threads, none is idle.
+    let blocks = scan::choose(&channels(64), extents(1, 1 << 20, 4), Isa::widest(), &Profile::reference());
+    assert_eq!(blocks, scan::Choice { plan: Plan::Sequential, note: None });
     // One channel has all lanes to itself.
     let narrow = instance("{ input x state h = 0 h <- 0.9 * h + x output y = h }");
-    assert_eq!(scan::choose(&narrow, extents(1, 1 << 20, 1)).plan, Plan::Parallel);
-    assert_eq!(scan::choose(&narrow, extents(1, 100, 1)).plan, Plan::Sequential);
+    let choose = |instance: &Instance, run| scan::choose(instance, run, Isa::widest(), &Profile::reference()).plan;
+    assert_eq!(choose(&narrow, extents(1, 1 << 20, 1)), Plan::Parallel);
+    assert_eq!(choose(&narrow, extents(1, 100, 1)), Plan::Sequential);
+    // Maps of a few states have no use for lanes.
+    let map = instance("{ input tok: index(3) state s: index(7) = 4 s <- (s * 2 + tok) % 7 output s }");
+    assert_eq!(choose(&map, extents(1, 1 << 20, 1)), Plan::Sequential);
+    assert_eq!(choose(&map, extents(1, 1 << 20, 2)), Plan::Parallel);
     let nonlinear = instance("{ input x state h = 0 h <- tanh(h) + x output h }");
-    let choice = scan::choose(&nonlinear, extents(1, 1 << 20, 4));
+    let choice = scan::choose(&nonlinear, extents(1, 1 << 20, 4), Isa::widest(), &Profile::reference());
     assert_eq!(choice.plan, Plan::Sequential);
     assert!(choice.note.is_some_and(|note| note.message.contains("on 1 of 4 threads")));
-    assert_eq!(scan::choose(&nonlinear, extents(1, 100, 4)).note, None);
+    assert_eq!(scan::choose(&nonlinear, extents(1, 100, 4), Isa::widest(), &Profile::reference()).note, None);
 }

@@ -9,6 +9,8 @@ const UNSAFE: &[&str] = &[
     "runtime/src/driver.rs",
     "runtime/src/kernel.rs",
     "runtime/src/lanes.rs",
+    "runtime/src/pass.rs",
+    "runtime/src/session.rs",
     "runtime/src/probe/x86.rs",
     "runtime/src/transpose.rs",
     "runtime/tests/driver.rs",

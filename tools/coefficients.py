@@ -13,7 +13,7 @@ rounding is taken up by the powers above it (Brisebarre and Chevillard 2007 do t
 import struct
 import sys
 
-from mpmath import atan, cos, cosh, erf, erfc, exp, log, matrix, mp, mpf, lu_solve, pi, sin, sqrt
+from mpmath import atan, cos, cosh, erf, erfc, exp, log, log1p, matrix, mp, mpf, lu_solve, pi, sin, sqrt
 
 mp.dps = 60
 
@@ -107,8 +107,17 @@ TABLES = [
     ("EXPM1", "`(exp(r) - 1 - r) / r²` in r, for |r| ≤ ln 2 / 2; the error is that of `exp(r) - 1`.",
      lambda kind: (at_zero(mpf(1) / 2, lambda r: (exp(r) - 1 - r) / r**2), at_zero(mpf(0), lambda r: r * r / (exp(r) - 1)),
                    mpf("-0.3467"), mpf("0.3467")), {"f32": 5, "f64": 11}),
+    ("EXP2", "`(2^f - 1)/f` in f, for 0 ≤ f ≤ 1.",
+     lambda kind: (at_zero(log(mpf(2)), lambda x: (mpf(2)**x - 1) / x), lambda x: x / mpf(2)**x, mpf(0), mpf(1)),
+     {"f32": 6, "f64": 11}),
     ("LOG", "`((ln((1+s)/(1-s))/s - 2)/z - 2/3)/z` in z = s², for s = f/(2+f), 1 + f within √½ to √2.",
      lambda kind: (at_zero(mpf(2) / 5, log_rest), lambda z: z * z / 2, mpf(0), mpf("0.0296")), {"f32": 3, "f64": 7}),
+    ("LOG_NEAR", "`(ln(1+f) - f)/f²` in f, 1 + f within √½ to √2; the error is that of `ln(1+f)`, absolute.",
+     lambda kind: (at_zero(-mpf(1) / 2, lambda f: (log(1 + f) - f) / f**2), lambda f: f * f,
+                   mpf("-0.2930"), mpf("0.4143")), {"f32": 8, "f64": 19}),
+    ("LOG1P", "`(ln(1 + e) - e)/e²` in e, for 0 ≤ e ≤ 1.",
+     lambda kind: (at_zero(-mpf(1) / 2, lambda e: (log1p(e) - e) / e**2), lambda e: e * e / log1p(e), mpf(0), mpf(1)),
+     {"f32": 9, "f64": 20}),
     ("SIN", "`(sin(r)/r - 1)/z` in z = r², for |r| ≤ π/4.",
      lambda kind: (at_zero(-mpf(1) / 6, lambda z: (sin(sqrt(z)) / sqrt(z) - 1) / z), lambda z: z,
                    mpf(0), mpf("0.6195")), {"f32": 3, "f64": 6}),

@@ -41,6 +41,7 @@ def sigmoid(x):
 
 FUNCTIONS = {
     "exp": (exp, "exp"),
+    "exp2": (lambda x: mpf(2) ** x, "exp"),
     "expm1": (expm1, "exp"),
     "log": (log, "positive"),
     "log1p": (log1p, "above -1"),

@@ -146,7 +146,9 @@ impl<F: Real> Compiled for Run<F> {
             match &tensor.elements {
                 Elements::Real(v) => all.extend(v[v.len() - n..].iter().map(|x| x.to_f64())),
                 Elements::Int(v) => all.extend(v[v.len() - n..].iter().map(|&x| f64::from(x))),
-                Elements::Complex { .. } | Elements::Bool(_) => unreachable!("no case has such outputs"),
+                Elements::Complex { .. } | Elements::Bool(_) | Elements::Byte(_) => {
+                    unreachable!("no case has such outputs")
+                }
             }
         }
         all

@@ -71,20 +71,8 @@ pub fn check<F: Float>(
     carry: &Carry<F>,
 ) -> Result<(), RunError> {
     check_bound(signature, bound)?;
-    let n = sequences.count();
-    count("inputs", signature.inputs.len(), inputs.len())?;
-    count("states", signature.states.len(), carry.states.len())?;
-    count("delays", signature.delays.len(), carry.delays.len())?;
-    count("step counts", n, carry.steps.len())?;
-    for (expected, found) in signature.inputs.iter().zip(inputs) {
-        tensor(expected, &[sequences.total()], found)?;
-    }
-    for (expected, found) in signature.states.iter().zip(&carry.states) {
-        tensor(expected, &[n], found)?;
-    }
-    for (expected, found) in signature.delays.iter().zip(&carry.delays) {
-        tensor(&expected.slice, &[n, expected.depth], found)?;
-    }
+    check_inputs(signature, sequences, inputs)?;
+    check_carry(signature, sequences, carry)?;
     // What the kernel writes; addresses inside of one tensor must fit an `isize`.
     for slice in signature.outputs.iter().chain(&signature.kept) {
         let bytes =
@@ -92,6 +80,36 @@ pub fn check<F: Float>(
         if bytes.is_none_or(|bytes| bytes > isize::MAX as usize) {
             return Err(RunError::Size);
         }
+    }
+    Ok(())
+}
+
+/// Checks the inputs of a run.
+///
+/// # Errors
+/// The first thing that is wrong.
+pub fn check_inputs<F>(signature: &Signature, sequences: &Sequences, inputs: &[Tensor<F>]) -> Result<(), RunError> {
+    count("inputs", signature.inputs.len(), inputs.len())?;
+    for (expected, found) in signature.inputs.iter().zip(inputs) {
+        tensor(expected, &[sequences.total()], found)?;
+    }
+    Ok(())
+}
+
+/// Checks what stands before a run.
+///
+/// # Errors
+/// The first thing that is wrong.
+pub fn check_carry<F>(signature: &Signature, sequences: &Sequences, carry: &Carry<F>) -> Result<(), RunError> {
+    let n = sequences.count();
+    count("states", signature.states.len(), carry.states.len())?;
+    count("delays", signature.delays.len(), carry.delays.len())?;
+    count("step counts", n, carry.steps.len())?;
+    for (expected, found) in signature.states.iter().zip(&carry.states) {
+        tensor(expected, &[n], found)?;
+    }
+    for (expected, found) in signature.delays.iter().zip(&carry.delays) {
+        tensor(&expected.slice, &[n, expected.depth], found)?;
     }
     Ok(())
 }
@@ -122,9 +140,23 @@ pub fn check_bound<F: Float>(signature: &Signature, bound: &Bound<F>) -> Result<
 pub fn check_outputs<F>(signature: &Signature, sequences: &Sequences, outputs: &[Tensor<F>]) -> Result<(), RunError> {
     count("outputs", signature.outputs.len(), outputs.len())?;
     for (expected, found) in signature.outputs.iter().zip(outputs) {
-        // What stands in them is overwritten.
-        let anything = Tensors { below: None, ..expected.clone() };
-        tensor(&anything, &[sequences.total()], found)?;
+        holds(expected, &[sequences.total()], found)?;
+    }
+    Ok(())
+}
+
+/// Checks what one step of one sequence reads and writes.
+///
+/// # Errors
+/// The first thing that is wrong.
+pub fn check_row<F>(signature: &Signature, inputs: &[Tensor<F>], outputs: &[Tensor<F>]) -> Result<(), RunError> {
+    count("inputs", signature.inputs.len(), inputs.len())?;
+    for (expected, found) in signature.inputs.iter().zip(inputs) {
+        tensor(expected, &[1], found)?;
+    }
+    count("outputs", signature.outputs.len(), outputs.len())?;
+    for (expected, found) in signature.outputs.iter().zip(outputs) {
+        holds(expected, &[1], found)?;
     }
     Ok(())
 }
@@ -134,26 +166,37 @@ fn count(what: &'static str, expected: usize, found: usize) -> Result<(), RunErr
 }
 
 fn tensor<F>(slice: &Tensors, leading: &[usize], found: &Tensor<F>) -> Result<(), RunError> {
+    holds(slice, leading, found)?;
+    let Some(below) = slice.below else { return Ok(()) };
+    let outside = match &found.elements {
+        Elements::Int(v) => outside(v, below).map(|at| (at, v[at])),
+        Elements::Byte(v) => bytes_outside(v, below).map(|at| (at, v[at].into())),
+        _ => None,
+    };
+    match outside {
+        Some((at, found)) => Err(RunError::Range { name: slice.name.clone(), at, found, below }),
+        None => Ok(()),
+    }
+}
+
+/// Checks all of a tensor but the range of its integers.
+fn holds<F>(slice: &Tensors, leading: &[usize], found: &Tensor<F>) -> Result<(), RunError> {
     let name = || slice.name.clone();
-    let expected: Vec<usize> = leading.iter().chain(&slice.shape).copied().collect();
-    if expected != found.shape {
+    if !leading.iter().chain(&slice.shape).eq(&found.shape) {
+        let expected: Vec<usize> = leading.iter().chain(&slice.shape).copied().collect();
         return Err(RunError::Shape { name: name(), expected, found: found.shape.clone() });
     }
-    let size = expected.iter().try_fold(1_usize, |n, &extent| n.checked_mul(extent));
+    let size = found.shape.iter().try_fold(1_usize, |n, &extent| n.checked_mul(extent));
     let sound = match (&found.elements, slice.kind) {
         (Elements::Real(v), Kind::Real) => Some(v.len()) == size,
         (Elements::Complex { re, im }, Kind::Complex) => Some(re.len()) == size && re.len() == im.len(),
         (Elements::Int(v), Kind::Int) => Some(v.len()) == size,
         (Elements::Bool(v), Kind::Bool) => Some(v.len()) == size && v.iter().all(|&b| b <= 1),
+        (Elements::Byte(v), Kind::Byte) => Some(v.len()) == size,
         _ => false,
     };
     if !sound {
         return Err(RunError::Elements { name: name(), expected: slice.kind });
-    }
-    if let (Some(below), Elements::Int(v)) = (slice.below, &found.elements)
-        && let Some(at) = outside(v, below)
-    {
-        return Err(RunError::Range { name: name(), at, found: v[at], below });
     }
     Ok(())
 }
@@ -173,9 +216,40 @@ fn outside(values: &[i32], below: i64) -> Option<usize> {
     None
 }
 
+/// The first byte that is not in `0..below`.
+fn bytes_outside(values: &[u8], below: i64) -> Option<usize> {
+    const MANY: usize = 4096;
+    let most = match below {
+        256.. => return None,
+        1.. => (below - 1) as u8,
+        _ => return if values.is_empty() { None } else { Some(0) },
+    };
+    for (n, many) in values.chunks(MANY).enumerate() {
+        if many.iter().fold(0, |largest, &x| largest.max(x)) > most {
+            return many.iter().position(|&x| x > most).map(|at| n * MANY + at);
+        }
+    }
+    None
+}
+
 #[cfg(test)]
 mod tests {
-    use super::outside;
+    use super::{bytes_outside, outside};
+
+    #[test]
+    fn bytes_outside_of_their_range_are_found() {
+        assert_eq!(bytes_outside(&[], 0), None);
+        for length in [1, 2, 4095, 4096, 4097, 9000] {
+            let mut values = vec![4; length];
+            assert_eq!(bytes_outside(&values, 5), None);
+            assert_eq!(bytes_outside(&values, 4), Some(0));
+            assert_eq!(bytes_outside(&values, 0), Some(0));
+            values[length - 1] = 255;
+            assert_eq!(bytes_outside(&values, 255), Some(length - 1));
+            assert_eq!(bytes_outside(&values, 256), None);
+            assert_eq!(bytes_outside(&values, i64::MAX), None);
+        }
+    }
 
     #[test]
     fn integers_outside_of_their_range_are_found() {

@@ -43,46 +43,19 @@ pub unsafe fn run<F: Float>(
     threads: usize,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Vec<Tensor<F>>, RunError> {
-    // SAFETY: the contract of this function is that of the other one.
-    unsafe { run_reporting(signature, entries, bound, sequences, inputs, carry, threads, progress) }
-        .map(|(outputs, _)| outputs)
-}
-
-/// What a run gives: the outputs, and for each of the signature's reports where it happened first, if it did.
-pub type Reported<F> = (Vec<Tensor<F>>, Vec<Option<Event>>);
-
-/// The same as [`run`], with what the kernels report: of each thing the first step, of the first sequence that has it.
-///
-/// # Errors
-/// As for [`run`].
-///
-/// # Safety
-/// As for [`run`].
-#[allow(clippy::too_many_arguments, reason = "what a run takes")]
-pub unsafe fn run_reporting<F: Float>(
-    signature: &Signature,
-    entries: &[Entry],
-    bound: &Bound<F>,
-    sequences: &Sequences,
-    inputs: &[Tensor<F>],
-    carry: &mut Carry<F>,
-    threads: usize,
-    progress: &(dyn Fn(u64) + Sync),
-) -> Result<Reported<F>, RunError> {
-    check(signature, bound, sequences, inputs, carry)?;
     let mut outputs = blank_outputs(signature, sequences.total());
     // SAFETY: as for this function.
-    let events =
-        unsafe { run_into(signature, entries, bound, sequences, inputs, &mut outputs, carry, threads, progress)? };
-    Ok((outputs, events))
+    unsafe { run_into(signature, entries, bound, sequences, inputs, &mut outputs, carry, threads, progress)? };
+    Ok(outputs)
 }
 
 /// Outputs for that many rows, all of them 0.
 pub fn blank_outputs<F: Float>(signature: &Signature, total: usize) -> Vec<Tensor<F>> {
-    signature.outputs.iter().map(|slice| zeros(slice, &[total])).collect()
+    signature.outputs.iter().map(|slice| slice.zeros(&[total])).collect()
 }
 
-/// As [`run_reporting`], into outputs that are there; rows that belong to no sequence stay as they are.
+/// The same into outputs that are there; rows that belong to no sequence stay as they are. Returns for each of the
+/// signature's reports where it happened first, if it did: the first step of the first sequence that has it.
 ///
 /// # Errors
 /// As for [`run`].
@@ -176,18 +149,6 @@ pub fn pool(threads: usize) -> Option<Arc<rayon::ThreadPool>> {
     Some(pool)
 }
 
-fn zeros<F: Float>(slice: &Tensors, leading: &[usize]) -> Tensor<F> {
-    let shape: Vec<usize> = leading.iter().chain(&slice.shape).copied().collect();
-    let size = shape.iter().product();
-    let elements = match slice.kind {
-        Kind::Real => Elements::Real(vec![F::default(); size]),
-        Kind::Complex => Elements::Complex { re: vec![F::default(); size], im: vec![F::default(); size] },
-        Kind::Int => Elements::Int(vec![0; size]),
-        Kind::Bool => Elements::Bool(vec![0; size]),
-    };
-    Tensor { shape, elements }
-}
-
 /// The addresses of the planes of a tensor.
 pub(crate) type Planes = [*mut u8; 2];
 
@@ -197,7 +158,7 @@ pub(crate) fn planes_of<F>(tensors: &[Tensor<F>]) -> Vec<Planes> {
         Elements::Real(v) => [v.as_ptr() as *mut u8, null],
         Elements::Complex { re, im } => [re.as_ptr() as *mut u8, im.as_ptr() as *mut u8],
         Elements::Int(v) => [v.as_ptr() as *mut u8, null],
-        Elements::Bool(v) => [v.as_ptr() as *mut u8, null],
+        Elements::Bool(v) | Elements::Byte(v) => [v.as_ptr() as *mut u8, null],
     };
     tensors.iter().map(planes).collect()
 }
@@ -208,7 +169,7 @@ pub(crate) fn planes_of_mut<F>(tensors: &mut [Tensor<F>]) -> Vec<Planes> {
         Elements::Real(v) => [v.as_mut_ptr().cast(), null],
         Elements::Complex { re, im } => [re.as_mut_ptr().cast(), im.as_mut_ptr().cast()],
         Elements::Int(v) => [v.as_mut_ptr().cast(), null],
-        Elements::Bool(v) => [v.as_mut_ptr(), null],
+        Elements::Bool(v) | Elements::Byte(v) => [v.as_mut_ptr(), null],
     };
     tensors.iter_mut().map(planes).collect()
 }
@@ -250,16 +211,13 @@ impl Task<'_> {
         let signature = self.signature;
         let steps = self.sequences.range(sequence);
         let rows = steps.len();
-        let both = |slice: &Tensors, rows: usize| {
-            let bytes = slice.size() * rows * slice.kind.bytes(F::BITS);
-            let imaginary = if slice.kind == Kind::Complex { bytes } else { 0 };
-            [Memory::new(bytes), Memory::new(imaginary)]
+        let mut kept: Vec<[Memory; 2]> = signature.kept.iter().map(|slice| planes_for::<F>(slice, rows)).collect();
+        let mut rings = rings::<F>(signature);
+        let delays = |rings: &mut [[Memory; 2]], now: u64, direction: Direction| {
+            // SAFETY: the carry's rows of this sequence are touched by this call only.
+            unsafe { copy_delays::<F>(signature, &self.bases.delays, sequence, rings, now, direction) }
         };
-        let mut kept: Vec<[Memory; 2]> = signature.kept.iter().map(|slice| both(slice, rows)).collect();
-        let mut rings: Vec<[Memory; 2]> =
-            signature.delays.iter().map(|line| both(&line.slice, line.depth + 1)).collect();
-        // SAFETY: the carry's rows of this sequence are touched by this call only.
-        unsafe { self.delays::<F>(sequence, &mut rings, self.steps[sequence], Direction::In) };
+        delays(&mut rings, self.steps[sequence], Direction::In);
         let mut reports = vec![NEVER; signature.reports];
         for pass in &signature.passes {
             if rows == 0 {
@@ -288,9 +246,7 @@ impl Task<'_> {
             unsafe { self.pass(pass, &running, rows, self.steps[sequence]) };
         }
         self.note(sequence, &reports);
-        let after = self.steps[sequence] + rows as u64;
-        // SAFETY: as above.
-        unsafe { self.delays::<F>(sequence, &mut rings, after, Direction::Out) };
+        delays(&mut rings, self.steps[sequence] + rows as u64, Direction::Out);
     }
 
     /// Writes down what a sequence reported.
@@ -324,37 +280,60 @@ impl Task<'_> {
         // SAFETY: as above.
         unsafe { running.end((0, rows), number) };
     }
+}
 
-    /// Copies delays between the carry, where row `j` is the value of `j + 1` steps ago, and the rings, where the
-    /// value of step `s` is in row `s % (depth + 1)`. `now` is the number of the next step.
-    ///
-    /// # Safety
-    /// The rings have `depth + 1` rows each, and no other call touches the carry's rows of this sequence.
-    unsafe fn delays<F: Float>(&self, sequence: usize, rings: &mut [[Memory; 2]], now: u64, direction: Direction) {
-        for (i, (line, ring)) in self.signature.delays.iter().zip(rings).enumerate() {
-            let bytes = line.slice.size() * line.slice.kind.bytes(F::BITS);
-            let planes = if line.slice.kind == Kind::Complex { 2 } else { 1 };
-            let rows = line.depth as u64 + 1;
-            for (plane, memory) in ring.iter_mut().enumerate().take(planes) {
-                for j in 0..line.depth {
-                    // Row of step `now - (j + 1)`, modulo the number of rows.
-                    let row = ((now % rows) + rows - (j as u64 + 1)) % rows;
-                    let outer = self.bases.delays[i][plane].wrapping_add((sequence * line.depth + j) * bytes);
-                    let inner = memory.base().wrapping_add(row as usize * bytes);
-                    let (from, to) = match direction {
-                        Direction::In => (outer, inner),
-                        Direction::Out => (inner, outer),
-                    };
-                    // SAFETY: both rows have `bytes` bytes and lie in different allocations.
-                    unsafe { std::ptr::copy_nonoverlapping(from, to, bytes) };
-                }
+/// Memory for so many rows of a slice, one for each plane.
+fn planes_for<F: Float>(slice: &Tensors, rows: usize) -> [Memory; 2] {
+    let bytes = slice.size() * rows * slice.kind.bytes(F::BITS);
+    let imaginary = if slice.kind == Kind::Complex { bytes } else { 0 };
+    [Memory::new(bytes), Memory::new(imaginary)]
+}
+
+/// Memory for the delays of a sequence: `depth + 1` rows each.
+pub(crate) fn rings<F: Float>(signature: &Signature) -> Vec<[Memory; 2]> {
+    signature.delays.iter().map(|line| planes_for::<F>(&line.slice, line.depth + 1)).collect()
+}
+
+/// Copies delays between the carry, where row `j` is the value of `j + 1` steps ago, and the rings, where the value of
+/// step `s` is in row `s % (depth + 1)`. `now` is the number of the next step.
+///
+/// # Safety
+/// `outer` are the carry's delays; the rings have `depth + 1` rows each, and no other call touches the carry's rows of this
+/// sequence.
+pub(crate) unsafe fn copy_delays<F: Float>(
+    signature: &Signature,
+    outer: &[Planes],
+    sequence: usize,
+    rings: &mut [[Memory; 2]],
+    now: u64,
+    direction: Direction,
+) {
+    for ((line, ring), planes) in signature.delays.iter().zip(rings).zip(outer) {
+        let bytes = line.slice.size() * line.slice.kind.bytes(F::BITS);
+        let count = if line.slice.kind == Kind::Complex { 2 } else { 1 };
+        let rows = line.depth as u64 + 1;
+        for (plane, memory) in ring.iter_mut().enumerate().take(count) {
+            for j in 0..line.depth {
+                // Row of step `now - (j + 1)`, modulo the number of rows.
+                let row = ((now % rows) + rows - (j as u64 + 1)) % rows;
+                let outer = planes[plane].wrapping_add((sequence * line.depth + j) * bytes);
+                let inner = memory.base().wrapping_add(row as usize * bytes);
+                let (from, to) = match direction {
+                    Direction::In => (outer, inner),
+                    Direction::Out => (inner, outer),
+                };
+                // SAFETY: both rows have `bytes` bytes and lie in different allocations.
+                unsafe { std::ptr::copy_nonoverlapping(from, to, bytes) };
             }
         }
     }
 }
 
+/// Which way delays are copied.
 #[derive(Clone, Copy)]
-enum Direction {
+pub(crate) enum Direction {
+    /// From the carry to the rings.
     In,
+    /// From the rings to the carry.
     Out,
 }

@@ -26,10 +26,12 @@
 //! | [`Buffer::Scratch`] | bytes, aligned to 64, with any contents; kept from tile to tile | written, read back |
 //! | [`Buffer::Local`] | the same, for one range of blocks alone | written, read back |
 //!
-//! Reals have the width that the kernel was compiled for, integers 32 bits, truth values one byte; a complex
+//! Reals have the width that the kernel was compiled for, integers 32 bits (or one byte, where the signature says so), truth values one byte; a complex
 //! buffer has two slots, one for each plane.
 
 use std::ffi::c_void;
+
+use crate::tensor::{Elements, Float, Tensor};
 
 /// The arguments of a kernel; see the module's table.
 #[repr(C)]
@@ -84,6 +86,8 @@ pub enum Kind {
     Int,
     /// Truth values: one byte, 0 or 1.
     Bool,
+    /// Integers from 0 to 255 in one byte each.
+    Byte,
 }
 
 impl Kind {
@@ -92,7 +96,7 @@ impl Kind {
         match self {
             Kind::Real | Kind::Complex => bits as usize / 8,
             Kind::Int => 4,
-            Kind::Bool => 1,
+            Kind::Bool | Kind::Byte => 1,
         }
     }
 }
@@ -111,6 +115,20 @@ pub struct Tensors {
 }
 
 impl Tensors {
+    /// A tensor of such slices, all of them 0.
+    pub fn zeros<F: Float>(&self, leading: &[usize]) -> Tensor<F> {
+        let shape: Vec<usize> = leading.iter().chain(&self.shape).copied().collect();
+        let size = shape.iter().product();
+        let elements = match self.kind {
+            Kind::Real => Elements::Real(vec![F::default(); size]),
+            Kind::Complex => Elements::Complex { re: vec![F::default(); size], im: vec![F::default(); size] },
+            Kind::Int => Elements::Int(vec![0; size]),
+            Kind::Bool => Elements::Bool(vec![0; size]),
+            Kind::Byte => Elements::Byte(vec![0; size]),
+        };
+        Tensor { shape, elements }
+    }
+
     /// How many elements one slice has.
     pub fn size(&self) -> usize {
         self.shape.iter().product()

@@ -213,6 +213,9 @@ fn sound<F>(slice: &Tensors, tensor: &Tensor<F>) -> bool {
             v.len() == count && v.iter().all(inside)
         }
         Elements::Bool(v) => v.len() == count && v.iter().all(|&x| x <= 1),
+        Elements::Byte(v) => {
+            v.len() == count && v.iter().all(|&x| slice.below.is_none_or(|below| i64::from(x) < below))
+        }
     }
 }
 
@@ -222,6 +225,7 @@ fn kind<F>(tensor: &Tensor<F>) -> Kind {
         Elements::Complex { .. } => Kind::Complex,
         Elements::Int(_) => Kind::Int,
         Elements::Bool(_) => Kind::Bool,
+        Elements::Byte(_) => Kind::Byte,
     }
 }
 

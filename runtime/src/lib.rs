@@ -18,6 +18,8 @@ mod pass;
 #[allow(unsafe_code, reason = "loops in assembly")]
 pub mod probe;
 pub mod scalar;
+#[allow(unsafe_code, reason = "calls kernels, which are machine code")]
+pub mod session;
 pub mod stretch;
 pub mod tensor;
 #[allow(unsafe_code, reason = "vector instructions, on memory whose extents the caller vouches for")]
@@ -25,4 +27,5 @@ mod transpose;
 
 pub use check::RunError;
 pub use kernel::Event;
+pub use session::Session;
 pub use tensor::{Bound, Carry, Elements, Float, Sequences, Tensor};

@@ -80,6 +80,13 @@ impl<'a> Running<'a> {
         Self { pass, entries, ranges, _scratch: scratch }
     }
 
+    /// Puts another address in the place of that slot's.
+    pub(crate) fn point(&mut self, slot: usize, to: *mut u8) {
+        for range in &mut self.ranges {
+            range.pointers[slot] = to;
+        }
+    }
+
     /// What stands before the first tile of a sequence.
     ///
     /// # Safety

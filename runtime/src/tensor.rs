@@ -3,6 +3,7 @@
 //! All tensors are dense and row-major. Complex tensors hold their real and their imaginary parts in two planes, so
 //! that kernels load either without shuffling.
 
+use std::borrow::Cow;
 use std::fmt::{Debug, Display};
 use std::ops::Range;
 
@@ -52,6 +53,8 @@ pub enum Elements<F> {
     Int(Vec<i32>),
     /// Truth values: 0 or 1.
     Bool(Vec<u8>),
+    /// Integers below 256, a byte each: what an input of integers may be instead.
+    Byte(Vec<u8>),
 }
 
 impl<F> Elements<F> {
@@ -61,7 +64,7 @@ impl<F> Elements<F> {
             Elements::Real(v) => v.len(),
             Elements::Complex { re, .. } => re.len(),
             Elements::Int(v) => v.len(),
-            Elements::Bool(v) => v.len(),
+            Elements::Bool(v) | Elements::Byte(v) => v.len(),
         }
     }
 
@@ -96,6 +99,7 @@ impl<F: Copy> Tensor<F> {
             Elements::Complex { re, im } => Elements::Complex { re: pick(re, size, &at), im: pick(im, size, &at) },
             Elements::Int(v) => Elements::Int(pick(v, size, &at)),
             Elements::Bool(v) => Elements::Bool(pick(v, size, &at)),
+            Elements::Byte(v) => Elements::Byte(pick(v, size, &at)),
         };
         let mut shape = self.shape.clone();
         shape[0] = at.len();
@@ -122,10 +126,53 @@ impl<F: Copy> Tensor<F> {
                 put(im, from_im, size, &at);
             }
             (Elements::Int(to), Elements::Int(from)) => put(to, from, size, &at),
-            (Elements::Bool(to), Elements::Bool(from)) => put(to, from, size, &at),
+            (Elements::Bool(to), Elements::Bool(from)) | (Elements::Byte(to), Elements::Byte(from)) => {
+                put(to, from, size, &at);
+            }
             _ => panic!("rows of one type"),
         }
     }
+}
+
+impl<F: Clone> Tensor<F> {
+    /// The same tensor; bytes become integers of 32 bits.
+    pub fn widened(&self) -> Self {
+        match &self.elements {
+            Elements::Byte(v) => {
+                Self { shape: self.shape.clone(), elements: Elements::Int(v.iter().map(|&x| x.into()).collect()) }
+            }
+            _ => self.clone(),
+        }
+    }
+
+    /// All tensors so, copied where any has bytes.
+    pub fn all_widened(tensors: &[Self]) -> Cow<'_, [Self]> {
+        match tensors.iter().any(|tensor| matches!(tensor.elements, Elements::Byte(_))) {
+            true => tensors.iter().map(Self::widened).collect(),
+            false => Cow::Borrowed(tensors),
+        }
+    }
+
+    /// The same integers in bytes; `None` where one is not in `0..256`, or they are no integers.
+    pub fn narrowed(&self) -> Option<Self> {
+        let Elements::Int(values) = &self.elements else { return None };
+        Some(Self { shape: self.shape.clone(), elements: Elements::Byte(narrowed(values)?) })
+    }
+}
+
+/// Integers in bytes; `None` where one does not fit.
+fn narrowed(values: &[i32]) -> Option<Vec<u8>> {
+    // As many as stay in the first-level cache between the look at the largest and the copy.
+    const MANY: usize = 4096;
+    let mut bytes = Vec::with_capacity(values.len());
+    for many in values.chunks(MANY) {
+        // Without the sign, negative integers are the largest.
+        if many.iter().fold(0, |largest, &x| largest.max(x as u32)) > 255 {
+            return None;
+        }
+        bytes.extend(many.iter().map(|&x| x as u8));
+    }
+    Some(bytes)
 }
 
 /// How the time axis of a run is cut into sequences: inputs and outputs are `[total, ..]`, and each sequence has a

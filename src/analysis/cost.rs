@@ -94,7 +94,8 @@ impl Chain {
 }
 
 impl Bytes {
-    fn of(instance: &Instance, bits: u32) -> Self {
+    /// The bytes of an instance with reals of that many bits.
+    pub fn of(instance: &Instance, bits: u32) -> Self {
         let layer = &instance.layer;
         let sum = |values: &mut dyn Iterator<Item = (ValueId, usize)>| {
             values.fold(0u64, |sum, (value, rows)| {

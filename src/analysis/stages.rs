@@ -34,9 +34,8 @@ impl Stage {
 
 /// The stage of each equation of the layer; `None` for those that the pass does not compute.
 ///
-/// With `binds`, definitions that read parameters alone are [`Stage::Bound`], unless they are returned or decide
-/// about a reset; else they belong to the inputs.
-pub fn stages(layer: &Layer, pass: &Pass, binds: bool) -> Vec<Option<Stage>> {
+/// Definitions that read parameters alone are [`Stage::Bound`], unless they are returned or decide about a reset.
+pub fn stages(layer: &Layer, pass: &Pass) -> Vec<Option<Stage>> {
     let mut of_value: Vec<Stage> = layer
         .values
         .iter()
@@ -51,9 +50,12 @@ pub fn stages(layer: &Layer, pass: &Pass, binds: bool) -> Vec<Option<Stage>> {
     for &e in &pass.equations {
         let equation = &layer.equations[e];
         let reads = equation.body.reads();
-        let mut varies = false;
-        equation.body.walk(&mut |e| varies |= matches!(e.kind, ExprKind::First | ExprKind::Past { .. }));
-        let free = binds && !varies && layer.value(equation.value).kind == ValueKind::Let && !returned(equation.value);
+        // What is reported is so with the step.
+        let mut varies = layer.checks.iter().any(|check| check.value == equation.value);
+        equation.body.walk(&mut |e| {
+            varies |= matches!(e.kind, ExprKind::First | ExprKind::Past { .. } | ExprKind::Solve { .. });
+        });
+        let free = !varies && layer.value(equation.value).kind == ValueKind::Let && !returned(equation.value);
         let least = if free { Stage::Bound } else { of_value[equation.value.at()] };
         let stage = reads.iter().map(|v| of_value[v.at()]).fold(least, Ord::max);
         let stage = if stage >= Stage::State { Stage::Output } else { stage };
@@ -95,13 +97,12 @@ mod tests {
         assert!(problems.is_empty(), "{problems:?}");
         let layer = &layers[0];
         let pass = &passes(layer).expect("one pass")[0];
-        let names = |binds| -> Vec<String> {
-            let found = stages(layer, pass, binds);
+        let names = || -> Vec<String> {
+            let found = stages(layer, pass);
             let named = |e: &crate::ir::Equation| layer.value(e.value).name.clone();
             let stage = |s: Option<Stage>| s.expect("the pass computes all").name();
             layer.equations.iter().zip(found).map(|(e, s)| format!("{} {}", named(e), stage(s))).collect()
         };
-        assert_eq!(names(true), ["rate bound", "u input", "gate state", "h state", "z output", "y output"]);
-        assert_eq!(names(false)[0], "rate input");
+        assert_eq!(names(), ["rate bound", "u input", "gate state", "h state", "z output", "y output"]);
     }
 }

@@ -25,8 +25,11 @@ pub struct Cli {
 pub enum Command {
     /// Check types and shapes, and print what each layer takes, keeps and gives
     Check(CheckArgs),
-    /// Print the plan and its predicted cost (not in this version)
-    Explain(LaterArgs),
+    /// Print the plan, what it is predicted to take, and the plans that lost
+    ///
+    /// Dimensions without a value are 16. The figures of the machine are measured once, in a few seconds, and kept (see
+    /// `bench --profile`); `SSMC_PROFILE` may name a file with other ones, as `bench --profile --json` prints them.
+    Explain(Box<ExplainArgs>),
     /// Run a layer over sequences from tensor files
     Run(Box<RunArgs>),
     /// Run one step for each line of JSON on standard input
@@ -79,19 +82,40 @@ pub struct CheckArgs {
     pub json: bool,
 }
 
-/// Commands of the contract that this version does not have; everything behind their names is taken, then refused.
+/// `ssmc explain`
 #[derive(Debug, Args)]
-pub struct LaterArgs {
-    /// Refused, whatever it is.
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
-    pub rest: Vec<std::ffi::OsString>,
+pub struct ExplainArgs {
+    /// Which layer, and its dimensions.
+    #[command(flatten)]
+    pub layer: LayerArgs,
+    /// Steps of a sequence (`k` is 1024, `m` 1024k)
+    #[arg(long, value_name = "L", value_parser = parse_count, default_value = "1k")]
+    pub seq: usize,
+    /// Sequences
+    #[arg(long, value_name = "B", value_parser = parse_count, default_value = "1")]
+    pub batch: usize,
+    /// How many threads, up to 1024 [default: as many as the processor runs]
+    #[arg(long, value_name = "T", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+    /// The plan to explain
+    #[arg(long, value_enum, default_value = "auto")]
+    pub plan: Plan,
+    /// The type of real numbers
+    #[arg(long, value_enum, default_value = "f32")]
+    pub dtype: Dtype,
+    /// Stay within these vector instructions; the widest of the machine, if it is not given
+    #[arg(long, value_enum)]
+    pub isa: Option<Isa>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// How a sequence is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Plan {
-    /// `parallel` for long sequences that are fewer than the threads, or have a few channels only, where its
-    /// operations are fewer per thread and lane; else `sequential`
+    /// `parallel` for long sequences that are fewer than the threads, or have a few channels only, where it is
+    /// predicted to be faster; else `sequential`
     Auto,
     /// The compiled sequence kernel, in order
     Sequential,
@@ -373,7 +397,7 @@ pub enum Stage {
     Ir,
     /// The verdict on every group of states
     Verdict,
-    /// The plan (not in this version)
+    /// The loops of the kernels
     Plan,
     /// Cranelift IR of the kernels
     Clif,

@@ -180,7 +180,11 @@ impl Inputs {
         files: &mut Files,
     ) -> Result<Vec<Tensor<F>>, Vec<Diagnostic>> {
         each(instance.layer.inputs.iter().zip(&self.0), |(&input, found)| {
-            let elements = files.read(found, kind_in(instance, input))?;
+            let kind = match kind_in(instance, input) {
+                Kind::Int { below: Some(below) } => Kind::Token { below },
+                kind => kind,
+            };
+            let elements = files.read(found, kind)?;
             let mut shape = vec![layout.total()];
             shape.extend(&instance.axes[input.at()]);
             tensor(files, found, shape, elements)
@@ -413,6 +417,7 @@ fn repeat<F: Float>(elements: Elements<F>, count: usize) -> Elements<F> {
         Elements::Complex { re, im } => Elements::Complex { re: re.repeat(count), im: im.repeat(count) },
         Elements::Int(v) => Elements::Int(v.repeat(count)),
         Elements::Bool(v) => Elements::Bool(v.repeat(count)),
+        Elements::Byte(v) => Elements::Byte(v.repeat(count)),
     }
 }
 

@@ -5,10 +5,12 @@ use std::ops::{Add, Div, Mul, Neg, Sub};
 use ssmc::diag::{Code, Diagnostic};
 use ssmc::ir::{self, Instance, Report, interp};
 use ssmc::jit::{Backend, Form, Isa, Kernel, compile_for};
+use ssmc::profile::Profile;
 use ssmc::scan::{self, Scan};
 use ssmc_runtime::{Bound, Carry, Float, RunError, Sequences, Tensor};
 
 use super::args::{self, Plan};
+use super::bench::machine;
 use super::{report, slices};
 
 /// The real numbers that every plan computes with: `f32` and `f64`.
@@ -85,10 +87,10 @@ impl<F: Number> Engine<F> {
         let plan = match asked {
             Plan::Auto => {
                 let longest = (0..sequences.count()).map(|s| sequences.range(s).len()).max().unwrap_or(0);
-                let choice = scan::choose(
-                    instance,
-                    scan::Extents { sequences: sequences.count(), longest, threads, bits: F::BITS },
-                );
+                let extents = scan::Extents { sequences: sequences.count(), longest, threads, bits: F::BITS };
+                // Without a profile of this machine, one that stands for all.
+                let profile = machine::known()?.unwrap_or_else(Profile::reference);
+                let choice = scan::choose(instance, extents, isa, &profile);
                 notes.extend(choice.note);
                 if choice.plan == scan::Plan::Parallel { Plan::Parallel } else { Plan::Sequential }
             }
@@ -145,33 +147,60 @@ impl<F: Number> Engine<F> {
             Engine::Scan(scan) => scan.run_reporting(bound, sequences, inputs, carry, threads, progress),
         }
     }
+
+    /// Runs all sequences into outputs that may be there from a run before; makes them where there are none.
+    ///
+    /// # Errors
+    /// A tensor that does not fit; nothing was computed then.
+    pub fn run_again(
+        &self,
+        task: &Task<'_, F>,
+        outputs: &mut Vec<Tensor<F>>,
+        carry: &mut Carry<F>,
+    ) -> Result<(), RunError> {
+        let Task { bound, sequences, inputs, threads, progress, .. } = *task;
+        match self {
+            Engine::Sequence(kernel) => {
+                if outputs.is_empty() {
+                    *outputs = kernel.blank_outputs(sequences);
+                }
+                kernel.run_into(bound, sequences, inputs, outputs, carry, threads, progress)?;
+            }
+            Engine::Scan(scan) => {
+                if outputs.is_empty() {
+                    *outputs = scan.blank_outputs(sequences);
+                }
+                scan.run_into(bound, sequences, inputs, outputs, carry, threads, progress)?;
+            }
+            Engine::Interp | Engine::Step(_) => *outputs = self.run(task, carry)?.0,
+        }
+        Ok(())
+    }
 }
 
 /// Runs the step kernel once for every step of every sequence.
 fn run_steps<F: Number>(kernel: &Kernel<F>, task: &Task<'_, F>, carry: &mut Carry<F>) -> Result<Ran<F>, RunError> {
-    let single = Sequences::batch(1, 1);
-    // No step of no sequence: the shapes of what there is nothing of.
-    let nothing: Vec<Tensor<F>> = task.inputs.iter().map(|input| slices::rows(input, 0..0)).collect();
+    let mut outputs = kernel.blank_outputs(&Sequences::batch(0, 0));
     let mut after = slices::no_carry(carry);
-    let mut outputs = kernel.run(task.bound, &Sequences::batch(0, 0), &nothing, &mut after, 1, &|_| {})?;
     let mut reports: Vec<Report> = Vec::new();
     let mut done = 0;
     for sequence in 0..task.sequences.count() {
-        let mut own = slices::carry_of(carry, sequence);
+        let mut session = kernel.session(task.bound, slices::carry_of(carry, sequence))?;
+        let mut row = session.blank_outputs();
         for step in task.sequences.range(sequence) {
             let inputs: Vec<Tensor<F>> = task.inputs.iter().map(|input| slices::rows(input, step..step + 1)).collect();
-            let (row, said) = kernel.run_reporting(task.bound, &single, &inputs, &mut own, 1, &|_| {})?;
-            for mut report in said {
-                report.event.sequence = sequence;
-                note(&mut reports, report);
-            }
+            session.step(&inputs, &mut row)?;
             for (output, row) in outputs.iter_mut().zip(&row) {
                 slices::append(output, row);
             }
             done += 1;
             (task.progress)(done);
         }
-        slices::append_carry(&mut after, &own);
+        for mut report in kernel.reports_of(&session) {
+            report.event.sequence = sequence;
+            note(&mut reports, report);
+        }
+        slices::append_carry(&mut after, session.carry());
     }
     *carry = after;
     Ok((outputs, reports))

@@ -114,7 +114,7 @@ fn kind_of<F>(elements: &Elements<F>) -> Kind {
     match elements {
         Elements::Real(_) => Kind::Real,
         Elements::Complex { .. } => Kind::Complex,
-        Elements::Int(_) => Kind::Int { below: None },
+        Elements::Int(_) | Elements::Byte(_) => Kind::Int { below: None },
         Elements::Bool(_) => Kind::Bool,
     }
 }

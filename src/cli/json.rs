@@ -36,10 +36,10 @@ pub fn read<F: Float>(value: &Value, shape: &[usize], kind: Kind) -> Result<Tens
             })?;
             Elements::Complex { re, im }
         }
-        Kind::Int { below } => {
+        Kind::Int { .. } | Kind::Token { .. } => {
             let mut values = Vec::new();
             each(value, shape, &mut |leaf| {
-                values.push(integer(leaf, below)?);
+                values.push(integer(leaf, kind.below())?);
                 Ok(())
             })?;
             Elements::Int(values)
@@ -133,6 +133,7 @@ pub fn write<F: Float>(shape: &[usize], elements: &Elements<F>, out: &mut String
                 out.push(']');
             }
             Elements::Int(values) => _ = write!(out, "{}", values[next]),
+            Elements::Byte(values) => _ = write!(out, "{}", values[next]),
             Elements::Bool(values) => out.push_str(if values[next] != 0 { "true" } else { "false" }),
         }
         next += 1;

@@ -13,6 +13,7 @@
 //! | [`engine`] | the plans behind one call |
 //! | [`check`], [`run`], [`step`], [`eval`], [`dump`], [`fmt`] | the commands |
 //! | [`bench`] | the measuring, and the profile of the machine |
+//! | [`explain`] | stages, plans, and what they are predicted to take |
 //! | [`carried`] | how much a sequence carries from step to step |
 //! | [`plot`] | charts |
 //! | [`results`], [`expect`] | what came out, and whether it should have |
@@ -29,6 +30,7 @@ mod dump;
 mod engine;
 mod eval;
 mod expect;
+mod explain;
 mod files;
 mod fmt;
 mod json;
@@ -112,14 +114,8 @@ fn execute(command: Command) -> Verdict {
         Command::Dump(args) => on_program(&args.layer.file, |program| dump::execute(program, &args)),
         Command::Bench(args) => bench::execute(&args),
         Command::Fmt(args) => fmt::execute(&args),
-        Command::Explain(_) => refuse("explain"),
+        Command::Explain(args) => on_program(&args.layer.file, |program| explain::execute(program, &args)),
     }
-}
-
-fn refuse(command: &str) -> Verdict {
-    let place = format!("ssmc {command}");
-    report::print(&[report::not_yet(&place, &format!("`{command}`"))], "", "");
-    Verdict::Failed
 }
 
 /// Loads a program, does something with it, and reports what is wrong.

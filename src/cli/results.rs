@@ -141,6 +141,10 @@ pub fn range_text<F: Float>(elements: &Elements<F>) -> String {
             (Some(min), Some(max)) => format!("{min} to {max}"),
             _ => "empty".to_owned(),
         },
+        Elements::Byte(values) => match (values.iter().min(), values.iter().max()) {
+            (Some(min), Some(max)) => format!("{min} to {max}"),
+            _ => "empty".to_owned(),
+        },
         Elements::Bool(values) => {
             format!("{} of {} true", values.iter().filter(|&&b| b != 0).count(), values.len())
         }
@@ -185,5 +189,6 @@ pub fn dtype_name<F: Float>(elements: &Elements<F>) -> String {
         Elements::Complex { .. } => format!("complex{}", 2 * F::BITS),
         Elements::Int(_) => "i32".to_owned(),
         Elements::Bool(_) => "bool".to_owned(),
+        Elements::Byte(_) => "u8".to_owned(),
     }
 }

@@ -13,6 +13,7 @@ pub fn rows<F: Copy>(tensor: &Tensor<F>, range: Range<usize>) -> Tensor<F> {
         Elements::Complex { re, im } => Elements::Complex { re: re[at.clone()].to_vec(), im: im[at].to_vec() },
         Elements::Int(v) => Elements::Int(v[at].to_vec()),
         Elements::Bool(v) => Elements::Bool(v[at].to_vec()),
+        Elements::Byte(v) => Elements::Byte(v[at].to_vec()),
     };
     let mut shape = tensor.shape.clone();
     shape[0] = range.len();
@@ -28,7 +29,9 @@ pub fn append<F: Copy>(tensor: &mut Tensor<F>, more: &Tensor<F>) {
             im.extend_from_slice(more_im);
         }
         (Elements::Int(to), Elements::Int(from)) => to.extend_from_slice(from),
-        (Elements::Bool(to), Elements::Bool(from)) => to.extend_from_slice(from),
+        (Elements::Bool(to), Elements::Bool(from)) | (Elements::Byte(to), Elements::Byte(from)) => {
+            to.extend_from_slice(from);
+        }
         (to, from) => unreachable!("{} elements of one type, {} of another", to.len(), from.len()),
     }
     tensor.shape[0] += more.shape[0];

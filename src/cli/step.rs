@@ -5,10 +5,11 @@ use std::io::{BufRead, ErrorKind, Read, Write};
 use serde_json::{Map, Value};
 use ssmc::diag::{Code, Diagnostic};
 use ssmc::ir::{self, Instance, interp};
-use ssmc_runtime::{Bound, Carry, Sequences, Tensor};
+use ssmc::jit::Kernel;
+use ssmc_runtime::{Bound, Carry, Sequences, Session, Tensor};
 
 use super::args::{Dtype, Isa, Plan, StepArgs};
-use super::engine::{Engine, Number, Task, check_plan, check_step, note};
+use super::engine::{Engine, Number, check_plan, check_step, note};
 use super::layout::Layout;
 use super::program::Program;
 use super::results::write_state;
@@ -53,8 +54,18 @@ fn step<F: Number>(program: &Program, args: &StepArgs, layer: &ir::Layer) -> Out
     let isa = Isa::limit(args.data.isa).map_err(|error| vec![error])?;
     let plan = if args.plan == Plan::Interp { Plan::Interp } else { Plan::Step };
     let engine = Engine::<F>::prepare(&instance, plan, isa)?;
-    let mut stepper = Stepper { instance: &instance, bound: &bound, engine, carry, reports: Vec::new() };
+    let session = match &engine {
+        Engine::Step(kernel) => {
+            let session = kernel.session(&bound, carry.clone());
+            let session =
+                session.map_err(|error| vec![Diagnostic::error_at(Code::S408, "the run", error.to_string())])?;
+            Some((kernel, session))
+        }
+        _ => None,
+    };
+    let mut stepper = Stepper { instance: &instance, bound: &bound, session, carry, reports: Vec::new() };
     let verdict = stepper.lines(std::io::stdin().lock(), std::io::stdout().lock());
+    stepper.settle();
     if let Some(file) = state_out {
         write_state(&instance, &Layout::Single { seq: 0 }, &stepper.carry, file).map_err(|error| vec![error])?;
     }
@@ -65,13 +76,23 @@ fn step<F: Number>(program: &Program, args: &StepArgs, layer: &ir::Layer) -> Out
 struct Stepper<'a, F: Number> {
     instance: &'a Instance,
     bound: &'a Bound<F>,
-    engine: Engine<F>,
+    /// The step kernel; without it the interpreter steps.
+    session: Option<(&'a Kernel<F>, Session<'a, F>)>,
+    /// The carry behind the last step, where it was asked for.
     carry: Carry<F>,
     /// What is to be said about the data at the end.
     reports: Vec<ir::Report>,
 }
 
 impl<F: Number> Stepper<'_, F> {
+    /// Takes the carry, and what is to be said, from the session.
+    fn settle(&mut self) {
+        if let Some((kernel, session)) = &mut self.session {
+            self.carry.clone_from(session.carry());
+            self.reports = kernel.reports_of(session);
+        }
+    }
+
     /// Answers every line. Lines are counted from 1, blank ones too.
     fn lines(&mut self, mut input: impl BufRead, mut output: impl Write) -> Result<Verdict, Diagnostic> {
         let limit = self.line_limit();
@@ -122,16 +143,20 @@ impl<F: Number> Stepper<'_, F> {
             return Err("expected an object of the inputs by name".to_owned());
         };
         let inputs = self.inputs(&object)?;
-        let task = Task {
-            instance: self.instance,
-            bound: self.bound,
-            sequences: &Sequences::batch(1, 1),
-            inputs: &inputs,
-            threads: 1,
-            progress: &|_| {},
+        let outputs = match &mut self.session {
+            Some((_, session)) => {
+                let mut outputs = session.blank_outputs();
+                session.step(&inputs, &mut outputs).map_err(|error| error.to_string())?;
+                outputs
+            }
+            None => {
+                let single = Sequences::batch(1, 1);
+                let (outputs, reports) =
+                    interp::run_reporting(self.instance, self.bound, &single, &inputs, &mut self.carry);
+                reports.into_iter().for_each(|report| note(&mut self.reports, report));
+                outputs
+            }
         };
-        let (outputs, reports) = self.engine.run(&task, &mut self.carry).map_err(|error| error.to_string())?;
-        reports.into_iter().for_each(|report| note(&mut self.reports, report));
         Ok(self.object(&outputs))
     }
 
@@ -156,7 +181,10 @@ impl<F: Number> Stepper<'_, F> {
     }
 
     /// The outputs, or the states of a layer without outputs.
-    fn object(&self, outputs: &[Tensor<F>]) -> String {
+    fn object(&mut self, outputs: &[Tensor<F>]) -> String {
+        if self.instance.layer.outputs.is_empty() {
+            self.settle();
+        }
         let layer = &self.instance.layer;
         let names = layer.outputs.iter().map(|output| &output.name);
         let mut named: Vec<(&String, &Tensor<F>)> = names.zip(outputs).collect();

@@ -198,7 +198,11 @@ impl<'a> Emitter<'a, '_> {
         let inner = access.contiguous.map_or(0, add);
         let others = access.linear.factors.iter().filter(|(i, _)| access.contiguous != Some(*i));
         let known = inner + others.map(|(i, factor)| factor * add(*i)).sum::<i64>();
-        let offset = start + (access.linear.offset + known) * self.bytes(access.ty);
+        let time = match self.later {
+            0 => 0,
+            later => later * self.rows_of(access.value, access.place).map_or(0, |(_, bytes)| bytes),
+        };
+        let offset = start + time + (access.linear.offset + known) * self.bytes(access.ty);
         match i32::try_from(offset) {
             // Room for the vectors that follow.
             Ok(small) if small.unsigned_abs() < 1 << 30 => (address, small),

@@ -8,11 +8,12 @@ use cranelift_codegen::ir::{
 };
 use cranelift_codegen::isa::CallConv;
 use cranelift_frontend::FunctionBuilder;
+use ssmc_wide::Primitive;
 
-use super::Emitter;
 use super::math::complex::{self, Complex};
 use super::math::{self, Elementary, Environment, Routine};
 use super::value::{Parts, Val};
+use super::{Emitter, Machine};
 use crate::ir::{Function, Scalar};
 
 /// The functions that kernels call, in the order of their ids: the number of one is its place here.
@@ -42,13 +43,14 @@ pub fn routine_signature(routine: Routine, lane: Type, call_conv: CallConv) -> S
 /// The references to routines that a function has.
 #[derive(Default)]
 pub(super) struct Routines {
-    pub(super) call_conv: Option<CallConv>,
+    pub(super) machine: Option<Machine>,
     known: HashMap<(Routine, Type), FuncRef>,
+    primitives: HashMap<(Primitive, Type), FuncRef>,
 }
 
 impl Environment for Routines {
     fn routine(&mut self, builder: &mut FunctionBuilder<'_>, routine: Routine, lane: Type) -> FuncRef {
-        let call_conv = self.call_conv.expect("set before anything is emitted");
+        let call_conv = self.machine.expect("set before anything is emitted").call_conv;
         *self.known.entry((routine, lane)).or_insert_with(|| {
             let index = ROUTINES.iter().position(|known| *known == (routine, lane)).expect("every routine is listed");
             let name = UserExternalName { namespace: 0, index: index as u32 };
@@ -58,12 +60,25 @@ impl Environment for Routines {
             builder.import_function(ExtFuncData { name, signature, colocated: false, patchable: false })
         })
     }
+
+    fn primitive(&mut self, builder: &mut FunctionBuilder<'_>, primitive: Primitive, ty: Type) -> Option<FuncRef> {
+        let machine = self.machine.expect("set before anything is emitted");
+        machine.level.filter(|&level| primitive.is_at(level))?;
+        let known = self.primitives.entry((primitive, ty));
+        Some(*known.or_insert_with(|| math::import_primitive(builder, primitive, ty, machine.call_conv)))
+    }
 }
 
 impl Emitter<'_, '_> {
     pub(super) fn elementary(&mut self, f: Elementary, args: &[Value]) -> Value {
-        self.routines.call_conv = Some(self.machine.call_conv);
+        self.routines.machine = Some(self.machine);
         math::emit(&mut self.b, &mut self.routines, f, args)
+    }
+
+    /// A power of a magnitude, with an exponent from 1 to 8, as a term of a sum.
+    pub(super) fn power_in_sum(&mut self, base: &Val, exponent: f64) -> Val {
+        let re = self.map(&base.re, |this, x| math::power_in_sum(&mut this.b, &mut this.routines, x, exponent));
+        Val::plane(Scalar::Real, re)
     }
 
     fn real(&mut self, f: Elementary, a: &Val) -> Val {
@@ -72,7 +87,7 @@ impl Emitter<'_, '_> {
     }
 
     pub(super) fn complex(&mut self, f: Complex, args: Vec<Val>) -> Val {
-        self.routines.call_conv = Some(self.machine.call_conv);
+        self.routines.machine = Some(self.machine);
         if args.iter().all(Val::is_uniform) {
             let parts: Vec<complex::Parts> = args
                 .iter()
@@ -102,7 +117,7 @@ impl Emitter<'_, '_> {
     }
 
     pub(super) fn call(&mut self, f: Function, mut args: Vec<Val>) -> Val {
-        self.routines.call_conv = Some(self.machine.call_conv);
+        self.routines.machine = Some(self.machine);
         match args[0].ty {
             Scalar::Real => self.of_reals(f, &args),
             Scalar::Complex => self.of_complexes(f, args),

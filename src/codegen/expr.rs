@@ -18,11 +18,11 @@ const CHOSEN: usize = 8;
 
 impl<'a> Emitter<'a, '_> {
     pub(super) fn is_cached(&self, e: &Expr) -> bool {
-        self.cache.contains_key(&std::ptr::from_ref(e))
+        self.cache.contains_key(&(std::ptr::from_ref(e), self.later))
     }
 
     pub(super) fn emit(&mut self, e: &'a Expr) -> Val {
-        if let Some(value) = self.cache.get(&std::ptr::from_ref(e)).cloned() {
+        if let Some(value) = self.cache.get(&(std::ptr::from_ref(e), self.later)).cloned() {
             let Some((_, lane)) = self.picked else { return value };
             return self.picked_of(&value, lane);
         }

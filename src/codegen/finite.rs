@@ -13,7 +13,7 @@
 use std::collections::HashMap;
 
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::{AbiParam, Function, InstBuilder, MemFlagsData, Type, Value, types};
+use cranelift_codegen::ir::{AbiParam, BlockArg, Function, InstBuilder, MemFlagsData, Type, Value, types};
 use cranelift_codegen::isa::{CallConv, TargetIsa};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use ssmc_runtime::kernel::{Arguments, Buffer, Kind, Slot, Tensors};
@@ -21,8 +21,11 @@ use ssmc_runtime::kernel::{Arguments, Buffer, Kind, Slot, Tensors};
 /// How many states a map has.
 pub const STATES: usize = 16;
 
-/// How many steps stand in the body of the loop.
+/// How many steps stand in the body of a loop, of each chain.
 const UNROLLED: usize = 8;
+
+/// How many stretches of time are composed side by side: one alone waits for each of its shuffles.
+const CHAINS: usize = 4;
 
 /// How what a step reads and writes lies in memory.
 #[derive(Clone, Debug)]
@@ -41,7 +44,7 @@ pub struct Look {
 pub fn radix(tensors: &Tensors) -> Option<usize> {
     match (tensors.kind, tensors.below) {
         (Kind::Bool, _) => Some(2),
-        (Kind::Int, Some(below)) => usize::try_from(below).ok(),
+        (Kind::Int | Kind::Byte, Some(below)) => usize::try_from(below).ok(),
         _ => None,
     }
 }
@@ -65,7 +68,7 @@ pub fn walk(look: &Look, slots: &[Slot], call_conv: CallConv, isa: &dyn TargetIs
         let mut emitter = Emitter::new(b, look, slots, isa);
         let code = emitter.encode();
         let start = emitter.b.ins().splat(types::I8X16, code);
-        let end = emitter.steps(start, true);
+        let end = if look.outputs.is_empty() { emitter.composed(start) } else { emitter.steps(start) };
         let code = emitter.b.ins().extractlane(end, 0);
         emitter.decode(code);
     })
@@ -78,7 +81,7 @@ pub fn compose(look: &Look, slots: &[Slot], call_conv: CallConv, isa: &dyn Targe
         let place = emitter.pointer(Buffer::State(0), false);
         let flags = MemFlagsData::new().with_notrap();
         let start = emitter.b.ins().load(types::I8X16, flags, place, 0);
-        let end = emitter.steps(start, false);
+        let end = emitter.composed(start);
         emitter.b.ins().store(flags, end, place, 0);
     })
 }
@@ -176,14 +179,68 @@ impl<'a, 'b, 'c> Emitter<'a, 'b, 'c> {
         }
     }
 
-    /// The loops over all steps: from the states (or the map) before them to what stands behind them.
-    fn steps(&mut self, start: Value, outputs: bool) -> Value {
+    /// All steps without their outputs: from the states (or the map) before them to what stands behind them. Stretches
+    /// of equal length are composed side by side; what they leave follows step by step.
+    fn composed(&mut self, start: Value) -> Value {
+        let count = self.b.ins().isub(self.end, self.begin);
+        let length = self.b.ins().udiv_imm_u(count, CHAINS as i64);
+        let length = self.b.ins().band_imm_s(length, -(UNROLLED as i64));
+        let first_end = self.b.ins().iadd(self.begin, length);
+        let identity = self.b.func.dfg.constants.insert((0..STATES as u8).collect::<Vec<_>>().as_slice().into());
+        let identity = self.b.ins().vconst(types::I8X16, identity);
+        // How far the rows of each stretch lie from those of the first.
+        let look = self.look;
+        let apart: Vec<Vec<Value>> = (1..CHAINS)
+            .map(|chain| {
+                let steps = self.b.ins().imul_imm_s(length, chain as i64);
+                look.inputs.iter().map(|input| self.bytes(input, steps)).collect()
+            })
+            .collect();
+
+        let (header, body, exit) = (self.b.create_block(), self.b.create_block(), self.b.create_block());
+        let time = self.b.append_block_param(header, types::I64);
+        let before: Vec<Value> = (0..CHAINS).map(|_| self.b.append_block_param(header, types::I8X16)).collect();
+        let entering: Vec<BlockArg> = std::iter::once(self.begin).chain([identity; CHAINS]).map(Into::into).collect();
+        self.b.ins().jump(header, &entering);
+        self.b.switch_to_block(header);
+        let more = self.b.ins().icmp(IntCC::SignedLessThan, time, first_end);
+        self.b.ins().brif(more, body, &[], exit, &[]);
+        self.b.switch_to_block(body);
+        let first = self.input_rows(time);
+        let mut rows = vec![first.clone()];
+        for apart in &apart {
+            rows.push(first.iter().zip(apart).map(|(&row, &apart)| self.b.ins().iadd(row, apart)).collect());
+        }
+        let mut after = before.clone();
+        for step in 0..UNROLLED {
+            for (rows, after) in rows.iter().zip(&mut after) {
+                let letter = self.letter(step, rows);
+                let map = self.map(letter);
+                *after = self.shuffle(map, *after);
+            }
+        }
+        let next = self.b.ins().iadd_imm_s(time, UNROLLED as i64);
+        let again: Vec<BlockArg> = std::iter::once(next).chain(after).map(Into::into).collect();
+        self.b.ins().jump(header, &again);
+        self.b.switch_to_block(exit);
+        let mut current = start;
+        for map in before {
+            current = self.shuffle(map, current);
+        }
+        let done = self.b.ins().imul_imm_s(length, CHAINS as i64);
+        let from = self.b.ins().iadd(self.begin, done);
+        let end = self.end;
+        self.steps_by(1, from, end, current, false)
+    }
+
+    /// The loops over all steps, with their outputs: from the states before them to those behind them.
+    fn steps(&mut self, start: Value) -> Value {
         let count = self.b.ins().isub(self.end, self.begin);
         let whole = self.b.ins().band_imm_s(count, -(UNROLLED as i64));
         let middle = self.b.ins().iadd(self.begin, whole);
         let (now, end) = (self.begin, self.end);
-        let current = self.steps_by(UNROLLED, now, middle, start, outputs);
-        self.steps_by(1, middle, end, current, outputs)
+        let current = self.steps_by(UNROLLED, now, middle, start, true);
+        self.steps_by(1, middle, end, current, true)
     }
 
     fn steps_by(&mut self, by: usize, from: Value, to: Value, start: Value, outputs: bool) -> Value {
@@ -195,9 +252,7 @@ impl<'a, 'b, 'c> Emitter<'a, 'b, 'c> {
         let more = self.b.ins().icmp(IntCC::SignedLessThan, time, to);
         self.b.ins().brif(more, body, &[], exit, &[]);
         self.b.switch_to_block(body);
-        let inputs: Vec<Value> = (0..self.look.inputs.len())
-            .map(|i| self.row(Buffer::Input(i), &self.look.inputs[i], time, false))
-            .collect();
+        let inputs = self.input_rows(time);
         let mut rows = Vec::new();
         if outputs {
             for (o, output) in self.look.outputs.iter().enumerate() {
@@ -216,16 +271,27 @@ impl<'a, 'b, 'c> Emitter<'a, 'b, 'c> {
         current
     }
 
+    /// The addresses of the rows of a step's inputs.
+    fn input_rows(&mut self, time: Value) -> Vec<Value> {
+        let inputs = &self.look.inputs;
+        inputs.iter().enumerate().map(|(i, input)| self.row(Buffer::Input(i), input, time, false)).collect()
+    }
+
+    /// How many bytes that many rows are.
+    fn bytes(&mut self, tensors: &Tensors, rows: Value) -> Value {
+        let bytes = tensors.size() * tensors.kind.bytes(self.look.bits);
+        self.b.ins().imul_imm_s(rows, bytes as i64)
+    }
+
     /// The address of the row of a step.
     fn row(&mut self, buffer: Buffer, tensors: &Tensors, time: Value, imaginary: bool) -> Value {
-        let bytes = tensors.size() * tensors.kind.bytes(self.look.bits);
-        let offset = self.b.ins().imul_imm_s(time, bytes as i64);
+        let offset = self.bytes(tensors, time);
         let base = self.pointer(buffer, imaginary);
         self.b.ins().iadd(base, offset)
     }
 
-    /// The `step`-th step behind the rows that are given.
-    fn step(&mut self, step: usize, inputs: &[Value], rows: &[(usize, bool, Value)], current: Value) -> Value {
+    /// Sixteen times the letter of the `step`-th step behind the rows that are given.
+    fn letter(&mut self, step: usize, inputs: &[Value]) -> Value {
         let mut letter = None;
         for (input, &row) in self.look.inputs.iter().zip(inputs) {
             let bytes = input.kind.bytes(self.look.bits);
@@ -238,7 +304,28 @@ impl<'a, 'b, 'c> Emitter<'a, 'b, 'c> {
             }
         }
         let letter = letter.unwrap_or_else(|| self.b.ins().iconst(types::I64, 0));
-        let offset = self.b.ins().ishl_imm_u(letter, i64::from(STATES.trailing_zeros()));
+        self.b.ins().ishl_imm_u(letter, i64::from(STATES.trailing_zeros()))
+    }
+
+    /// The map of a letter.
+    fn map(&mut self, letter: Value) -> Value {
+        let maps = self.pointer(Buffer::Param(0), false);
+        let address = self.b.ins().iadd(maps, letter);
+        let flags = MemFlagsData::new().with_notrap().with_readonly();
+        self.b.ins().load(types::I8X16, flags, address, 0)
+    }
+
+    /// What a map makes of states.
+    fn shuffle(&mut self, map: Value, states: Value) -> Value {
+        match self.x64 {
+            true => self.b.ins().x86_pshufb(map, states),
+            false => self.b.ins().swizzle(map, states),
+        }
+    }
+
+    /// The `step`-th step behind the rows that are given.
+    fn step(&mut self, step: usize, inputs: &[Value], rows: &[(usize, bool, Value)], current: Value) -> Value {
+        let offset = self.letter(step, inputs);
         if !rows.is_empty() {
             let state = self.b.ins().extractlane(current, 0);
             let state = self.b.ins().uextend(types::I64, state);
@@ -247,14 +334,8 @@ impl<'a, 'b, 'c> Emitter<'a, 'b, 'c> {
                 self.output(step, o, imaginary, place, row);
             }
         }
-        let maps = self.pointer(Buffer::Param(0), false);
-        let address = self.b.ins().iadd(maps, offset);
-        let flags = MemFlagsData::new().with_notrap().with_readonly();
-        let map = self.b.ins().load(types::I8X16, flags, address, 0);
-        match self.x64 {
-            true => self.b.ins().x86_pshufb(map, current),
-            false => self.b.ins().swizzle(map, current),
-        }
+        let map = self.map(offset);
+        self.shuffle(map, current)
     }
 
     /// Copies what an output is for this letter and state.

@@ -29,6 +29,7 @@ use cranelift_codegen::ir::{Function, InstBuilder, MemFlagsData, Type, UserFuncN
 use cranelift_codegen::isa::{CallConv, TargetIsa};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use ssmc_runtime::kernel::{Buffer, Slot};
+use ssmc_wide::Level;
 
 use crate::ir::{Expr, IndexId};
 use crate::plan::{Lanes, Part, PassPlan, Phase, Plan};
@@ -44,6 +45,8 @@ pub struct Machine {
     pub call_conv: CallConv,
     /// Whether it multiplies and adds in one instruction.
     pub fma: bool,
+    /// Where the wide selector takes the code: for what.
+    pub level: Option<Level>,
 }
 
 impl Machine {
@@ -51,7 +54,12 @@ impl Machine {
     pub fn of(isa: &dyn TargetIsa) -> Self {
         let x64 = isa.name() == "x64";
         let has_fma = isa.isa_flags().iter().any(|flag| flag.name == "has_fma" && flag.as_bool() == Some(true));
-        Self { call_conv: isa.default_call_conv(), fma: !x64 || has_fma }
+        Self { call_conv: isa.default_call_conv(), fma: !x64 || has_fma, level: None }
+    }
+
+    /// The same for code that the wide selector takes.
+    pub fn within(self, level: Level) -> Self {
+        Self { level: Some(level), ..self }
     }
 }
 
@@ -135,7 +143,7 @@ struct Emitter<'a, 'b> {
     picked: Option<(IndexId, usize)>,
     /// The indices of this nest that lie on lanes.
     lanes: &'a [Lanes],
-    cache: HashMap<Key, Val>,
+    cache: HashMap<(Key, i64), Val>,
     /// Calls whose values are known at this place.
     calls: Vec<(&'a Expr, Val)>,
     /// Vectors of scalars that were computed before a loop whose index is on the lanes.
@@ -143,6 +151,9 @@ struct Emitter<'a, 'b> {
     addresses: HashMap<(Key, bool), Address>,
     /// Whether a region is emitted; then these are the elements that are in registers.
     in_region: bool,
+    /// How many steps side by side are emitted, and which of them this is.
+    together: i64,
+    later: i64,
     registers: HashMap<region::Element, Val>,
     routines: call::Routines,
 }
@@ -189,6 +200,8 @@ impl<'a, 'b> Emitter<'a, 'b> {
             splats: HashMap::new(),
             addresses: HashMap::new(),
             in_region: false,
+            together: 1,
+            later: 0,
             registers: HashMap::new(),
             routines: call::Routines::default(),
         }

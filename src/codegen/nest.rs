@@ -127,7 +127,7 @@ impl<'a> Emitter<'a, '_> {
                 | ExprKind::Bool(_)
                 | ExprKind::Index(_)
                 | ExprKind::First
-        ) || self.cache.contains_key(&std::ptr::from_ref(e))
+        ) || self.is_cached(e)
         {
             return;
         }
@@ -141,7 +141,7 @@ impl<'a> Emitter<'a, '_> {
                     }
                 }
             }
-            self.cache.insert(e, value);
+            self.cache.insert((e, self.later), value);
             return;
         }
         match &e.kind {

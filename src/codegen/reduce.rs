@@ -10,7 +10,7 @@ use cranelift_codegen::ir::{InstBuilder, Value, types};
 use super::nest::Range;
 use super::value::{Parts, Val};
 use super::{Emitter, Lane};
-use crate::ir::{BinaryOp, Expr, ExprKind, IndexId, ReduceOp, Scalar};
+use crate::ir::{BinaryOp, Expr, ExprKind, Function, IndexId, ReduceOp, Scalar};
 use crate::plan::Lanes;
 use crate::plan::shape::mentions;
 
@@ -230,7 +230,31 @@ impl<'a> Emitter<'a, '_> {
             ExprKind::Binary(BinaryOp::Mul, a, b) => Some((&**a, &**b)),
             _ => None,
         };
-        let add = matches!(op, ReduceOp::Sum | ReduceOp::Mean) && self.machine.fma;
+        let add = matches!(op, ReduceOp::Sum | ReduceOp::Mean);
+        if add
+            && let ExprKind::Call(Function::Pow, arguments) = &body.kind
+            && let [base, Expr { kind: ExprKind::Real(exponent), .. }] = &arguments[..]
+            && matches!(base.kind, ExprKind::Call(Function::Abs, _))
+            && body.ty == Scalar::Real
+            && (1.0..=8.0).contains(exponent)
+        {
+            let base = self.emit(base);
+            let value = self.power_in_sum(&base, *exponent);
+            return self.combine(op, sum, value);
+        }
+        let add = add && self.machine.fma;
+        if add
+            && let ExprKind::Call(Function::Re, arguments) = &body.kind
+            && let ExprKind::Binary(BinaryOp::Mul, a, b) = &arguments[0].kind
+            && arguments[0].ty == Scalar::Complex
+            && !self.is_cached(&arguments[0])
+        {
+            let ((ar, ai), (br, bi)) = (self.emit(a).planes(), self.emit(b).planes());
+            let minus = self.map(&ai, |this, a| this.b.ins().fneg(a));
+            let re = self.zip3(&ar, &br, &sum.re, |this, a, b, c| this.b.ins().fma(a, b, c));
+            let re = self.zip3(&minus, &bi, &re, |this, a, b, c| this.b.ins().fma(a, b, c));
+            return Val::plane(Scalar::Real, re);
+        }
         match product {
             Some((a, b)) if add && body.ty == Scalar::Real && !self.is_cached(body) => {
                 let (a, b) = (self.emit(a), self.emit(b));

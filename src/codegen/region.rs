@@ -123,6 +123,7 @@ impl<'a> Emitter<'a, '_> {
         let before = self.lane.replace(lane);
         let known = self.env.get(&region.lane).copied();
         let inside = |this: &mut Self| match region.timed {
+            true if region.together > 1 => this.groups_of(region, call),
             true => this.steps_of(region, call),
             false => this.items(&region.items),
         };
@@ -132,6 +133,34 @@ impl<'a> Emitter<'a, '_> {
             self.at(region.lane, at, inside);
         }
         self.lane = before;
+    }
+
+    /// The steps of the tile, for one block: as many at a time as run side by side, then what is left one by one.
+    fn groups_of(&mut self, region: &'a Region, call: Call) {
+        self.prepare_all(region);
+        let ahead = self.ahead(region);
+        let mut start = call.begin;
+        for together in [region.together as i64, 1] {
+            self.together = together;
+            let (header, body, exit) = (self.b.create_block(), self.b.create_block(), self.b.create_block());
+            let time = self.b.append_block_param(header, types::I64);
+            self.b.ins().jump(header, &[start.into()]);
+            self.b.switch_to_block(header);
+            let next = self.b.ins().iadd_imm_s(time, together);
+            let more = self.b.ins().icmp(IntCC::SignedLessThanOrEqual, next, call.end);
+            self.b.ins().brif(more, body, &[], exit, &[]);
+            self.b.switch_to_block(body);
+            self.scoped(|this| {
+                this.enter(time, call);
+                this.each_step(|this| this.touch(region, ahead));
+                this.items(&region.items);
+            });
+            self.times.clear();
+            self.b.ins().jump(header, &[next.into()]);
+            self.b.switch_to_block(exit);
+            start = time;
+        }
+        self.together = 1;
     }
 
     /// The steps of the tile, for one block.
@@ -386,7 +415,31 @@ impl<'a> Emitter<'a, '_> {
                 _ => self.known_place(std::slice::from_ref(e)).map(|place| place[0]),
             })
             .collect();
-        Some((*value, place?))
+        Some(self.element(*value, place?))
+    }
+
+    /// The key of an element, which is another one in each of the steps side by side.
+    fn element(&self, value: ValueId, mut place: Vec<(Option<IndexId>, i64)>) -> Element {
+        let varies = || self.pass.places[value.at()].is_none_or(|place| self.rows_of(value, place).is_some());
+        if self.later > 0 && varies() {
+            place.push((None, self.later));
+        }
+        (value, place)
+    }
+
+    /// Each of the steps side by side.
+    fn each_step(&mut self, mut body: impl FnMut(&mut Self)) {
+        if self.together == 1 {
+            return body(self);
+        }
+        for later in 0..self.together {
+            self.later = later;
+            let calls = self.calls.len();
+            body(self);
+            // What another step computes is another value.
+            self.calls.truncate(calls);
+        }
+        self.later = 0;
     }
 
     /// Whether a known position lies outside of its value.
@@ -405,8 +458,10 @@ impl<'a> Emitter<'a, '_> {
     }
 
     fn statement(&mut self, statement: &'a Statement) {
-        let value = self.emit(&statement.body);
-        self.define(statement, value);
+        self.each_step(|this| {
+            let value = this.emit(&statement.body);
+            this.define(statement, value);
+        });
     }
 
     fn define(&mut self, statement: &'a Statement, value: Val) {
@@ -414,7 +469,7 @@ impl<'a> Emitter<'a, '_> {
             self.write(&access, &value);
         }
         if let Some(place) = self.known_place(&statement.at) {
-            self.registers.insert((statement.value, place), value);
+            self.registers.insert(self.element(statement.value, place), value);
         }
     }
 
@@ -427,29 +482,32 @@ impl<'a> Emitter<'a, '_> {
             let neutral = self.start(op, body.ty);
             let value = self.value_of(body.ty, &neutral, 1, false);
             let vectors = self.varies(body);
-            start.push(self.carried_of(&value, vectors));
+            self.each_step(|this| start.push(this.carried_of(&value, vectors)));
         }
         let sizes: Vec<usize> = start.iter().map(Vec::len).collect();
         let result = self.scoped(|this| {
             for statement in &fused.body {
-                this.hoist(summed_or_all(statement), &mut fused.indices.clone());
+                this.each_step(|this| this.hoist(summed_or_all(statement), &mut fused.indices.clone()));
             }
             this.turns(fused, &fused.indices, &sizes, start.concat())
         });
         let (result, kept) = result;
         self.registers.extend(kept);
         let mut result = &result[..];
-        for (&statement, size) in sums.iter().zip(sizes) {
+        let mut sizes = sizes.into_iter();
+        for &statement in &sums {
             let (op, body) = summed(statement);
-            let (mine, others) = result.split_at(size);
-            result = others;
             let vectors = self.varies(body);
-            let mut value = self.value_of(body.ty, mine, self.parts(), vectors);
-            if op == ReduceOp::Mean {
-                let count: usize = fused.indices.iter().map(|&i| self.extent(i)).product();
-                value = self.over_count(value, count);
-            }
-            self.define(statement, value);
+            self.each_step(|this| {
+                let (mine, others) = result.split_at(sizes.next().expect("a size for each sum in each step"));
+                result = others;
+                let mut value = this.value_of(body.ty, mine, this.parts(), vectors);
+                if op == ReduceOp::Mean {
+                    let count: usize = fused.indices.iter().map(|&i| this.extent(i)).product();
+                    value = this.over_count(value, count);
+                }
+                this.define(statement, value);
+            });
         }
     }
 
@@ -507,12 +565,14 @@ impl<'a> Emitter<'a, '_> {
         for statement in &fused.body {
             if statement.sums {
                 let (op, body) = summed(statement);
-                let (mine, others) = left.split_at(*sizes.next().expect("one size for each sum"));
-                left = others;
                 let vectors = self.varies(body);
-                let sum = self.value_of(body.ty, mine, self.parts(), vectors);
-                let sum = self.accumulate(op, sum, body);
-                results.extend(self.carried_of(&sum, vectors));
+                self.each_step(|this| {
+                    let (mine, others) = left.split_at(*sizes.next().expect("a size for each sum in each step"));
+                    left = others;
+                    let sum = this.value_of(body.ty, mine, this.parts(), vectors);
+                    let sum = this.accumulate(op, sum, body);
+                    results.extend(this.carried_of(&sum, vectors));
+                });
                 continue;
             }
             self.statement(statement);

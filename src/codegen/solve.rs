@@ -34,7 +34,7 @@ impl<'a> Emitter<'a, '_> {
         let report = self.report(nest.value).expect("solutions are reported");
         arguments.push(report);
         arguments.push(self.now);
-        self.routines.call_conv = Some(self.machine.call_conv);
+        self.routines.machine = Some(self.machine);
         let routine = self.routines.routine(&mut self.b, Routine::Solve, self.real);
         self.b.ins().call(routine, &arguments);
     }

@@ -122,6 +122,7 @@ fn check<F>(instance: &Instance, id: ValueId, tensor: &Tensor<F>) -> Option<Diag
         (Elements::Complex { .. }, _) => Some("complex numbers"),
         (Elements::Int(_), _) => Some("integers"),
         (Elements::Bool(_), _) => Some("truth values"),
+        (Elements::Byte(_), _) => Some("bytes"),
     };
     if let Some(found) = found {
         let expected = match value.ty {

@@ -5,15 +5,16 @@
 
 use std::fmt;
 
-use cranelift_codegen::ir::Function;
-use cranelift_codegen::isa::TargetIsa;
-use ssmc_wide::Level;
-
+use super::finite;
 use super::isa::Isa;
 use crate::codegen::{self, Machine};
 use crate::diag::Diagnostic;
-use crate::ir::{Expr, ExprKind, IndexId, Instance};
-use crate::plan::{self, Form, Item, Nest, Phase, Plan, Region, Target};
+use crate::ir::Instance;
+use crate::plan::{self, Form, Plan, Target};
+use crate::predict::{self, Prediction, Run};
+use crate::profile::Profile;
+use cranelift_codegen::ir::Function;
+use cranelift_codegen::isa::TargetIsa;
 
 /// What makes the code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,10 +55,10 @@ pub(super) fn select(
     let machine = Machine::of(isa);
     let limit = limit.min(Isa::widest());
     if let Some(level) = limit.level() {
-        let plan = widest(instance, form, bits, level)?;
+        let plan = widest(instance, form, bits, limit)?;
         let parts: Option<Vec<_>> = (0..plan.parts().len())
             .map(|part| {
-                let (function, code) = ordered(codegen::emit(&plan, part, machine, isa), level)?;
+                let (function, code) = ordered(codegen::emit(&plan, part, machine.within(level), isa), level)?;
                 Some((function, Some(code)))
             })
             .collect();
@@ -67,9 +68,7 @@ pub(super) fn select(
             return Ok(Selected { plan, backend, parts });
         }
     }
-    // Cranelift selects vectors of 128 bits, in sixteen registers on x86-64.
-    let registers = if cfg!(target_arch = "x86_64") { 16 } else { 32 };
-    let plan = plan::plan(instance, form, Target { bits, width: 128 / bits as usize, registers })?;
+    let plan = plan::plan(instance, form, target(bits, 128, Isa::Narrow))?;
     let parts = (0..plan.parts().len()).map(|part| (codegen::emit(&plan, part, machine, isa), None)).collect();
     let backend = Backend { isa: Isa::Narrow, vector_bits: 128, by_cranelift: true };
     Ok(Selected { plan, backend, parts })
@@ -90,59 +89,117 @@ fn ordered(given: Function, level: Level) -> Option<(Function, ssmc_wide::Code)>
     Some((function, code))
 }
 
-/// The plan that goes through its innermost loops least often; of equals the one with the widest vectors.
-fn widest(instance: &Instance, form: Form, bits: u32, level: Level) -> Result<Plan, Vec<Diagnostic>> {
-    let mut best: Option<(u64, Plan)> = None;
-    let mut width = (level.vector_bytes() * 8 / bits) as usize;
-    while width * bits as usize >= 128 {
-        let plan = plan::plan(instance, form, Target { bits, width, registers: level.registers() })?;
-        let rounds = rounds(&plan);
-        if best.as_ref().is_none_or(|(fewest, _)| rounds < *fewest) {
-            best = Some((rounds, plan));
+/// A plan for vectors of one width, and how long it takes.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// The plan.
+    pub plan: Plan,
+    /// The time of the run that was asked about.
+    pub prediction: Prediction,
+}
+
+impl Candidate {
+    /// The bits of its vectors.
+    pub fn vector_bits(&self) -> u32 {
+        self.plan.target.width as u32 * self.plan.target.bits
+    }
+}
+
+/// What is planned for one width of vectors within some instructions.
+fn target(bits: u32, vector_bits: u32, limit: Isa) -> Target {
+    let registers = match limit.level() {
+        Some(level) => level.registers(),
+        // Cranelift selects vectors of 128 bits, in sixteen registers on x86-64.
+        None if cfg!(target_arch = "x86_64") => 16,
+        None => 32,
+    };
+    Target { bits, width: (vector_bits / bits) as usize, registers }
+}
+
+/// The plans for every width of vectors within some instructions, widest first, each with its time for a run.
+///
+/// # Errors
+/// What the plan refuses; S302 on processors without a back end.
+pub fn candidates(
+    instance: &Instance,
+    form: Form,
+    bits: u32,
+    limit: Isa,
+    run: &Run,
+    profile: &Profile,
+) -> Result<Vec<Candidate>, Vec<Diagnostic>> {
+    let isa = super::isa::host()?;
+    let limit = limit.min(Isa::widest());
+    let most = limit.level().map_or(128, |level| level.vector_bytes() * 8);
+    let mut found = Vec::new();
+    let mut vector_bits = most;
+    while vector_bits >= 128 {
+        let plan = plan::plan(instance, form, target(bits, vector_bits, limit))?;
+        let prediction = kernel_time(&plan, &*isa, run, profile);
+        found.push(Candidate { plan, prediction });
+        vector_bits /= 2;
+    }
+    Ok(found)
+}
+
+/// The time of a run of the kernel that a back end has made of a layer.
+///
+/// # Errors
+/// What the plan refuses; S302 on processors without a back end.
+pub fn predicted(
+    instance: &Instance,
+    form: Form,
+    bits: u32,
+    backend: Backend,
+    run: &Run,
+    profile: &Profile,
+) -> Result<Prediction, Vec<Diagnostic>> {
+    let limit = if backend.by_cranelift { Isa::Narrow } else { backend.isa };
+    let plan = plan::plan(instance, form, target(bits, backend.vector_bits, limit))?;
+    Ok(kernel_time(&plan, &*super::isa::host()?, run, profile))
+}
+
+/// The plan that becomes a kernel within some instructions, and the time of a run of it.
+///
+/// # Errors
+/// What the plan refuses; S302 on processors without a back end.
+pub fn chosen(
+    instance: &Instance,
+    form: Form,
+    bits: u32,
+    limit: Isa,
+    run: &Run,
+    profile: &Profile,
+) -> Result<Candidate, Vec<Diagnostic>> {
+    let limit = limit.min(Isa::widest());
+    let plan = match limit.level() {
+        Some(_) => widest(instance, form, bits, limit)?,
+        None => plan::plan(instance, form, target(bits, 128, limit))?,
+    };
+    let prediction = kernel_time(&plan, &*super::isa::host()?, run, profile);
+    Ok(Candidate { plan, prediction })
+}
+
+/// The time of a run of a plan, or of the finite map that a kernel runs in its place.
+fn kernel_time(plan: &Plan, isa: &dyn TargetIsa, run: &Run, profile: &Profile) -> Prediction {
+    match finite::sizes(&plan.instance, &plan.signature) {
+        Some(sizes) if sizes.pays(run.total) && codegen::finite::can_shuffle(isa) => {
+            predict::finite(&plan.signature, run, profile)
         }
-        width /= 2;
+        _ => predict::predict(plan, isa, run, profile),
     }
-    Ok(best.expect("a vector has at least 128 bits").1)
 }
 
-/// How often the loops of one step go through their bodies, with those of reductions, vectors counting once.
-fn rounds(plan: &Plan) -> u64 {
-    let width = plan.target.width;
-    let each = |index: &IndexId, on_lanes: bool| {
-        let n = plan.instance.extents[index.at()];
-        (if on_lanes { n / width + n % width } else { n }) as u64
-    };
-    let nest = |nest: &Nest| {
-        let on_lanes = |i: &IndexId| nest.lanes.iter().any(|lanes| lanes.index == *i);
-        let count = |i: &IndexId| each(i, on_lanes(i));
-        nest.loops.iter().map(count).product::<u64>().saturating_mul(weight(&nest.body, &count))
-    };
-    let region = |region: &Region| {
-        let plain = |i: &IndexId| each(i, false);
-        let blocks = plan.instance.extents[region.lane.at()].div_ceil(width) as u64;
-        let items = region.items.iter().map(|item| match item {
-            Item::One(statement) => weight(&statement.body, &plain),
-            Item::Loop(fused) => {
-                let turns: u64 = fused.indices.iter().map(plain).product();
-                let each = fused.body.iter().map(|s| if s.sums { 1 } else { weight(&s.body, &plain) });
-                each.fold(0, u64::saturating_add).saturating_mul(turns)
-            }
-        });
-        let blocks = region.outer.iter().map(plain).fold(blocks, u64::saturating_mul);
-        items.fold(0, u64::saturating_add).saturating_mul(blocks)
-    };
-    let phase = |phase: &Phase| match phase {
-        Phase::Steps(steps) => steps.cone.iter().chain(&steps.body).map(nest).fold(0, u64::saturating_add),
-        Phase::Region(it) => region(it),
-    };
-    plan.passes.iter().flat_map(|pass| &pass.phases).map(phase).fold(0, u64::saturating_add)
-}
-
-/// How many bodies of reductions an expression runs, itself counted.
-fn weight(e: &Expr, count: &dyn Fn(&IndexId) -> u64) -> u64 {
-    let inside = e.operands().into_iter().map(|operand| weight(operand, count)).fold(1, u64::saturating_add);
-    match &e.kind {
-        ExprKind::Reduce { indices, .. } => indices.iter().map(count).fold(inside, u64::saturating_mul),
-        _ => inside,
+/// Of the plans for every width the one that takes the least time for a long sequence on one thread, on a processor
+/// that stands for all; of equals the one with the widest vectors.
+fn widest(instance: &Instance, form: Form, bits: u32, limit: Isa) -> Result<Plan, Vec<Diagnostic>> {
+    let run = Run { sequences: 1, longest: 1024, total: 1024, threads: 1 };
+    let mut all = candidates(instance, form, bits, limit, &run, &Profile::reference())?.into_iter();
+    let mut best = all.next().expect("a vector has at least 128 bits");
+    for candidate in all {
+        if candidate.prediction.seconds() < 0.98 * best.prediction.seconds() {
+            best = candidate;
+        }
     }
+    Ok(best.plan)
 }

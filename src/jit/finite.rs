@@ -7,6 +7,7 @@
 //! A stretch of steps composes to one [`Map`], whatever its length: what a plan needs that runs stretches of one sequence
 //! at the same time.
 
+use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use cranelift_codegen::Context;
@@ -14,11 +15,11 @@ use cranelift_codegen::ir::Function;
 use cranelift_jit::{JITBuilder, JITModule};
 use cranelift_module::{Module, default_libcall_names};
 use ssmc_runtime::kernel::{Buffer, Entry, Kind, PassSignature, Signature, Slot, Tensors};
-use ssmc_runtime::{Bound, Carry, Elements, Float, RunError, Sequences, Tensor, driver};
+use ssmc_runtime::{Bound, Carry, Elements, Float, RunError, Sequences, Tensor, check, driver};
 
 use super::isa;
 use crate::codegen::finite::{Look, STATES, can_shuffle, compose, planes, radix, walk};
-use crate::ir::{ExprKind, Layer};
+use crate::ir::{ExprKind, Instance, Type, ValueId};
 
 /// The most letters that are tabulated.
 const LETTERS: usize = 4096;
@@ -29,8 +30,12 @@ const ROW: usize = 256;
 /// The largest table of outputs, in bytes: what stays in the second cache.
 const TABLE: usize = 1 << 20;
 
-/// How many steps must stand against one step of the tabulation, for it to pay.
-const WORTH: usize = 4;
+/// How many steps must stand against one step of the tabulation, for it to pay: what a run of one step costs against
+/// what a map saves of a step (`benches/finite.rs` prints both).
+const WORTH: usize = 64;
+
+/// From how many steps on it pays to look whether the tables are there.
+const FEW: usize = 64;
 
 /// A map of at most 16 states to themselves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +58,49 @@ impl Map {
     pub fn then(self, next: Map) -> Map {
         Map(self.0.map(|state| next.0[usize::from(state) % STATES]))
     }
+}
+
+/// How many joint values a layer has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counts {
+    /// Of the inputs of a step.
+    pub letters: usize,
+    /// Of the states.
+    pub states: usize,
+}
+
+/// How many letters and states a layer has; `None` where there are too many, or its step is no map of one to the other.
+pub fn counts(instance: &Instance) -> Option<Counts> {
+    let layer = &instance.layer;
+    let mut first = false;
+    for equation in &layer.equations {
+        equation.body.walk(&mut |e| first |= matches!(e.kind, ExprKind::First));
+    }
+    if first || layer.states.is_empty() || !layer.delays.is_empty() || layer.states.iter().any(|state| state.reverse) {
+        return None;
+    }
+    let letters = joint(instance, layer.inputs.iter().copied(), LETTERS)?;
+    let states = joint(instance, layer.states.iter().map(|state| state.value), STATES)?;
+    Some(Counts { letters, states })
+}
+
+/// How many joint values there are; `None` for more than `most`.
+fn joint(instance: &Instance, values: impl Iterator<Item = ValueId>, most: usize) -> Option<usize> {
+    let mut product = 1_usize;
+    for value in values {
+        let radix = match &instance.layer.value(value).ty {
+            Type::Bool => 2,
+            Type::Index(extent) => usize::try_from(instance.extent(extent)?).ok()?,
+            _ => return None,
+        };
+        if instance.elements(value) > ROW {
+            return None;
+        }
+        for _ in 0..instance.elements(value) {
+            product = product.checked_mul(radix).filter(|n| (1..=most).contains(n))?;
+        }
+    }
+    Some(product)
 }
 
 /// A layer as maps of its states.
@@ -82,31 +130,42 @@ pub(super) struct Ordinary<'a> {
     pub entries: &'a [Entry],
 }
 
+/// How large the tables of a layer are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sizes {
+    /// The joint values of a step's inputs.
+    pub letters: usize,
+    /// The joint values of the states.
+    pub states: usize,
+}
+
+impl Sizes {
+    /// Whether so many steps are worth a tabulation.
+    pub fn pays(self, steps: usize) -> bool {
+        steps >= WORTH * self.letters * STATES
+    }
+}
+
+/// The sizes for a layer with that kernel; `None` where it has too many states or letters or too large outputs, or where a
+/// step depends on more than states and inputs.
+pub(super) fn sizes(instance: &Instance, signature: &Signature) -> Option<Sizes> {
+    let Counts { letters, states } = counts(instance)?;
+    let small = |output: &Tensors| {
+        let bytes = output.size() * output.kind.bytes(signature.bits);
+        bytes <= ROW && bytes * letters * STATES <= TABLE
+    };
+    let fits = !signature.step && signature.passes.len() == 1 && signature.outputs.iter().all(small);
+    fits.then_some(Sizes { letters, states })
+}
+
 impl<F: Float> Finite<F> {
-    /// The maps of a layer with that kernel; `None` where it has too many states or letters, or where a step depends on
-    /// more than states and inputs.
-    pub(super) fn of(layer: &Layer, signature: &Signature) -> Option<Self> {
-        let [PassSignature { reverse: false, .. }] = signature.passes[..] else { return None };
-        if signature.step || !signature.delays.is_empty() || !signature.kept.is_empty() {
-            return None;
-        }
-        let mut first = false;
-        for equation in &layer.equations {
-            equation.body.walk(&mut |e| first |= matches!(e.kind, ExprKind::First));
-        }
-        let letters = values(&signature.inputs).filter(|n| *n <= LETTERS)?;
-        let states = values(&signature.states).filter(|n| *n <= STATES)?;
-        let small = |output: &Tensors| {
-            let bytes = output.size() * output.kind.bytes(F::BITS);
-            bytes <= ROW && bytes * letters * STATES <= TABLE
-        };
-        if first || signature.states.is_empty() || !signature.outputs.iter().all(small) {
-            return None;
-        }
+    /// The maps of a layer with that kernel; `None` where [`sizes`] has none, or the machine shuffles no bytes.
+    pub(super) fn of(instance: &Instance, signature: &Signature) -> Option<Self> {
         let isa = isa::host().ok().filter(|isa| can_shuffle(&**isa))?;
+        let Sizes { letters, states } = sizes(instance, signature)?;
         let look = Look {
             bits: F::BITS,
-            inputs: signature.inputs.clone(),
+            inputs: signature.inputs.iter().map(in_bytes).collect(),
             states: signature.states.clone(),
             outputs: signature.outputs.clone(),
         };
@@ -135,28 +194,37 @@ impl<F: Float> Finite<F> {
         self.states
     }
 
-    /// Whether so many steps are worth a tabulation.
-    pub(super) fn pays(&self, steps: usize) -> bool {
-        steps >= WORTH * self.letters * STATES
+    /// Whether so many steps are worth a tabulation, or it has been done.
+    pub(super) fn pays(&self, bound: &Bound<F>, steps: usize) -> bool {
+        let done = || {
+            let tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+            tables.as_ref().is_some_and(|tables| tables.of == *bound)
+        };
+        Sizes { letters: self.letters, states: self.states }.pays(steps) || steps >= FEW && done()
     }
 
-    /// Runs all sequences, as [`super::Kernel::run`] does.
+    /// Runs all sequences, as [`super::Kernel::run_into`] does.
     #[allow(clippy::too_many_arguments, reason = "what a run takes")]
-    pub(super) fn run(
+    pub(super) fn run_into(
         &self,
         ordinary: Ordinary<'_>,
         bound: &Bound<F>,
         sequences: &Sequences,
         inputs: &[Tensor<F>],
+        outputs: &mut [Tensor<F>],
         carry: &mut Carry<F>,
         threads: usize,
         progress: &(dyn Fn(u64) + Sync),
-    ) -> Result<Vec<Tensor<F>>, RunError> {
+    ) -> Result<(), RunError> {
+        let inputs = &self.taken(ordinary.signature, sequences, inputs)?;
         let tables = self.tables(ordinary, bound)?;
         let (signature, entry) = &self.walk;
         // SAFETY: the entry was compiled for this signature and lives as long as the module, which `self` holds. Letters
         // and states are below those of the tables, as their digits lie in the ranges of the signature.
-        unsafe { driver::run(signature, &[*entry], &tables, sequences, inputs, carry, threads, progress) }
+        unsafe {
+            driver::run_into(signature, &[*entry], &tables, sequences, inputs, outputs, carry, threads, progress)?;
+        }
+        Ok(())
     }
 
     /// The map of each stretch of steps. `stretches` cuts the inputs, `[total, ..]`, wherever it may.
@@ -168,6 +236,7 @@ impl<F: Float> Finite<F> {
         inputs: &[Tensor<F>],
         threads: usize,
     ) -> Result<Vec<Map>, RunError> {
+        let inputs = &self.taken(ordinary.signature, stretches, inputs)?;
         let tables = self.tables(ordinary, bound)?;
         let count = stretches.count();
         let identity = words(&Map::IDENTITY.0);
@@ -180,6 +249,38 @@ impl<F: Float> Finite<F> {
         unsafe { driver::run(signature, &[*entry], &tables, stretches, inputs, &mut carry, threads, &|_| {})? };
         let Elements::Int(maps) = &carry.states[0].elements else { unreachable!("maps are integers") };
         Ok(maps.chunks_exact(4).map(map_of).collect())
+    }
+
+    /// The inputs as the code takes them: in bytes where these hold all their values.
+    ///
+    /// # Errors
+    /// An integer outside of its range.
+    pub(crate) fn taken<'a>(
+        &self,
+        signature: &Signature,
+        sequences: &Sequences,
+        inputs: &'a [Tensor<F>],
+    ) -> Result<Cow<'a, [Tensor<F>]>, RunError> {
+        let fits = |(slice, tensor): (&Tensors, &Tensor<F>)| match tensor.elements {
+            Elements::Byte(_) => slice.kind == Kind::Byte,
+            _ => slice.kind != Kind::Byte,
+        };
+        if inputs.len() != self.look.inputs.len() || self.look.inputs.iter().zip(inputs).all(fits) {
+            return Ok(Cow::Borrowed(inputs));
+        }
+        let mut taken = Vec::new();
+        for (slice, tensor) in self.look.inputs.iter().zip(inputs) {
+            taken.push(match (slice.kind, &tensor.elements) {
+                (Kind::Byte, Elements::Int(_)) => match tensor.narrowed() {
+                    Some(narrowed) => narrowed,
+                    // Says where the integer is that is out of range.
+                    None => return check::check_inputs(signature, sequences, inputs).map(|()| inputs.into()),
+                },
+                (Kind::Int, Elements::Byte(_)) => tensor.widened(),
+                _ => tensor.clone(),
+            });
+        }
+        Ok(Cow::Owned(taken))
     }
 
     /// Puts a sequence's states behind a stretch of steps with that map; the number of steps is the caller's to count.
@@ -247,22 +348,17 @@ impl<F: Float> Finite<F> {
     }
 }
 
-/// How many joint values all elements have; `None` where one has infinitely many, or all together too many.
-fn values(tensors: &[Tensors]) -> Option<usize> {
-    let mut product = 1usize;
-    for tensor in tensors {
-        for _ in 0..tensor.size() {
-            product = product.checked_mul(radix(tensor)?).filter(|n| (1..=LETTERS).contains(n))?;
-        }
-    }
-    Some(product)
+/// The same tensor with integers in bytes, if these hold all of them.
+fn in_bytes(tensors: &Tensors) -> Tensors {
+    let small = tensors.kind == Kind::Int && tensors.below.is_some_and(|below| below <= 256);
+    Tensors { kind: if small { Kind::Byte } else { tensors.kind }, ..tensors.clone() }
 }
 
 fn digit<F>(elements: &Elements<F>, at: usize) -> usize {
     match elements {
         Elements::Int(values) => values[at] as usize,
         Elements::Bool(values) => usize::from(values[at]),
-        Elements::Real(_) | Elements::Complex { .. } => unreachable!("only integers and truth values have digits"),
+        _ => unreachable!("states are integers of 32 bits and truth values"),
     }
 }
 
@@ -274,7 +370,7 @@ fn spread<F>(mut code: usize, tensors: &Tensors, tensor: &mut Tensor<F>, row: us
         match &mut tensor.elements {
             Elements::Int(values) => values[at] = digit as i32,
             Elements::Bool(values) => values[at] = digit as u8,
-            Elements::Real(_) | Elements::Complex { .. } => unreachable!("only integers and truth values have digits"),
+            _ => unreachable!("tables are made of integers of 32 bits and truth values"),
         }
         code /= radix;
     }

@@ -26,7 +26,7 @@ use cranelift_jit::{JITBuilder, JITModule};
 use cranelift_module::{FuncId, Linkage, Module, ModuleReloc, ModuleRelocTarget, default_libcall_names};
 use ssmc_runtime::kernel::{Entry, Signature};
 use ssmc_runtime::lanes::Program;
-use ssmc_runtime::{Bound, Carry, Event, Float, RunError, Sequences, Tensor, check, cholesky, driver, scalar};
+use ssmc_runtime::{Bound, Carry, Event, Float, RunError, Sequences, Session, Tensor, check, cholesky, driver, scalar};
 
 use crate::analysis::bounds;
 use crate::codegen::{self, Machine};
@@ -95,7 +95,7 @@ pub fn compile_for<F: Float>(instance: &Instance, form: Form, limit: Isa) -> Res
         })
         .collect();
     let reports = plan.reports();
-    let finite = Finite::of(&plan.instance.layer, &plan.signature);
+    let finite = Finite::of(&plan.instance, &plan.signature).filter(|_| reports.is_empty());
     Ok(Kernel {
         signature: plan.signature,
         backend,
@@ -239,14 +239,9 @@ impl<F: Float> Kernel<F> {
         threads: usize,
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<(Vec<Tensor<F>>, Vec<Report>), RunError> {
-        if self.reports.is_empty() {
-            return Ok((self.run(bound, sequences, inputs, carry, threads, progress)?, Vec::new()));
-        }
-        // SAFETY: the entries were compiled for this signature and live as long as the module, which `self` holds.
-        let (outputs, events) = unsafe {
-            driver::run_reporting(&self.signature, &self.entries, bound, sequences, inputs, carry, threads, progress)
-        }?;
-        Ok((outputs, self.said(events)))
+        let mut outputs = self.blank_outputs(sequences);
+        let reports = self.run_into(bound, sequences, inputs, &mut outputs, carry, threads, progress)?;
+        Ok((outputs, reports))
     }
 
     /// What happened, in words.
@@ -275,11 +270,26 @@ impl<F: Float> Kernel<F> {
         threads: usize,
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<Vec<Tensor<F>>, RunError> {
-        if let Some(finite) = self.finite.as_ref().filter(|finite| finite.pays(sequences.total())) {
-            return finite.run(self.ordinary(), bound, sequences, inputs, carry, threads, progress);
-        }
+        self.run_reporting(bound, sequences, inputs, carry, threads, progress).map(|(outputs, _)| outputs)
+    }
+
+    /// One sequence behind what the carry counts, to be run step by step: nothing is allocated in a step, and what
+    /// depends on parameters alone is computed once. For kernels of layers that run forward in one pass.
+    ///
+    /// # Errors
+    /// A tensor that does not fit.
+    ///
+    /// # Panics
+    /// If the layer has reverse states.
+    pub fn session<'a>(&'a self, bound: &'a Bound<F>, carry: Carry<F>) -> Result<Session<'a, F>, RunError> {
         // SAFETY: the entries were compiled for this signature and live as long as the module, which `self` holds.
-        unsafe { driver::run(&self.signature, &self.entries, bound, sequences, inputs, carry, threads, progress) }
+        unsafe { Session::new(&self.signature, &self.entries, bound, carry) }
+    }
+
+    /// What a session has to report so far, in words; of sequence 0.
+    pub fn reports_of(&self, session: &Session<'_, F>) -> Vec<Report> {
+        let event = |step: Option<u64>| step.map(|step| Event { sequence: 0, step });
+        self.said(session.reports().map(event).collect())
     }
 
     /// The kernel with what it is bound to, for [`ssmc_runtime::lanes`].
@@ -314,6 +324,20 @@ impl<F: Float> Kernel<F> {
         check::check_outputs(&self.signature, sequences, outputs)
     }
 
+    /// Compares what a run writes to with the signature: its outputs and its carry.
+    ///
+    /// # Errors
+    /// What [`Kernel::run_into`] would say.
+    pub(crate) fn check_places(
+        &self,
+        sequences: &Sequences,
+        outputs: &[Tensor<F>],
+        carry: &Carry<F>,
+    ) -> Result<(), RunError> {
+        check::check_carry(&self.signature, sequences, carry)?;
+        check::check_outputs(&self.signature, sequences, outputs)
+    }
+
     /// As [`Kernel::run_reporting`], into outputs that are there.
     ///
     /// # Errors
@@ -330,7 +354,12 @@ impl<F: Float> Kernel<F> {
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<Vec<Report>, RunError> {
         let Kernel { signature, entries, .. } = self;
-        // SAFETY: as for `run`.
+        if let Some(finite) = self.finite.as_ref().filter(|finite| finite.pays(bound, sequences.total())) {
+            finite.run_into(self.ordinary(), bound, sequences, inputs, outputs, carry, threads, progress)?;
+            return Ok(Vec::new());
+        }
+        let inputs = &Tensor::all_widened(inputs);
+        // SAFETY: the entries were compiled for this signature and live as long as the module, which `self` holds.
         unsafe { driver::run_into(signature, entries, bound, sequences, inputs, outputs, carry, threads, progress) }
             .map(|events| self.said(events))
     }

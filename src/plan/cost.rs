@@ -12,6 +12,8 @@ pub const GATHER: f64 = 2.0;
 /// What the planner knows about a processor.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Machine {
+    /// Bytes of the first cache that the state of a block may fill.
+    pub near: usize,
     /// Bytes of the second cache that the rows of a tile may fill.
     pub far: usize,
     /// Bytes in a cache line.
@@ -26,7 +28,7 @@ pub struct Machine {
 
 impl Default for Machine {
     fn default() -> Self {
-        Self { far: 512 << 10, line: 64, page: 2048, streams: 32, code: 1600 }
+        Self { near: 24 << 10, far: 512 << 10, line: 64, page: 2048, streams: 32, code: 1600 }
     }
 }
 
@@ -41,6 +43,14 @@ impl Machine {
         while parts > 1 && (parts - 1) * target.width >= extent {
             parts -= 1;
         }
+        // With a state that does not fit, several sums run side by side while its elements pass.
+        if !self.in_registers(target, state) {
+            parts = parts.max(if target.registers >= 32 { 4 } else { 2 });
+            while parts > 1 && ((parts - 1) * target.width >= extent || state * parts * vector > self.near) {
+                parts /= 2;
+            }
+            return parts;
+        }
         // A state that could stay in registers as a narrower block should.
         if !self.in_registers(target, state * parts) && self.in_registers(target, state) {
             while !self.in_registers(target, state * parts) {
@@ -50,9 +60,16 @@ impl Machine {
         parts
     }
 
-    /// How many vectors a block of a contraction has: enough sums side by side to hide the latency of an addition.
-    pub fn wide(&self, target: Target, extent: usize) -> usize {
-        let mut parts = 4;
+    /// How many steps of a contraction run side by side, each with that many vectors of sums.
+    pub fn together(&self, target: Target, sums: usize) -> usize {
+        let room = if target.registers >= 32 { 16 } else { 8 };
+        (room / sums.max(1)).clamp(1, 4)
+    }
+
+    /// How many vectors a block of a contraction has, with so many planes: enough sums side by side to hide the latency
+    /// of an addition, and room for those of other steps.
+    pub fn wide(&self, target: Target, extent: usize, planes: usize) -> usize {
+        let mut parts = if target.registers >= 32 { 4 } else { 2 } / planes;
         while parts > 1 && (parts - 1) * target.width >= extent {
             parts -= 1;
         }

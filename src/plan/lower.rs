@@ -7,7 +7,9 @@
 //! - dimensions are numbers;
 //! - a sub-expression that is costly (a reduction, an elementary function) and has fewer free indices than its
 //!   place is a definition of its own, in front of the equation, computed at the level of its own indices; equal
-//!   ones share one definition.
+//!   ones share one definition;
+//! - so is what is costly and depends on parameters alone;
+//! - so is a long sum that no state reaches, in an equation that one does: it can run for many steps at once.
 //!
 //! Equations without elements stay as they are: they become no loops.
 //!
@@ -17,31 +19,35 @@
 use std::collections::{HashMap, HashSet};
 
 use super::shape::{free_indices, is_costly, is_guard, substitute};
+use super::split::CONTRACTED;
 use crate::diag::Span;
 use crate::ir::{
     BinaryOp, Equation, Expr, ExprKind, Function, Index, IndexId, Instance, NormaliseOp, ReduceOp, Scalar, Type, Value,
     ValueId, ValueKind,
 };
 
-/// Lowers all equations of an instance. With `binds`, what is costly and depends on parameters alone gets a
-/// definition of its own too.
-pub fn lower(instance: &Instance, binds: bool) -> Instance {
+/// Lowers all equations of an instance.
+pub fn lower(instance: &Instance) -> Instance {
     let turns = instance.layer.states.iter().any(|state| state.reverse);
-    let bound = instance.layer.params.iter().map(|param| param.value).collect();
-    let mut lowering = Lowering { to: instance.clone(), shared: HashMap::new(), names: 0, turns, binds, bound };
+    let bound: HashSet<ValueId> = instance.layer.params.iter().map(|param| param.value).collect();
+    let early = bound.iter().chain(&instance.layer.inputs).copied().collect();
+    let mut lowering = Lowering { to: instance.clone(), shared: HashMap::new(), names: 0, turns, bound, early };
     for equation in std::mem::take(&mut lowering.to.layer.equations) {
         if lowering.to.axes[equation.value.at()].contains(&0) {
             lowering.to.layer.equations.push(equation);
             continue;
         }
-        let bound = lowering.is_bound(&equation.body);
-        let scope = Scope { indices: equation.indices.clone(), guards: Vec::new(), bound };
+        let scope = lowering.scope(&equation.indices, &equation.body);
         let body = lowering.rewrite(equation.body, &scope);
         lowering.define_at(Equation { body, ..equation });
     }
     lowering.part_reset();
     lowering.to
 }
+
+/// Up to how many elements a sum may have that is taken out of the recurrence: a row of them for each step of a tile
+/// has to stay in the cache.
+const ROOM: usize = 4096;
 
 /// Where an expression stands.
 #[derive(Clone)]
@@ -52,6 +58,8 @@ struct Scope {
     guards: Vec<Expr>,
     /// Whether all of it depends on parameters alone.
     bound: bool,
+    /// Whether no state reaches it.
+    early: bool,
 }
 
 struct Lowering {
@@ -61,10 +69,10 @@ struct Lowering {
     names: usize,
     /// Whether some passes run backwards: delays can be read in the first pass only.
     turns: bool,
-    /// Whether what depends on parameters alone gets definitions of its own.
-    binds: bool,
     /// The values that depend on parameters alone.
     bound: HashSet<ValueId>,
+    /// The values that no state reaches.
+    early: HashSet<ValueId>,
 }
 
 fn expr(kind: ExprKind, ty: Scalar, span: Span) -> Expr {
@@ -117,6 +125,36 @@ fn may_fail(e: &Expr) -> bool {
     found
 }
 
+/// One plane of a complex sum as a sum of that plane: nobody needs the other one.
+fn one_plane(mut e: Expr) -> Expr {
+    if let ExprKind::Call(f @ (Function::Re | Function::Im), arguments) = &mut e.kind
+        && let [Expr { kind: ExprKind::Reduce { op: op @ (ReduceOp::Sum | ReduceOp::Mean), indices, body }, .. }] =
+            &mut arguments[..]
+        && body.ty == Scalar::Complex
+    {
+        let body = std::mem::replace(&mut **body, zero(Scalar::Complex, e.span));
+        let plane = Expr { ty: e.ty, span: e.span, kind: ExprKind::Call(*f, vec![body]) };
+        return Expr {
+            kind: ExprKind::Reduce { op: *op, indices: std::mem::take(indices), body: Box::new(plane) },
+            ..e
+        };
+    }
+    e
+}
+
+/// Whether an expression depends on these values alone, and not on the step.
+fn reads_only(e: &Expr, values: &HashSet<ValueId>) -> bool {
+    let mut only = true;
+    e.walk(&mut |e| {
+        only &= match &e.kind {
+            ExprKind::Read { value, .. } => values.contains(value),
+            ExprKind::Past { .. } | ExprKind::First => false,
+            _ => true,
+        }
+    });
+    only
+}
+
 fn zero(ty: Scalar, span: Span) -> Expr {
     match ty {
         Scalar::Bool => expr(ExprKind::Bool(false), ty, span),
@@ -133,25 +171,47 @@ impl Lowering {
 
     /// Whether an expression depends on parameters alone.
     fn is_bound(&self, e: &Expr) -> bool {
-        let mut bound = true;
-        e.walk(&mut |e| {
-            bound &= match &e.kind {
-                ExprKind::Read { value, .. } => self.bound.contains(value),
-                ExprKind::Past { .. } | ExprKind::First => false,
-                _ => true,
+        reads_only(e, &self.bound)
+    }
+
+    /// Whether no state reaches an expression.
+    fn is_early(&self, e: &Expr) -> bool {
+        reads_only(e, &self.early)
+    }
+
+    fn scope(&self, indices: &[IndexId], body: &Expr) -> Scope {
+        let (bound, early) = (self.is_bound(body), self.is_early(body));
+        Scope { indices: indices.to_vec(), guards: Vec::new(), bound, early }
+    }
+
+    /// Whether an expression is a sum, or the like, that is worth a loop over many steps.
+    fn is_contraction(&self, e: &Expr, indices: &[IndexId]) -> bool {
+        let elements: usize = indices.iter().map(|&i| self.extent(i)).product();
+        match &e.kind {
+            ExprKind::Reduce { op, indices, body } => {
+                let turns: usize = indices.iter().map(|&i| self.extent(i)).product();
+                let place = matches!(op, ReduceOp::ArgMax | ReduceOp::ArgMin);
+                let real = matches!(body.ty, Scalar::Real | Scalar::Complex);
+                real && !place && turns >= CONTRACTED && (1..=ROOM).contains(&elements)
             }
-        });
-        bound
+            _ => false,
+        }
     }
 
     fn define_at(&mut self, equation: Equation) {
-        if self.to.layer.value(equation.value).kind == ValueKind::Let && self.is_bound(&equation.body) {
-            self.bound.insert(equation.value);
+        if self.to.layer.value(equation.value).kind == ValueKind::Let {
+            if self.is_bound(&equation.body) {
+                self.bound.insert(equation.value);
+            }
+            if self.is_early(&equation.body) {
+                self.early.insert(equation.value);
+            }
         }
         self.to.layer.equations.push(equation);
     }
 
     fn rewrite(&mut self, e: Expr, scope: &Scope) -> Expr {
+        let e = one_plane(e);
         let solves = matches!(e.kind, ExprKind::Solve { .. });
         if scope.guards.is_empty() && !solves && is_costly(&e) && !scope.indices.iter().any(|&i| self.extent(i) == 0) {
             let free = free_indices(&e);
@@ -160,11 +220,18 @@ impl Lowering {
                 return self.define("part", &indices, e, &[]);
             }
         }
-        if self.binds && !scope.bound && scope.guards.is_empty() && is_costly(&e) && self.is_bound(&e) {
+        if !scope.bound && scope.guards.is_empty() && is_costly(&e) && self.is_bound(&e) {
             let free = free_indices(&e);
             let indices: Vec<IndexId> = scope.indices.iter().copied().filter(|i| free.contains(i)).collect();
             if indices.iter().all(|&i| self.extent(i) > 0) {
                 return self.define("bound", &indices, e, &[]);
+            }
+        }
+        if !scope.early && scope.guards.is_empty() && self.is_early(&e) {
+            let free = free_indices(&e);
+            let indices: Vec<IndexId> = scope.indices.iter().copied().filter(|i| free.contains(i)).collect();
+            if self.is_contraction(&e, &indices) {
+                return self.define("ahead", &indices, e, &[]);
             }
         }
         let Expr { kind, ty, span } = guarded_right(e);
@@ -387,8 +454,8 @@ impl Lowering {
     /// definition holds 0 where the guards do not hold.
     fn define(&mut self, name: &str, indices: &[IndexId], body: Expr, guards: &[Expr]) -> Expr {
         self.store(name, indices, body, guards, |this, body, indices| {
-            let bound = this.is_bound(&body);
-            this.rewrite(body, &Scope { indices: indices.to_vec(), guards: Vec::new(), bound })
+            let scope = this.scope(indices, &body);
+            this.rewrite(body, &scope)
         })
     }
 

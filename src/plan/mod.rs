@@ -123,6 +123,8 @@ pub struct Region {
     pub parts: usize,
     /// Whether the steps of the tile run in each block; else it runs once, outside of time.
     pub timed: bool,
+    /// How many steps run side by side, so that what they all read is loaded once; 1 where a step needs the one before.
+    pub together: usize,
     /// The states that stay in registers from step to step.
     pub carried: Vec<Carried>,
     /// What one step does, in order.
@@ -310,7 +312,7 @@ pub fn plan(instance: &Instance, form: Form, target: Target) -> Result<Plan, Vec
             Diagnostic::error(Code::S301, span, message).label("carried from the last step to the first"),
         ]);
     }
-    let lowered = lower::lower(instance, form == Form::Sequence);
+    let lowered = lower::lower(instance);
     if cfg!(debug_assertions)
         && let Err(error) = crate::ir::verify::verify(&lowered.layer)
     {

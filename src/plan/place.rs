@@ -25,17 +25,13 @@ pub fn place(mut instance: Instance, passes: &[Pass], form: Form, target: Target
     let kept: Vec<ValueId> = passes.iter().flat_map(|pass| pass.kept.iter().copied()).collect();
     let homes = homes(&instance.layer, passes);
     let mut packer = Packer::new(target);
-    let stages: Vec<Vec<Option<Stage>>> =
-        passes.iter().map(|pass| stages::stages(&instance.layer, pass, form == Form::Sequence)).collect();
+    let stages: Vec<Vec<Option<Stage>>> = passes.iter().map(|pass| stages::stages(&instance.layer, pass)).collect();
     bind(&mut instance, &stages, target, &mut packer);
     let mut plans = Vec::new();
     for (p, pass) in passes.iter().enumerate() {
-        let split = match form {
-            Form::Sequence if passes.len() == 1 => split::split(&instance, pass, &stages[p], target),
-            _ => None,
-        };
-        if let Some(split) = split {
-            let (plan, scratch, local) = tile::tiled(&mut instance, split, target, &mut packer);
+        let alone = passes.len() == 1;
+        if let Some(split) = alone.then(|| split::split(&instance, pass, &stages[p], target)).flatten() {
+            let (plan, scratch, local) = tile::tiled(&mut instance, split, form, target, &mut packer);
             signature.passes.push(unnumbered(false, scratch, local, plan.tile));
             plans.push(plan);
             continue;
@@ -138,7 +134,7 @@ fn number(plan: &mut Plan) {
 }
 
 /// Into how many blocks a phase can be cut.
-fn blocks(instance: &Instance, target: Target, phase: &Phase) -> usize {
+pub fn blocks(instance: &Instance, target: Target, phase: &Phase) -> usize {
     match phase {
         Phase::Steps(_) => 1,
         Phase::Region(region) => match region.outer.first() {
@@ -149,7 +145,7 @@ fn blocks(instance: &Instance, target: Target, phase: &Phase) -> usize {
 }
 
 /// About how many operations a phase takes in one step.
-fn work(instance: &Instance, target: Target, phase: &Phase) -> u64 {
+pub fn work(instance: &Instance, target: Target, phase: &Phase) -> u64 {
     let extent = |i: IndexId| instance.extents[i.at()];
     let count = |indices: &[IndexId]| -> usize { indices.iter().map(|&i| extent(i)).product() };
     let nests = phase.nests().map(|nest| count(&nest.loops) * (cost::operations(&nest.body, &extent) + 1));

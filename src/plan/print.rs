@@ -77,7 +77,10 @@ impl Plan {
     fn region(&self, f: &mut fmt::Formatter<'_>, region: &Region) -> fmt::Result {
         write!(f, "  blocks [{}] lanes {} x {}", self.indices(&region.outer), self.index(region.lane), region.parts)?;
         if region.timed {
-            write!(f, ", steps inside")?;
+            match region.together {
+                1 => write!(f, ", steps inside")?,
+                together => write!(f, ", {together} steps at a time inside")?,
+            }
         }
         let held: Vec<&str> =
             region.carried.iter().map(|c| self.instance.layer.value(c.before).name.as_str()).collect();

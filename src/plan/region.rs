@@ -142,7 +142,30 @@ impl Builder<'_> {
             self.pack(&mut piece.body);
         }
         let items = self.items(spots, &mut pieces);
-        Region { outer: self.outer.clone(), lane: self.lane, parts: self.parts, timed: true, carried, items }
+        let together = self.together(draft, &items);
+        let (outer, lane, parts) = (self.outer.clone(), self.lane, self.parts);
+        Region { outer, lane, parts, timed: true, together, carried, items }
+    }
+
+    /// How many steps can run side by side: as many as have room for their sums in registers.
+    fn together(&self, draft: &Draft, items: &[Item]) -> usize {
+        let mut sums = 0;
+        for item in items {
+            let statements = match item {
+                Item::One(statement) => std::slice::from_ref(statement),
+                Item::Loop(fused) => &fused.body[..],
+            };
+            for statement in statements {
+                let local = self.places[statement.value.at()].is_some_and(|place| place.buffer == Buffer::Local);
+                let mut alone = local || !(statement.sums || matches!(item, Item::One(_)));
+                statement.body.walk(&mut |e| alone |= matches!(e.kind, ExprKind::First | ExprKind::Past { .. }));
+                if alone {
+                    return 1;
+                }
+                sums += if statement.sums { self.parts * planes(statement.body.ty) } else { 0 };
+            }
+        }
+        if draft.states.is_empty() { self.machine.together(self.target, sums) } else { 1 }
     }
 
     /// The equations as statements, in order.

@@ -61,7 +61,7 @@ pub struct Draft {
 const PULLED: usize = 8;
 
 /// From how many turns on a sum is a contraction.
-const CONTRACTED: usize = 8;
+pub const CONTRACTED: usize = 8;
 
 /// Splits a pass; `None` where its step has to run as one.
 pub fn split(instance: &Instance, pass: &Pass, stages: &[Option<Stage>], target: Target) -> Option<Split> {
@@ -353,8 +353,15 @@ impl Splitter<'_> {
                 best = Some((batch, cost));
             }
         }
-        let (batch, _) = best?;
-        Some(Draft { batches: vec![batch], lane: 0, states: Vec::new(), equations: vec![e] })
+        let (lane, _) = best?;
+        let index = lane.index(layer, equation);
+        let mut batches = vec![lane];
+        for axis in (0..equation.indices.len()).filter(|&axis| Some(equation.indices[axis]) != index) {
+            let mut batch = Batch::default();
+            batch.insert(layer, equation.value, axis);
+            batches.push(batch);
+        }
+        Some(Draft { batches, lane: 0, states: Vec::new(), equations: vec![e] })
     }
 
     /// Whether some access takes elements apart for the lanes, and cannot be packed.

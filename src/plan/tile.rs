@@ -11,11 +11,12 @@ use super::cost::Machine;
 use super::pack::{self, Packer};
 use super::region::{Builder, StateOf, new_index};
 use super::split::{Draft, Part, Split};
-use super::{Layout, Nest, PassPlan, Phase, Place, Steps, Target, lanes, place};
+use super::{Form, Layout, Nest, PassPlan, Phase, Place, Steps, Target, lanes, place};
 use crate::ir::{Equation, IndexId, Instance, Scalar, ValueId, ValueKind};
 
 struct Tiling<'a> {
     instance: &'a mut Instance,
+    form: Form,
     target: Target,
     machine: Machine,
     packer: &'a mut Packer,
@@ -27,11 +28,27 @@ struct Tiling<'a> {
 }
 
 /// Plans a pass that is cut into phases; with it the bytes of scratch and of local memory.
-pub fn tiled(instance: &mut Instance, split: Split, target: Target, packer: &mut Packer) -> (PassPlan, usize, usize) {
+pub fn tiled(
+    instance: &mut Instance,
+    split: Split,
+    form: Form,
+    target: Target,
+    packer: &mut Packer,
+) -> (PassPlan, usize, usize) {
     let places = vec![None; instance.layer.values.len()];
     let machine = Machine::default();
-    let mut tiling =
-        Tiling { instance, target, machine, packer, places, scratch: 0, local: 0, begin: Vec::new(), end: Vec::new() };
+    let mut tiling = Tiling {
+        instance,
+        form,
+        target,
+        machine,
+        packer,
+        places,
+        scratch: 0,
+        local: 0,
+        begin: Vec::new(),
+        end: Vec::new(),
+    };
     tiling.given();
     let tile = tiling.rows(&split);
     let mut phases = Vec::new();
@@ -109,7 +126,7 @@ impl Tiling<'_> {
         let layer = &self.instance.layer;
         let given = layer.inputs.iter().copied().chain(layer.outputs.iter().map(|output| output.value));
         let far = given.filter(|&v| bytes(v) >= self.machine.page).count();
-        let tile = self.machine.tile(row, far);
+        let tile = if self.form == Form::Step { 1 } else { self.machine.tile(row, far) };
         for value in rows {
             let (row, planes) = (bytes_of(self, value), planes_of(self, value));
             let plane = row * tile;
@@ -158,10 +175,16 @@ impl Tiling<'_> {
         let layer = &self.instance.layer;
         let equation = &layer.equations[draft.equations[0]];
         let index = draft.batches[0].index(layer, equation).expect("a contraction has an index on the lanes");
-        let (name, extent) = (layer.index(index).name.clone(), self.instance.extents[index.at()]);
-        let lane = new_index(self.instance, &name, extent);
-        let parts = self.machine.wide(self.target, extent);
-        self.build(draft, &[], Vec::new(), Vec::new(), lane, parts)
+        let others: Vec<IndexId> = draft.batches[1..].iter().filter_map(|b| b.index(layer, equation)).collect();
+        let planes = if equation.body.ty == Scalar::Complex { 2 } else { 1 };
+        let like = |this: &mut Self, i: IndexId| {
+            let (name, extent) = (this.instance.layer.index(i).name.clone(), this.instance.extents[i.at()]);
+            new_index(this.instance, &name, extent)
+        };
+        let outer = others.into_iter().map(|i| like(self, i)).collect();
+        let lane = like(self, index);
+        let parts = self.machine.wide(self.target, self.instance.extents[lane.at()], planes);
+        self.build(draft, &[], Vec::new(), outer, lane, parts)
     }
 
     /// Inputs and parameters that are returned.
@@ -288,7 +311,11 @@ impl Tiling<'_> {
             lane,
             parts,
         };
-        Phase::Region(builder.build(draft, states, &stores, early))
+        let mut region = builder.build(draft, states, &stores, early);
+        if self.form == Form::Step {
+            region.together = 1;
+        }
+        Phase::Region(region)
     }
 
     /// Where a state lies between the tiles of a sequence: in its own buffer, where its lanes are contiguous in there.

@@ -84,6 +84,36 @@ pub struct Bandwidth {
 }
 
 impl Profile {
+    /// A processor that stands for all where none was measured: choices that follow from it are the same everywhere.
+    ///
+    /// Two multiply-adds of any width a cycle, four cycles each; caches of 48 KiB, 2 MiB and 32 MiB.
+    pub fn reference() -> Self {
+        let width = |bits, f32, f64| Width { bits, ghz: 2.5, multiply_adds: 2.0, divisions: [f32, f64] };
+        // Threads add up in the caches that each has for itself, and to four times and twice behind them.
+        let level = |name: &str, bytes, load, store, copy, all: f64| Level {
+            name: name.to_owned(),
+            bytes,
+            one: Bandwidth { load, store, copy },
+            all: Bandwidth { load: load * all, store: store * all, copy: copy * all },
+        };
+        Profile {
+            model: "reference".to_owned(),
+            threads: 1,
+            portable: false,
+            latency: 4.0,
+            widths: vec![width(128, 1.0 / 3.0, 0.25), width(256, 0.2, 0.125), width(512, 0.1, 0.0625)],
+            levels: vec![
+                level("L1", 48 << 10, 300.0, 150.0, 280.0, 64.0),
+                level("L2", 2 << 20, 120.0, 40.0, 60.0, 64.0),
+                level("L3", 32 << 20, 25.0, 18.0, 20.0, 4.0),
+                level("memory", 256 << 20, 9.0, 14.0, 12.0, 2.0),
+            ],
+            calibration: Calibration { wait: 5e-5, work: 2e-5 },
+            speeds: 1.0,
+            seconds: 1.0,
+        }
+    }
+
     /// The widest vectors of at most that many bits; the narrowest there are, if none is.
     pub fn width(&self, bits: u32) -> &Width {
         self.widths.iter().rev().find(|width| width.bits <= bits).unwrap_or(&self.widths[0])

@@ -2,15 +2,12 @@
 //!
 //! All that decides between plans stands in [`choose`].
 
-use std::num::NonZeroUsize;
-
-use super::group::Layers;
-use super::{fixed, refused};
-use crate::analysis::verdict::judge;
-use crate::analysis::verdict::summary::summary;
+use super::price::price;
 use crate::diag::{Code, Diagnostic};
-use crate::ir::{Expr, ExprKind, Instance, Layer, Scalar};
-use crate::plan::shape::weight;
+use crate::ir::{Instance, Layer};
+use crate::jit::Isa;
+use crate::jit::finite::counts;
+use crate::profile::Profile;
 
 /// A way to run a layer over sequences.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -81,31 +78,24 @@ pub struct Choice {
 /// The fewest steps for which a scan is worth its compilation.
 const WORTH: usize = 1 << 14;
 
-/// The bits of the vectors that kernels have.
-const VECTOR: f64 = 128.0;
-
-/// By how much a scan must be faster on paper.
+/// By how much a scan must be predicted to be faster.
 const MARGIN: f64 = 1.2;
 
 /// Picks the plan of `auto`.
 ///
-/// In order, as many threads work as there are sequences. A scan has the work of the summaries on top, and all
-/// threads for it; a layer of a few channels also has the lanes of a vector, which in order are empty. It is taken where
-/// the sequences have at least [`WORTH`] steps and the counted operations, divided by the threads and lanes that
-/// share them, are fewer by [`MARGIN`].
-pub fn choose(instance: &Instance, run: Extents) -> Choice {
+/// In order, as many threads work as there are sequences and blocks. A scan has the work of the summaries on top, and all
+/// threads for it; a layer of a few channels also has the lanes of a vector, which in order are empty. Where there is
+/// one of the two, and the sequences have at least [`WORTH`] steps, the scan is taken if it is predicted to be faster by
+/// [`MARGIN`].
+pub fn choose(instance: &Instance, run: Extents, isa: Isa, profile: &Profile) -> Choice {
     let in_order = Choice { plan: Plan::Sequential, note: None };
-    let threads = match run.threads {
-        0 => std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
-        n => n,
-    };
+    let threads = run.workers();
     let idle = run.sequences < threads;
     let narrow = super::lanes::narrow(instance);
     if run.longest < WORTH || run.sequences == 0 || !(idle || narrow) {
         return in_order;
     }
-    let verdict = judge(&instance.layer);
-    if let Some(refusal) = refused(&instance.layer, &verdict) {
+    if let Some(refusal) = super::refusal(&instance.layer) {
         if !idle {
             return in_order;
         }
@@ -113,43 +103,14 @@ pub fn choose(instance: &Instance, run: Extents) -> Choice {
         let message = format!("running in order, on {} of {threads} threads: {}", run.sequences, note.message);
         return Choice { plan: Plan::Sequential, note: Some(Diagnostic { message, ..note }) };
     }
-    let step = operations(instance);
-    let mut all = step;
-    for group in &verdict.groups {
-        let Some(summary) = summary(&verdict, group) else { return in_order };
-        let layers = Layers::of(&summary, fixed(&instance.layer, group));
-        let Ok(summary) = Instance::new(layers.summary, instance.dims.clone()) else { return in_order };
-        all += operations(&summary);
+    if counts(instance).is_some() {
+        // Composing the maps of stretches takes about half as long as running them.
+        let plan = if idle { Plan::Parallel } else { Plan::Sequential };
+        return Choice { plan, note: None };
     }
-    let lanes = if narrow { VECTOR / f64::from(run.bits) } else { 1.0 };
-    let parallel = all / (threads as f64 * lanes);
-    let sequential = step / run.sequences.min(threads) as f64;
-    if parallel * MARGIN < sequential { Choice { plan: Plan::Parallel, note: None } } else { in_order }
-}
-
-/// About how many plain operations one step takes.
-pub(super) fn operations(instance: &Instance) -> f64 {
-    let each = |equation: &crate::ir::Equation| {
-        let elements: f64 = equation.indices.iter().map(|i| instance.extents[i.at()] as f64).product();
-        elements * (cost(instance, &equation.body) + 1.0)
-    };
-    instance.layer.equations.iter().map(each).sum()
-}
-
-fn cost(instance: &Instance, e: &Expr) -> f64 {
-    let complex = e.ty == Scalar::Complex;
-    let below: f64 = e.operands().into_iter().map(|operand| cost(instance, operand)).sum();
-    match &e.kind {
-        ExprKind::Reduce { indices, .. } => {
-            indices.iter().map(|i| instance.extents[i.at()] as f64).product::<f64>() * (below + 1.0)
-        }
-        ExprKind::Normalise { index, .. } => instance.extents[index.at()] as f64 * (below + 20.0),
-        ExprKind::Call(f, args) => below + weight(*f, args[0].ty == Scalar::Complex) as f64,
-        // Indices and places are free: they are the loops.
-        ExprKind::Read { .. } | ExprKind::Past { .. } => 1.0,
-        ExprKind::Binary(..) | ExprKind::Unary(..) | ExprKind::If(_) | ExprKind::Powi(..) => {
-            below + if complex { 3.0 } else { 1.0 }
-        }
-        _ => below,
+    let time = |plan| price(plan, instance, run, isa, profile).map(|priced| priced.prediction.seconds());
+    match (time(Plan::Sequential), time(Plan::Parallel)) {
+        (Ok(sequential), Ok(parallel)) if parallel * MARGIN < sequential => Choice { plan: Plan::Parallel, note: None },
+        _ => in_order,
     }
 }

@@ -9,6 +9,7 @@
 use ssmc_runtime::kernel::{Kind, Tensors};
 use ssmc_runtime::{Bound, Carry, Elements, Float, RunError, Sequences, Tensor};
 
+use super::finite::Maps;
 use crate::analysis::verdict::summary::{Summary, restrict};
 use crate::diag::{Diagnostic, Span};
 use crate::ir::interp::Real;
@@ -136,6 +137,8 @@ pub(super) struct Group<F> {
     /// What a reset puts in the place of these products.
     zeros: Vec<Tensor<F>>,
     power: Option<Power<F>>,
+    /// Works out what stretches do in place of the summary, where the group is a map of a few states.
+    pub(super) maps: Option<Maps<F>>,
 }
 
 struct Power<F> {
@@ -185,6 +188,7 @@ impl<F: Real> Group<F> {
                 })
             }
         };
+        let maps = if summary.earlier == 0 { Maps::of(whole, &summary.states, isa)? } else { None };
         Ok(Self {
             states: summary.states.iter().map(|s| s.at()).collect(),
             earlier: summary.earlier,
@@ -194,6 +198,7 @@ impl<F: Real> Group<F> {
             neutral,
             zeros,
             power,
+            maps,
         })
     }
 
@@ -292,6 +297,7 @@ pub(super) fn unread<F: Float>(slice: &Tensors) -> Tensor<F> {
         Kind::Complex => Elements::Complex { re: zeros(), im: zeros() },
         Kind::Int => Elements::Int(vec![0; n]),
         Kind::Bool => Elements::Bool(vec![0; n]),
+        Kind::Byte => Elements::Byte(vec![0; n]),
     };
     Tensor { shape: slice.shape.clone(), elements }
 }

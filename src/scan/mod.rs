@@ -15,12 +15,14 @@
 //!
 //! What [`group`] leaves to others: a delay's values before a stretch are those of its argument in the steps before
 //! it, computed again by a layer of delays alone ([`delays`]). For a few channels, [`lanes`] puts stretches on vector
-//! lanes.
+//! lanes. A layer that is a map of at most 16 states has a summary of its own ([`finite`]).
 
 mod choose;
 mod delays;
+mod finite;
 mod group;
 mod lanes;
+mod price;
 mod run;
 
 use ssmc_runtime::stretch::Stretches;
@@ -31,11 +33,13 @@ use crate::analysis::verdict::{self, Class, Verdict, judge};
 use crate::diag::{Code, Diagnostic};
 use crate::ir::interp::Real;
 use crate::ir::{Instance, Layer, Report};
+use crate::jit::finite::Finite;
 use crate::jit::{Backend, Form, Isa, Kernel, compile_for};
 pub use choose::{Choice, Extents, Plan, choose, plans};
 use delays::Delays;
 use group::{Group, Layers};
 use lanes::Lanes;
+pub use price::{Priced, price};
 
 /// How a scan is made. The default leaves all to the length of the sequences.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -153,7 +157,7 @@ const SUMMARIES: usize = 1 << 26;
 impl<F: Real> Scan<F> {
     /// How many steps the stretches of such sequences have; on lanes, all stretches of a segment together.
     pub fn stretch(&self, sequences: &Sequences) -> usize {
-        if let Some(lanes) = &self.lanes {
+        if let (Some(lanes), None) = (&self.lanes, self.maps()) {
             return lanes.segment();
         }
         let longest = (0..sequences.count()).map(|s| sequences.range(s).len()).max().unwrap_or(0);
@@ -199,14 +203,24 @@ impl<F: Real> Scan<F> {
         threads: usize,
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<(Vec<Tensor<F>>, Vec<Report>), RunError> {
-        let mut outputs = self.whole.blank_outputs(sequences);
+        let mut outputs = self.blank_outputs(sequences);
         let reports = self.run_into(bound, sequences, inputs, &mut outputs, carry, threads, progress)?;
         Ok((outputs, reports))
+    }
+
+    /// Outputs for such sequences, all of them 0.
+    pub fn blank_outputs(&self, sequences: &Sequences) -> Vec<Tensor<F>> {
+        self.whole.blank_outputs(sequences)
     }
 
     /// What has made the code of its runs.
     pub fn backend(&self) -> Backend {
         self.whole.backend()
+    }
+
+    /// The layer as maps of its states, where these are few and no lanes were asked for.
+    fn maps(&self) -> Option<&Finite<F>> {
+        self.whole.finite().filter(|_| self.options.lanes.unwrap_or(0) == 0)
     }
 
     /// Whether the stretches of such sequences are run side by side: some sequence has more than one.
@@ -230,6 +244,12 @@ impl<F: Real> Scan<F> {
         threads: usize,
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<Vec<Report>, RunError> {
+        if let Some(finite) = self.maps() {
+            // Layers that report anything are no maps.
+            finite::run(self, finite, bound, sequences, inputs, outputs, carry, threads, progress)?;
+            return Ok(Vec::new());
+        }
+        let inputs = &Tensor::all_widened(inputs);
         self.whole.check(bound, sequences, inputs, outputs, carry)?;
         if let Some(lanes) = &self.lanes {
             // Layers that report anything do not run on lanes.

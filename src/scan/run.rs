@@ -40,6 +40,9 @@ impl<F: Real> Run<'_, F> {
 
     /// Gives a group's states their starts.
     fn group(&self, group: &Group<F>, carry: &Carry<F>, starts: &mut Carry<F>) -> Result<(), RunError> {
+        if let Some(maps) = &group.maps {
+            return maps.fill(self, group.own(), starts);
+        }
         // The stretch that comes last needs no summary.
         let shorter = |stretches: &std::ops::Range<usize>| match group.reverse {
             false => stretches.start..stretches.end.saturating_sub(1).max(stretches.start),

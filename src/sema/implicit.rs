@@ -185,7 +185,7 @@ impl Lowering<'_> {
 
     /// Lends the layer to an analysis that adds to it.
     fn with_scope<T>(&mut self, run: impl FnOnce(&mut Scope, &dyn Fn(&str) -> bool) -> T) -> T {
-        let mut scope = Scope { layer: std::mem::take(&mut self.layer) };
+        let mut scope = Scope::new(std::mem::take(&mut self.layer));
         let names = &self.names;
         let result = run(&mut scope, &|name| names.contains_key(name));
         self.layer = scope.layer;

@@ -134,7 +134,7 @@ fn largest(tensors: &[Tensor<f64>]) -> f64 {
     let each = |t: &Tensor<f64>| match &t.elements {
         Elements::Real(v) => v.clone(),
         Elements::Complex { re, im } => [re.as_slice(), im].concat(),
-        Elements::Int(_) | Elements::Bool(_) => Vec::new(),
+        Elements::Int(_) | Elements::Bool(_) | Elements::Byte(_) => Vec::new(),
     };
     tensors.iter().flat_map(each).filter(|x| x.is_finite()).fold(1.0, |m: f64, x| m.max(x.abs()))
 }

@@ -104,7 +104,7 @@ pub fn flat<F: Float>(tensor: &Tensor<F>) -> Vec<f64> {
         Elements::Real(v) => v.iter().map(|x| x.to_f64()).collect(),
         Elements::Complex { re, im } => re.iter().zip(im).flat_map(|(re, im)| [re.to_f64(), im.to_f64()]).collect(),
         Elements::Int(v) => v.iter().map(|&x| f64::from(x)).collect(),
-        Elements::Bool(v) => v.iter().map(|&x| f64::from(x)).collect(),
+        Elements::Bool(v) | Elements::Byte(v) => v.iter().map(|&x| f64::from(x)).collect(),
     }
 }
 
@@ -122,6 +122,7 @@ pub fn piece<F: Float>(tensor: &Tensor<F>, count: usize, length: usize, range: s
         Elements::Complex { re, im } => Elements::Complex { re: cut_plane(re), im: cut_plane(im) },
         Elements::Int(v) => Elements::Int(cut(v, count, length, row, range.clone())),
         Elements::Bool(v) => Elements::Bool(cut(v, count, length, row, range.clone())),
+        Elements::Byte(v) => Elements::Byte(cut(v, count, length, row, range.clone())),
     };
     let mut shape = tensor.shape.clone();
     shape[0] = count * range.len();

@@ -43,6 +43,7 @@ pub fn rounded<F: Float>(tensor: &Tensor<f64>) -> Tensor<F> {
         Elements::Complex { re, im } => Elements::Complex { re: round(re), im: round(im) },
         Elements::Int(v) => Elements::Int(v.clone()),
         Elements::Bool(v) => Elements::Bool(v.clone()),
+        Elements::Byte(v) => Elements::Byte(v.clone()),
     };
     Tensor { shape: tensor.shape.clone(), elements }
 }
@@ -86,6 +87,7 @@ pub fn rows<F: Float>(tensor: &Tensor<F>, range: std::ops::Range<usize>) -> Tens
         Elements::Complex { re, im } => Elements::Complex { re: re[cut.clone()].to_vec(), im: im[cut].to_vec() },
         Elements::Int(v) => Elements::Int(v[cut].to_vec()),
         Elements::Bool(v) => Elements::Bool(v[cut].to_vec()),
+        Elements::Byte(v) => Elements::Byte(v[cut].to_vec()),
     };
     Tensor { shape: [range.len()].iter().chain(&tensor.shape[1..]).copied().collect(), elements }
 }

@@ -20,6 +20,7 @@ pub fn value(function: Elementary, x: f64, y: f64) -> f64 {
 fn near_zero(function: Elementary, x: f64) -> Option<f64> {
     Some(match function {
         Elementary::Exp => 1.0 + x,
+        Elementary::Exp2 => 1.0 + x * LN_2,
         Elementary::Expm1 => x * (1.0 + x / 2.0),
         Elementary::Log1p => x * (1.0 - x / 2.0),
         Elementary::Sin | Elementary::Tanh => x,
@@ -37,7 +38,7 @@ fn near_zero(function: Elementary, x: f64) -> Option<f64> {
 fn far_out(function: Elementary, x: f64) -> Option<f64> {
     let positive = x > 0.0;
     Some(match function {
-        Elementary::Exp => {
+        Elementary::Exp | Elementary::Exp2 => {
             if positive {
                 f64::INFINITY
             } else {
@@ -74,6 +75,7 @@ fn far_out(function: Elementary, x: f64) -> Option<f64> {
 fn library(function: Elementary, x: f64, y: f64) -> f64 {
     match function {
         Elementary::Exp => x.exp(),
+        Elementary::Exp2 => x.exp2(),
         Elementary::Expm1 => x.exp_m1(),
         Elementary::Log => x.ln(),
         Elementary::Log1p => x.ln_1p(),

@@ -1,11 +1,14 @@
-//! Little kernels that map arrays through one function, compiled with Cranelift.
+//! Little kernels that map arrays through one function, compiled with Cranelift or the wide selector.
 
-use cranelift_codegen::ir::{AbiParam, FuncRef, InstBuilder, MemFlagsData, Type, Value, types};
+use cranelift_codegen::binemit::Reloc;
+use cranelift_codegen::ir::{AbiParam, ExternalName, FuncRef, InstBuilder, MemFlagsData, Type, Value, types};
 use cranelift_codegen::settings::{self, Configurable};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use cranelift_jit::{JITBuilder, JITModule};
-use cranelift_module::{Linkage, Module, default_libcall_names};
-use ssmc::codegen::math::{Environment, Routine};
+use cranelift_module::{Linkage, Module, ModuleReloc, ModuleRelocTarget, default_libcall_names};
+use ssmc::codegen::math::{self, Elementary, Environment, Routine};
+use ssmc::jit::Isa;
+use ssmc_wide::{Level, Primitive};
 
 /// A lane of a kernel.
 pub trait Lane: Copy + Send + Sync + 'static {
@@ -23,7 +26,23 @@ impl Lane for f64 {
     const ZERO: f64 = 0.0;
 }
 
-struct Imports<'m>(&'m mut JITModule);
+/// What makes a kernel: Cranelift, or the wide selector at some level.
+pub type Maker = Option<Level>;
+
+/// All that make kernels for this machine.
+#[allow(dead_code, reason = "the example asks for one")]
+pub fn makers() -> Vec<Maker> {
+    let all = [(None, Isa::Narrow), (Some(Level::Avx2), Isa::Avx2), (Some(Level::Avx512), Isa::Avx512)];
+    all.into_iter().filter(|(_, isa)| isa.is_here()).map(|(maker, _)| maker).collect()
+}
+
+/// The widest vector of a lane type that a maker has.
+pub fn widest(maker: Maker, lane: Type) -> Type {
+    let bytes = maker.map_or(16, Level::vector_bytes);
+    lane.by(bytes / lane.bytes()).expect("a vector")
+}
+
+struct Imports<'m>(&'m mut JITModule, Maker);
 
 impl Environment for Imports<'_> {
     fn routine(&mut self, builder: &mut FunctionBuilder<'_>, routine: Routine, lane: Type) -> FuncRef {
@@ -33,9 +52,14 @@ impl Environment for Imports<'_> {
         let id = self.0.declare_function(routine.symbol(lane), Linkage::Import, &signature).expect("a declaration");
         self.0.declare_func_in_func(id, builder.func)
     }
+
+    fn primitive(&mut self, builder: &mut FunctionBuilder<'_>, primitive: Primitive, ty: Type) -> Option<FuncRef> {
+        self.1.filter(|&level| primitive.is_at(level))?;
+        Some(math::import_primitive(builder, primitive, ty, self.0.target_config().default_call_conv))
+    }
 }
 
-/// `out[r][i] = f(in[0][i], in[1][i], ..)[r]` over arrays of a multiple of four elements.
+/// `out[r][i] = f(in[0][i], in[1][i], ..)[r]` over arrays.
 pub struct Kernel<T> {
     module: Option<JITModule>,
     entry: extern "C" fn(*const *const T, *const *mut T, usize),
@@ -56,8 +80,19 @@ impl<T> Drop for Kernel<T> {
 }
 
 impl<T: Lane> Kernel<T> {
-    /// Compiles `body`, which emits the function for values of type `ty`: a vector, or the scalar lane.
+    /// Compiles `body` with Cranelift.
     pub fn new(
+        ty: Type,
+        inputs: usize,
+        outputs: usize,
+        body: impl Fn(&mut FunctionBuilder<'_>, &mut dyn Environment, &[Value]) -> Vec<Value>,
+    ) -> Kernel<T> {
+        Self::made(None, ty, inputs, outputs, body)
+    }
+
+    /// Compiles `body`, which emits the function for values of type `ty`: a vector, or the scalar lane.
+    pub fn made(
+        maker: Maker,
         ty: Type,
         inputs: usize,
         outputs: usize,
@@ -97,7 +132,7 @@ impl<T: Lane> Kernel<T> {
                 b.ins().load(ty, MemFlagsData::new(), at, 0)
             })
             .collect();
-        let results = body(&mut b, &mut Imports(&mut module), &arguments);
+        let results = body(&mut b, &mut Imports(&mut module, maker), &arguments);
         for (target, result) in targets.into_iter().zip(results) {
             let at = b.ins().iadd(target, offset);
             b.ins().store(MemFlagsData::new(), result, at, 0);
@@ -111,7 +146,21 @@ impl<T: Lane> Kernel<T> {
         b.finalize(module.target_config());
 
         let id = module.declare_anonymous_function(&context.func.signature).expect("a declaration");
-        module.define_function(id, &mut context).expect("valid code");
+        match maker {
+            None => module.define_function(id, &mut context).expect("valid code"),
+            Some(level) => {
+                let code = ssmc_wide::compile_checked(&context.func, level).expect("valid code");
+                let names = context.func.params.user_named_funcs();
+                let relocation = |relocation: &ssmc_wide::Relocation| {
+                    let ExternalName::User(name) = relocation.name else { panic!("a routine") };
+                    let name = &names[name];
+                    let name = ModuleRelocTarget::User { namespace: name.namespace, index: name.index };
+                    ModuleReloc { offset: relocation.offset, kind: Reloc::Abs8, name, addend: 0 }
+                };
+                let relocations: Vec<ModuleReloc> = code.relocations.iter().map(relocation).collect();
+                module.define_function_bytes(id, 64, &code.bytes, &relocations).expect("valid code");
+            }
+        }
         module.finalize_definitions().expect("executable memory");
         let code = module.get_finalized_function(id);
         // SAFETY: the function was defined just now with this signature, in the host's calling convention.
@@ -124,7 +173,19 @@ impl<T: Lane> Kernel<T> {
     pub fn run(&self, inputs: &[&[T]], outputs: &mut [Vec<T>]) {
         assert_eq!((inputs.len(), outputs.len()), (self.inputs, self.outputs));
         let length = inputs[0].len();
-        assert!(length > 0 && length.is_multiple_of(4), "a multiple of the lanes");
+        if !length.is_multiple_of(16) {
+            let fill = |input: &&[T]| {
+                let mut padded = input.to_vec();
+                padded.resize(length.next_multiple_of(16), input[0]);
+                padded
+            };
+            let padded: Vec<Vec<T>> = inputs.iter().map(fill).collect();
+            let padded: Vec<&[T]> = padded.iter().map(Vec::as_slice).collect();
+            self.run(&padded, outputs);
+            outputs.iter_mut().for_each(|output| output.truncate(length));
+            return;
+        }
+        assert!(length > 0, "nothing to do");
         let sources: Vec<*const T> = inputs
             .iter()
             .map(|input| {
@@ -144,8 +205,11 @@ impl<T: Lane> Kernel<T> {
 }
 
 /// A kernel of one real function on values of type `ty`.
-pub fn real<T: Lane>(function: ssmc::codegen::math::Elementary, ty: Type) -> Kernel<T> {
-    Kernel::new(ty, function.arity(), 1, |b, environment, x| {
-        vec![ssmc::codegen::math::emit(b, environment, function, x)]
-    })
+pub fn real<T: Lane>(function: Elementary, ty: Type) -> Kernel<T> {
+    real_by(None, function, ty)
+}
+
+/// The same by some maker.
+pub fn real_by<T: Lane>(maker: Maker, function: Elementary, ty: Type) -> Kernel<T> {
+    Kernel::made(maker, ty, function.arity(), 1, |b, environment, x| vec![math::emit(b, environment, function, x)])
 }

@@ -17,6 +17,22 @@ const ONE: &[(Elementary, &[(f64, f64)])] = &[
     (Sin, &[(0.0, 0.0), (-0.0, -0.0), (INF, NAN), (-INF, NAN), (NAN, NAN)]),
     (Cos, &[(0.0, 1.0), (-0.0, 1.0), (INF, NAN), (-INF, NAN), (NAN, NAN)]),
     (Tanh, &[(0.0, 0.0), (-0.0, -0.0), (INF, 1.0), (-INF, -1.0), (NAN, NAN), (100.0, 1.0), (-1e30, -1.0)]),
+    (
+        Exp2,
+        &[
+            (0.0, 1.0),
+            (-0.0, 1.0),
+            (1.0, 2.0),
+            (-3.0, 0.125),
+            (-126.0, 1.175_494_350_822_287_5e-38),
+            (INF, INF),
+            (-INF, 0.0),
+            (NAN, NAN),
+            (-1e30, 0.0),
+            (1e30, INF),
+            (-1e-30, 1.0),
+        ],
+    ),
     (Sigmoid, &[(0.0, 0.5), (-0.0, 0.5), (INF, 1.0), (-INF, 0.0), (NAN, NAN), (-1e30, 0.0), (1e30, 1.0)]),
     (Silu, &[(0.0, 0.0), (-0.0, -0.0), (INF, INF), (-INF, -0.0), (NAN, NAN), (-1e30, -0.0), (128.0, 128.0)]),
     (Softplus, &[(INF, INF), (-INF, 0.0), (NAN, NAN), (-1e30, 0.0), (128.0, 128.0)]),
@@ -132,25 +148,29 @@ fn check(function: Elementary, x: f64, y: f64, expected: f64) {
     #[allow(clippy::cast_possible_truncation)]
     let (a, b, e) = (x as f32, y as f32, expected as f32);
     let both = |n: usize| function.arity() == n;
-    let mut out = [Vec::new()];
-    let inputs: [&[f32]; 2] = [&[a; 4], &[b; 4]];
-    kernel::real(function, types::F32X4).run(if both(1) { &inputs[..1] } else { &inputs }, &mut out);
-    let got = out[0][0];
-    assert!(
-        got.to_bits() == e.to_bits() || got.is_nan() && e.is_nan(),
-        "f32 {}({x:e}, {y:e}): {got:e}",
-        function.name()
-    );
+    for maker in kernel::makers() {
+        let mut out = [Vec::new()];
+        let inputs: [&[f32]; 2] = [&[a; 4], &[b; 4]];
+        let kernel = kernel::real_by(maker, function, kernel::widest(maker, types::F32));
+        kernel.run(if both(1) { &inputs[..1] } else { &inputs }, &mut out);
+        let got = out[0][0];
+        assert!(
+            got.to_bits() == e.to_bits() || got.is_nan() && e.is_nan(),
+            "{maker:?} f32 {}({x:e}, {y:e}): {got:e}",
+            function.name()
+        );
 
-    let mut out = [Vec::new()];
-    let inputs: [&[f64]; 2] = [&[x; 4], &[y; 4]];
-    kernel::real(function, types::F64X2).run(if both(1) { &inputs[..1] } else { &inputs }, &mut out);
-    let (got, e) = (out[0][0], expected);
-    assert!(
-        got.to_bits() == e.to_bits() || got.is_nan() && e.is_nan(),
-        "f64 {}({x:e}, {y:e}): {got:e}",
-        function.name()
-    );
+        let mut out = [Vec::new()];
+        let inputs: [&[f64]; 2] = [&[x; 4], &[y; 4]];
+        let kernel = kernel::real_by(maker, function, kernel::widest(maker, types::F64));
+        kernel.run(if both(1) { &inputs[..1] } else { &inputs }, &mut out);
+        let (got, e) = (out[0][0], expected);
+        assert!(
+            got.to_bits() == e.to_bits() || got.is_nan() && e.is_nan(),
+            "{maker:?} f64 {}({x:e}, {y:e}): {got:e}",
+            function.name()
+        );
+    }
 }
 
 #[test]
@@ -195,9 +215,11 @@ fn f64_overflows_and_underflows_where_it_should() {
         (Sigmoid, -745.133_219_101_941_2, 0.0),
         (Softplus, -745.133_219_101_941_1, 5e-324),
     ] {
-        let mut out = [Vec::new()];
-        kernel::real(function, types::F64X2).run(&[&[x; 4]], &mut out);
-        let close = (out[0][0] - expected).abs() <= expected.abs() * 1e-14 || out[0][0] == expected;
-        assert!(close, "{}({x:e}) = {expected:e}, not {:e}", function.name(), out[0][0]);
+        for maker in kernel::makers() {
+            let mut out = [Vec::new()];
+            kernel::real_by(maker, function, kernel::widest(maker, types::F64)).run(&[&[x; 4]], &mut out);
+            let close = (out[0][0] - expected).abs() <= expected.abs() * 1e-14 || out[0][0] == expected;
+            assert!(close, "{maker:?} {}({x:e}) = {expected:e}, not {:e}", function.name(), out[0][0]);
+        }
     }
 }

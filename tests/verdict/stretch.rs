@@ -72,6 +72,7 @@ fn piece(inputs: &[Tensor<f64>], from: usize, to: usize) -> Vec<Tensor<f64>> {
             }
             Elements::Int(v) => Elements::Int(v[range].to_vec()),
             Elements::Bool(v) => Elements::Bool(v[range].to_vec()),
+            Elements::Byte(v) => Elements::Byte(v[range].to_vec()),
         };
         let shape = [to - from].into_iter().chain(tensor.shape[1..].iter().copied()).collect();
         Tensor { shape, elements }
@@ -84,7 +85,7 @@ fn numbers(tensors: &[Tensor<f64>]) -> Vec<f64> {
         Elements::Real(v) => v.clone(),
         Elements::Complex { re, im } => [re.as_slice(), im].concat(),
         Elements::Int(v) => v.iter().map(|&x| f64::from(x)).collect(),
-        Elements::Bool(v) => v.iter().map(|&x| f64::from(x)).collect(),
+        Elements::Bool(v) | Elements::Byte(v) => v.iter().map(|&x| f64::from(x)).collect(),
     };
     tensors.iter().flat_map(each).collect()
 }
@@ -189,6 +190,9 @@ fn stretch(source: &str, layer: &Layer, verdict: &Verdict, at: usize, summary: &
     // Two halves.
     let mut middle = start.clone();
     run_for(&whole, &params, &piece(&inputs, 0, 2), &mut middle, 2);
+    if !finite(&middle.states) {
+        return; // an infinite state that is forgotten later is one that no offset can stand for
+    }
     let (first, second) = (summarise(0, 2, &start), summarise(2, steps, &middle));
     let mut both = Carry { steps: vec![1], states: tail(&first), delays: Vec::new() };
     run(&summary.compose, dims, &[], &tail(&second), &mut both);

@@ -289,6 +289,7 @@ impl Emitter<'_> {
         }
         if let Some(slot) = ins.mask {
             out.set_op_mask(hard(slot, View::K)?);
+            out.set_zeroing_masking(ins.zeroing);
         }
         self.items.push(match pool {
             Some(at) => Item::Pool(out, at),
@@ -411,6 +412,27 @@ fn immediate(code: Code) -> OpKind {
     }
 }
 
+/// What the start of an innermost loop is a multiple of.
+const LOOP: u64 = 32;
+
+/// An instruction of up to that many bytes that does nothing.
+fn nothing(bytes: usize) -> Instruction {
+    let rax = Register::RAX;
+    let (index, size) = match bytes {
+        1 => return Instruction::with(Code::Nopd),
+        2 => return Instruction::with(Code::Nopw),
+        3 => (Register::None, 0),
+        4 => (Register::None, 1),
+        5 | 6 => (rax, 1),
+        7 => (Register::None, 8),
+        _ => (rax, 8),
+    };
+    let mut nothing = Instruction::new();
+    nothing.set_code(Code::Nop_rm32);
+    set_memory(&mut nothing, 0, &MemoryOperand::new(rax, index, 1, 0, size, false, Register::None));
+    nothing
+}
+
 /// Encodes all blocks three times: with long jumps to learn which can be short, with short ones to learn where
 /// everything is, and with that.
 fn encode(
@@ -428,8 +450,14 @@ fn encode(
         encoder = Encoder::new(64);
         relocations.clear();
         let mut now = Layout::default();
-        let mut ip = 0;
+        let mut ip = 0u64;
         for &n in order {
+            if machine.is_inner_header(n) {
+                let end = ip.next_multiple_of(LOOP);
+                while ip < end {
+                    ip += encoder.encode(&nothing((end - ip) as usize), ip).map_err(unencodable)? as u64;
+                }
+            }
             now.starts.insert(n, ip);
             for item in &blocks[n] {
                 let is_short = short.get(now.jumps.len()) == Some(&true);
@@ -459,8 +487,15 @@ fn encode(
         }
         now.end = ip;
         if round == 0 {
-            // Shorter jumps only bring targets nearer.
-            short = now.jumps.iter().map(|(from, to)| now.starts[to].abs_diff(*from) < 120).collect();
+            // Shorter jumps bring targets nearer, but for the space in front of each loop.
+            let loops: Vec<u64> =
+                order.iter().filter(|&&n| machine.is_inner_header(n)).map(|n| now.starts[n]).collect();
+            let is_near = |&(from, to): &(u64, usize)| {
+                let to = now.starts[&to];
+                let between = loops.iter().filter(|&&at| from.min(to) <= at && at <= from.max(to)).count() as u64;
+                to.abs_diff(from) + between * LOOP < 120
+            };
+            short = now.jumps.iter().map(is_near).collect();
         }
         layout = now;
     }

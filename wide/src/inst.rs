@@ -137,12 +137,21 @@ pub(crate) struct Ins {
     pub(crate) operands: SmallVec<[Operand; 5]>,
     /// The slot of the mask register under which it works.
     pub(crate) mask: Option<u8>,
+    /// Whether lanes outside of the mask become zero.
+    pub(crate) zeroing: bool,
     pub(crate) clobbers: PRegSet,
 }
 
 impl Ins {
     pub(crate) fn of(kind: Kind) -> Ins {
-        Ins { kind, args: SmallVec::new(), operands: SmallVec::new(), mask: None, clobbers: PRegSet::empty() }
+        Ins {
+            kind,
+            args: SmallVec::new(),
+            operands: SmallVec::new(),
+            mask: None,
+            zeroing: false,
+            clobbers: PRegSet::empty(),
+        }
     }
 
     pub(crate) fn new(code: Code) -> Ins {
@@ -282,6 +291,12 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
+    /// Whether a block starts a loop that has none inside.
+    pub(crate) fn is_inner_header(&self, block: usize) -> bool {
+        let Some(around) = self.blocks[block].within.filter(|_| !self.blocks[block].cold) else { return false };
+        self.loops[around].header == block && self.loops.iter().all(|l| l.parent != Some(around))
+    }
+
     pub(crate) fn vreg(&mut self, class: RegClass) -> VReg {
         self.vregs += 1;
         VReg::new(self.vregs - 1, class)

@@ -5,10 +5,12 @@
 //! an [`Unsupported`], never a panic; the caller can then take Cranelift's own back end, which selects vectors up to
 //! 128 bits only.
 //!
-//! [`isel`] makes machine instructions, block by block from the last instruction to the first, so that a load or a
-//! comparison can go into the instruction that uses it, and what nobody uses is never made. `consts` decides which
-//! constants live in registers, by the pressure in each loop. `ra` hands the result to `regalloc2`. `emit` lays out the
-//! frame and the blocks and encodes with `iced-x86`.
+//! `repeats` drops what a block computes twice. [`isel`] makes machine instructions, block by block from the last
+//! instruction to the first, so that a load or a comparison can go into the instruction that uses it, and what nobody
+//! uses is never made. `consts` decides which constants live in registers, by the pressure in each loop. `ra` hands the
+//! result to `regalloc2`. `emit` lays out the frame and the blocks and encodes with `iced-x86`.
+//!
+//! What a machine can do and CLIF cannot say are [`Primitive`]s: calls that become instructions.
 //!
 //! # Invariants
 //! - The calling convention is System V. Upper halves are cleared (`vzeroupper`) before every call and return.
@@ -23,10 +25,14 @@ mod consts;
 mod emit;
 mod inst;
 mod isel;
+mod primitive;
 mod ra;
+mod repeats;
 mod table;
 
 use cranelift_codegen::ir::{ExternalName, Function};
+
+pub use primitive::Primitive;
 
 /// What the processor has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -117,10 +123,7 @@ pub struct Unsupported(pub String);
 /// # Errors
 /// What the selector does not know, and functions that the register allocator refuses.
 pub fn compile(function: &Function, level: Level) -> Result<Code, Unsupported> {
-    let mut machine = isel::select(function, level)?;
-    consts::place(&mut machine, level);
-    let allocated = ra::allocate(&machine, level)?;
-    emit::emit(function, &machine, &allocated, level)
+    compiled(function, level, false)
 }
 
 /// Compiles a function and checks the register allocation symbolically.
@@ -128,9 +131,17 @@ pub fn compile(function: &Function, level: Level) -> Result<Code, Unsupported> {
 /// # Errors
 /// As for [`compile`], and what the checker finds.
 pub fn compile_checked(function: &Function, level: Level) -> Result<Code, Unsupported> {
-    let mut machine = isel::select(function, level)?;
+    compiled(function, level, true)
+}
+
+fn compiled(function: &Function, level: Level, checked: bool) -> Result<Code, Unsupported> {
+    let mut function = function.clone();
+    repeats::remove(&mut function);
+    let mut machine = isel::select(&function, level)?;
     consts::place(&mut machine, level);
     let allocated = ra::allocate(&machine, level)?;
-    ra::check(&machine, &allocated, level)?;
-    emit::emit(function, &machine, &allocated, level)
+    if checked {
+        ra::check(&machine, &allocated, level)?;
+    }
+    emit::emit(&function, &machine, &allocated, level)
 }

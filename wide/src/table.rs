@@ -366,6 +366,27 @@ pub(crate) const TERNARY: Op = [
         ],
     },
 ];
+/// `dst, a, imm`: what rounding takes from `a`; packed, EVEX only.
+pub(crate) const REDUCE: Op = [
+    Row {
+        vex: [INVALID; 3],
+        evex: [
+            INVALID,
+            EVEX_Vreduceps_xmm_k1z_xmmm128b32_imm8,
+            EVEX_Vreduceps_ymm_k1z_ymmm256b32_imm8,
+            EVEX_Vreduceps_zmm_k1z_zmmm512b32_imm8_sae,
+        ],
+    },
+    Row {
+        vex: [INVALID; 3],
+        evex: [
+            INVALID,
+            EVEX_Vreducepd_xmm_k1z_xmmm128b64_imm8,
+            EVEX_Vreducepd_ymm_k1z_ymmm256b64_imm8,
+            EVEX_Vreducepd_zmm_k1z_zmmm512b64_imm8_sae,
+        ],
+    },
+];
 /// `dst, a, b`: `a · 2^floor(b)`; EVEX only.
 pub(crate) const SCALE: Op = [
     Row {

@@ -118,6 +118,10 @@ pub fn run(
     expect("state", state.len(), extents.state_len())?;
     // In place of the step before the first and of the one behind the last.
     let nothing = vec![0.0; extents.keys.max(extents.values)];
+    if extents.keys == 0 {
+        y.fill(0.0);
+        return Ok(());
+    }
     let stream = streams(y, extents.values);
     let (state, y) = (Shared::new(state), Shared::new(y));
     parallel(threads, |n| {
@@ -315,12 +319,14 @@ impl Part<'_> {
         }
     }
 
-    /// Prefetches a line of what the next head's pass at this place reads.
+    /// Prefetches a line of what the same pass reads for the next head, or for the first one in the next tile.
     #[inline(always)]
     fn ahead(&self, t: usize, head: usize, j: usize) {
         let Extents { heads, keys, values } = self.extents;
+        let first =
+            if head + 1 < self.heads.end { t * heads + head + 1 } else { (t + TILE) * heads + self.heads.start };
         for step in 0..PASS {
-            let i = (t + step) * heads + head + 1;
+            let i = first + step * heads;
             prefetch_l2(self.inputs.k.as_ptr().wrapping_add(i * keys + j));
             prefetch_l2(self.inputs.q.as_ptr().wrapping_add(i * keys + j));
             if j < values {

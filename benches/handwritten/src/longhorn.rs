@@ -12,7 +12,7 @@
 //! Source: Liu et al. 2024, eq. 7.
 
 use crate::memory::{Error, Shared, expect, parallel, place, share, streams};
-use crate::simd::{Isa, Kernel, Simd, fence, math, prefetch, unroll};
+use crate::simd::{Isa, Kernel, Simd, fence, math, prefetch, stream_line, unroll};
 
 /// Steps in a tile.
 const TILE: usize = 16;
@@ -92,6 +92,10 @@ pub fn run(
         return plain(channels, states, steps, inputs, state, y);
     }
     check(channels, states, steps, inputs, state, y)?;
+    if states == 0 {
+        y.fill(0.0);
+        return Ok(());
+    }
     let stream = streams(y, channels);
     let squares: Vec<f32> = inputs.k.iter().map(|k| k * k).collect();
     let (state, y) = (Shared::new(state), Shared::new(y));
@@ -121,6 +125,8 @@ struct Tile<V> {
     /// e·x.
     ex: [V; TILE],
     y: [V; TILE],
+    /// The first halves of lines that are stored with their second ones.
+    kept: [V; TILE],
 }
 
 impl Kernel for Part<'_> {
@@ -141,7 +147,7 @@ impl Part<'_> {
     #[inline(always)]
     fn tiles<S: Simd, const STREAM: bool>(&self, s: S) {
         let zero = s.splat(0.0);
-        let mut tile = Tile { e: [zero; TILE], ex: [zero; TILE], y: [zero; TILE] };
+        let mut tile = Tile { e: [zero; TILE], ex: [zero; TILE], y: [zero; TILE], kept: [zero; TILE] };
         let mut norm = [0.0_f32; TILE];
         for t0 in (0..self.steps).step_by(TILE) {
             let steps = TILE.min(self.steps - t0);
@@ -175,14 +181,6 @@ impl Part<'_> {
                     self.states::<S, 1, STREAM>(s, &mut tile, t0, steps, d, first);
                     first += 1;
                 }
-                for t in 0..steps {
-                    // SAFETY: as above, and no other part has these channels; where stores are streamed, rows are
-                    // whole lines and begin with one.
-                    unsafe {
-                        let to = self.y.place((t0 + t) * self.channels + d, valid);
-                        if STREAM { s.stream(to, tile.y[t]) } else { s.store_up_to(to, tile.y[t], n) }
-                    }
-                }
             }
         }
     }
@@ -209,8 +207,10 @@ impl Part<'_> {
         } else {
             (t0 + TILE < self.steps).then_some(TILE * width + self.part.start)
         };
+        let last = first + NB == states;
         // SAFETY: states from `first` to `first + NB`, steps from `t0` to `t0 + steps` and channels from `d` to
-        // `d + valid` are inside of all arrays; no other part has these channels.
+        // `d + valid` are inside of all arrays; no other part has these channels. Where stores are streamed, rows of y are
+        // whole lines and begin with one, and so does the part, whose channels come in order.
         unsafe {
             let mut h = [s.splat(0.0); 16];
             unroll!(K in [0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15] {
@@ -241,7 +241,14 @@ impl Part<'_> {
                         y[K % 4] = s.fma(h[K], s.broadcast(q.add(K)), y[K % 4]);
                     }
                 });
-                tile.y[t] = s.add(s.add(y[0], y[1]), s.add(y[2], y[3]));
+                let y = s.add(s.add(y[0], y[1]), s.add(y[2], y[3]));
+                if last {
+                    // Stored while other steps are computed: all at once, they would stall.
+                    let to = self.y.place((t0 + t) * width + d, valid);
+                    if STREAM { stream_line(s, to, y, &mut tile.kept[t]) } else { s.store_up_to(to, y, n) }
+                } else {
+                    tile.y[t] = y;
+                }
             }
             unroll!(K in [0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15] {
                 if K < NB {

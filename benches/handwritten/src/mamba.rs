@@ -17,7 +17,7 @@
 
 use crate::functions::Function;
 use crate::memory::{Aligned, Error, Shared, expect, parallel, place, round_up, share, streams};
-use crate::simd::{Isa, Kernel, Simd, fence, math, prefetch, unroll};
+use crate::simd::{Isa, Kernel, Simd, fence, math, prefetch, stream_line, unroll};
 
 /// Steps in a tile.
 const TILE: usize = 16;
@@ -170,6 +170,8 @@ struct Tile<V> {
     dx: [V; TILE],
     /// skip·x, then the sum over the states.
     y: [V; TILE],
+    /// The first halves of lines that are stored with their second ones.
+    kept: [V; TILE],
 }
 
 impl Kernel for Part<'_> {
@@ -177,8 +179,7 @@ impl Kernel for Part<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        // Half a line at a time, streamed stores would write every line twice.
-        match (self.layer.bias.is_some(), self.stream && S::LANES == 16) {
+        match (self.layer.bias.is_some(), self.stream) {
             (false, false) => self.tiles::<S, false, false>(s),
             (false, true) => self.tiles::<S, false, true>(s),
             (true, false) => self.tiles::<S, true, false>(s),
@@ -192,7 +193,7 @@ impl Part<'_> {
     #[inline(always)]
     fn tiles<S: Simd, const GATES: bool, const STREAM: bool>(&self, s: S) {
         let zero = s.splat(0.0);
-        let mut tile = Tile { dt: [zero; TILE], dx: [zero; TILE], y: [zero; TILE] };
+        let mut tile = Tile { dt: [zero; TILE], dx: [zero; TILE], y: [zero; TILE], kept: [zero; TILE] };
         for t0 in (0..self.steps).step_by(TILE) {
             let steps = TILE.min(self.steps - t0);
             for d in self.channels.clone().step_by(S::LANES) {
@@ -212,7 +213,9 @@ impl Part<'_> {
                     self.states::<S, 1, GATES, STREAM>(s, &mut tile, t0, steps, d, n, first);
                     first += 1;
                 }
-                self.after::<S, GATES, STREAM>(s, &tile, t0, steps, d, n);
+                if GATES || states == 0 {
+                    self.after::<S, GATES, STREAM>(s, &mut tile, t0, steps, d, n);
+                }
             }
         }
     }
@@ -280,8 +283,10 @@ impl Part<'_> {
         let (width, states) = (self.layer.channels, self.layer.states);
         let valid = n.min(S::LANES);
         let ahead = self.ahead(t0, d);
+        let last = !GATES && first + NB == states;
         // SAFETY: states from `first` to `first + NB`, steps from `t0` to `t0 + steps` and channels from `d` to
-        // `d + valid` are inside of all arrays; no other part has these channels.
+        // `d + valid` are inside of all arrays; no other part has these channels. Where stores are streamed, rows of y are
+        // whole lines and begin with one, and so does the part, whose channels come in order.
         unsafe {
             let mut h = [s.splat(0.0); 16];
             let mut rate = [s.splat(0.0); 16];
@@ -328,7 +333,14 @@ impl Part<'_> {
                         });
                     }
                 });
-                tile.y[t] = s.add(y0, y1);
+                let y = s.add(y0, y1);
+                if last {
+                    // Stored while other steps are computed: all at once, they would stall.
+                    let to = self.y.place((t0 + t) * width + d, valid);
+                    if STREAM { stream_line(s, to, y, &mut tile.kept[t]) } else { s.store_up_to(to, y, n) }
+                } else {
+                    tile.y[t] = y;
+                }
             }
             unroll!(K in [0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15] {
                 if K < NB {
@@ -357,7 +369,7 @@ impl Part<'_> {
     fn after<S: Simd, const GATES: bool, const STREAM: bool>(
         &self,
         s: S,
-        tile: &Tile<S::V>,
+        tile: &mut Tile<S::V>,
         t0: usize,
         steps: usize,
         d: usize,
@@ -365,7 +377,7 @@ impl Part<'_> {
     ) {
         let width = self.layer.channels;
         let valid = n.min(S::LANES);
-        // SAFETY: as in `states`; where stores are streamed, rows are whole lines and begin with one.
+        // SAFETY: as in `states`.
         unsafe {
             let mut t = 0;
             while t < steps {
@@ -387,7 +399,7 @@ impl Part<'_> {
                 unroll!(K in [0 1 2 3] {
                     if t + K < steps {
                         let to = self.y.place((t0 + t + K) * width + d, valid);
-                        if STREAM { s.stream(to, y[K]) } else { s.store_up_to(to, y[K], n) }
+                        if STREAM { stream_line(s, to, y[K], &mut tile.kept[t + K]) } else { s.store_up_to(to, y[K], n) }
                     }
                 });
                 t += 4;

@@ -149,7 +149,8 @@ impl S5 {
         state: &mut [f32],
         y: &mut [f32],
     ) -> Result<(), Error> {
-        if isa.lanes() == 1 || !isa.is_available() {
+        // Matrices without entries have no panels either.
+        if isa.lanes() == 1 || !isa.is_available() || self.states == 0 || self.width == 0 {
             return self.plain(steps, u, state, y);
         }
         self.check(steps, u, state, y)?;

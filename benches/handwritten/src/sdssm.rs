@@ -199,23 +199,14 @@ impl SdSsm {
         self.check(batch, steps, inputs, state, y)?;
         let threads = threads.max(1);
         let blocks = steps.div_ceil(BLOCK);
-        // Weights of whole blocks, zeros behind the last step.
+        // Zeros behind the last step.
         let mut weights = Aligned::zeros(batch * blocks * BLOCK * self.mixed);
+        let mut block = vec![0.0; BLOCK * self.mixed];
         for b in 0..batch {
-            let to = &mut weights[b * blocks * BLOCK * self.mixed..][..steps * self.mixed];
             let from = &inputs.logits[b * steps * self.mixed..][..steps * self.mixed];
-            for (to, from) in to.chunks_exact_mut(self.mixed).zip(from.chunks_exact(self.mixed)) {
-                let largest = from.iter().fold(f32::NEG_INFINITY, |m, &l| m.max(l));
-                for (to, from) in to.iter_mut().zip(from) {
-                    *to = from - largest;
-                }
-            }
-            isa.run(Exp(to));
-            for to in to.chunks_exact_mut(self.mixed) {
-                let factor = 1.0 / to.iter().sum::<f32>();
-                for to in to {
-                    *to *= factor;
-                }
+            let to = &mut weights[b * blocks * BLOCK * self.mixed..];
+            for (from, to) in from.chunks(BLOCK * self.mixed).zip(to.chunks_exact_mut(BLOCK * self.mixed)) {
+                isa.run(Softmax { logits: from, mixed: self.mixed, exponentials: &mut block, weights: to });
             }
         }
         let (state, y) = (Shared::new(state), Shared::new(y));
@@ -253,15 +244,33 @@ fn softmax(logits: &[f32]) -> Vec<f32> {
     weights.into_iter().map(|w| w / sum).collect()
 }
 
-/// e^x of every value, for values of at most 0.
-struct Exp<'a>(&'a mut [f32]);
+/// The weights of the matrices in a block of steps.
+struct Softmax<'a> {
+    /// `[steps, mixed]`, at most [`BLOCK`] steps.
+    logits: &'a [f32],
+    mixed: usize,
+    /// `[BLOCK, mixed]`.
+    exponentials: &'a mut [f32],
+    /// `[mixed, BLOCK]`, so that the product of a matrix with all of its weights reads one after the other.
+    weights: &'a mut [f32],
+}
 
-impl Kernel for Exp<'_> {
+impl Kernel for Softmax<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        for part in self.0.chunks_mut(4 * S::LANES) {
+        let values = &mut self.exponentials[..self.logits.len()];
+        for (to, from) in values.chunks_exact_mut(self.mixed).zip(self.logits.chunks_exact(self.mixed)) {
+            let mut largest = f32::NEG_INFINITY;
+            for &logit in from {
+                largest = if logit > largest { logit } else { largest };
+            }
+            for (to, logit) in to.iter_mut().zip(from) {
+                *to = logit - largest;
+            }
+        }
+        for part in values.chunks_mut(4 * S::LANES) {
             let mut v = [s.splat(0.0); 4];
             for (v, part) in v.iter_mut().zip(part.chunks(S::LANES)) {
                 // SAFETY: the part has as many values as it says.
@@ -270,6 +279,12 @@ impl Kernel for Exp<'_> {
             for (v, part) in math::exp(s, v).into_iter().zip(part.chunks_mut(S::LANES)) {
                 // SAFETY: the part has as many values as it says.
                 unsafe { s.store_up_to(part.as_mut_ptr(), v, part.len()) };
+            }
+        }
+        for (t, from) in values.chunks_exact(self.mixed).enumerate() {
+            let factor = 1.0 / from.iter().sum::<f32>();
+            for (k, from) in from.iter().enumerate() {
+                self.weights[k * BLOCK + t] = from * factor;
             }
         }
     }
@@ -281,7 +296,7 @@ struct Sequence<'a> {
     layer: &'a SdSsm,
     b: usize,
     steps: usize,
-    /// `[blocks, BLOCK, mixed]`.
+    /// `[blocks, mixed, BLOCK]`.
     weights: &'a [f32],
     drive: &'a [f32],
     state: Shared<'a, f32>,
@@ -355,40 +370,46 @@ fn mix<S: Simd>(s: S, layer: &SdSsm, weights: &[f32], mixture: &mut [f32], sums:
     let to = Shared::new(mixture);
     let smallest = s.splat(SMALLEST);
     for j in 0..layer.states {
-        let mut sum = [s.splat(0.0); BLOCK];
-        let mut i = 0;
-        while i < row {
-            let mut t = [s.splat(0.0); BLOCK];
-            for k in 0..mixed {
-                // SAFETY: columns of the parameters are whole lines; weights have a whole block.
-                unsafe {
-                    let a = s.load(place(&layer.columns, (j * mixed + k) * row + i, w));
-                    unroll!(B in [0 1 2 3 4 5 6 7] {
-                        t[B] = s.fma(a, s.broadcast(weights.add(B * mixed + k)), t[B]);
-                    });
+        unroll!(G in [0 4] {
+            let mut sum = [s.splat(0.0); 4];
+            let mut i = 0;
+            while i < row {
+                let mut t = [[s.splat(0.0); 4]; 2];
+                let pair = if i + w < row { w } else { 0 };
+                for k in 0..mixed {
+                    // SAFETY: columns of the parameters are whole lines; weights have a whole block.
+                    unsafe {
+                        let from = place(&layer.columns, (j * mixed + k) * row + i, w);
+                        let a = [s.load(from), s.load(from.add(pair))];
+                        unroll!(B in [0 1 2 3] {
+                            let weight = s.broadcast(weights.add(k * BLOCK + G + B));
+                            t[0][B] = s.fma(a[0], weight, t[0][B]);
+                            t[1][B] = s.fma(a[1], weight, t[1][B]);
+                        });
+                    }
                 }
+                unroll!(V in [0 1] {
+                    if V == 0 || pair > 0 {
+                        let (mut m, mut scale) = ([smallest; 4], [smallest; 4]);
+                        unroll!(B in [0 1 2 3] {
+                            // SAFETY: the matrices of a block have whole lines in their columns.
+                            unsafe { s.store(to.place((G + B) * stride + j * row + i + V * w, w), t[V][B]) };
+                            let a = s.larger_abs(t[V][B], smallest);
+                            m[B] = s.exponent_mantissa(a).1;
+                            scale[B] = s.look_up_exponent(table, a);
+                        });
+                        let p = math::polynomial(s, &layer.mantissa, m);
+                        unroll!(B in [0 1 2 3] {
+                            sum[B] = s.fma(p[B], scale[B], sum[B]);
+                        });
+                    }
+                });
+                i += 2 * w;
             }
-            unroll!(B in [0 1 2 3 4 5 6 7] {
-                // SAFETY: the matrices of a block have whole lines in their columns.
-                unsafe { s.store(to.place(B * stride + j * row + i, w), t[B]) };
-            });
-            unroll!(G in [0 4] {
-                let (mut m, mut scale) = ([smallest; 4], [smallest; 4]);
-                unroll!(B in [0 1 2 3] {
-                    let a = s.larger_abs(t[G + B], smallest);
-                    m[B] = s.exponent_mantissa(a).1;
-                    scale[B] = s.look_up_exponent(table, a);
-                });
-                let p = math::polynomial(s, &layer.mantissa, m);
-                unroll!(B in [0 1 2 3] {
-                    sum[G + B] = s.fma(p[B], scale[B], sum[G + B]);
-                });
-            });
-            i += w;
-        }
-        for (b, sum) in sum.into_iter().enumerate() {
-            sums[b * row + j] = sum;
-        }
+            for (b, sum) in sum.into_iter().enumerate() {
+                sums[(G + b) * row + j] = sum;
+            }
+        });
     }
 }
 
@@ -396,12 +417,21 @@ fn mix<S: Simd>(s: S, layer: &SdSsm, weights: &[f32], mixture: &mut [f32], sums:
 #[inline(always)]
 fn norms<S: Simd>(s: S, layer: &SdSsm, sums: &[S::V], factors: &mut [f32]) {
     let exponent = s.splat(-1.0 / layer.power);
-    for (to, from) in factors.chunks_exact_mut(S::LANES).zip(sums.chunks_exact(S::LANES)) {
-        // Sums of columns that do not exist are 0.
-        let sum = s.larger_abs(s.sums(from), s.splat(1e-30));
-        let z = s.mul(math::log2(s, sum), exponent);
-        // SAFETY: a chunk is a vector.
-        unsafe { s.store(to.as_mut_ptr(), math::exp2(s, [z; 4])[0]) };
+    // A block has eight rows of whole lines, so vectors come in fours.
+    for (to, from) in factors.chunks_exact_mut(4 * S::LANES).zip(sums.chunks_exact(4 * S::LANES)) {
+        let mut z = [exponent; 4];
+        for (z, from) in z.iter_mut().zip(from.chunks_exact(S::LANES)) {
+            // Sums of columns that do not exist are 0.
+            *z = s.larger_abs(s.sums(from), s.splat(1e-30));
+        }
+        z = math::log2(s, z);
+        for z in &mut z {
+            *z = s.mul(*z, exponent);
+        }
+        for (to, factor) in to.chunks_exact_mut(S::LANES).zip(math::exp2(s, z)) {
+            // SAFETY: a chunk is a vector.
+            unsafe { s.store(to.as_mut_ptr(), factor) };
+        }
     }
 }
 

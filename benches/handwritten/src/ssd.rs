@@ -233,7 +233,10 @@ impl Part<'_> {
             }
             let whole = s.splat(so_far);
             let bc = place(bc, 0, (states * 2 * PASS).saturating_sub(PASS - T));
-            let next = self.inputs.x.as_ptr().wrapping_add((t * heads + head + 1) * channels);
+            // The same steps of the next head, or the next tile of the first one.
+            let ahead =
+                if head + 1 < self.heads.end { t * heads + head + 1 } else { (t + TILE) * heads + self.heads.start };
+            let next = self.inputs.x.as_ptr().wrapping_add(ahead * channels);
             for j in 0..states {
                 if p == 0 && j % 16 == 0 {
                     for k in 0..T {

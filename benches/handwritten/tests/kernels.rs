@@ -4,11 +4,11 @@ use ssmc_handwritten::finite_map::Table;
 use ssmc_handwritten::random::Random;
 use ssmc_handwritten::{Error, Isa, biquad, delta, diagonal, first_order, longhorn, mamba, s5, sdssm, ssd, viterbi};
 
-/// Lengths of time: nothing, one, around tiles and passes.
-const STEPS: [usize; 9] = [0, 1, 2, 3, 15, 33, 64, 67, 130];
+/// Lengths of time: nothing, one, around passes and tiles (16, 32 and 64 steps).
+const STEPS: [usize; 15] = [0, 1, 2, 3, 15, 16, 17, 31, 32, 33, 63, 64, 65, 67, 130];
 
-/// Widths: one, around both lane counts and a line.
-const WIDTHS: [usize; 9] = [1, 3, 7, 8, 15, 16, 17, 40, 81];
+/// Widths: nothing, one, around both lane counts and a line.
+const WIDTHS: [usize; 10] = [0, 1, 3, 7, 8, 15, 16, 17, 40, 81];
 
 fn isas() -> impl Iterator<Item = Isa> {
     Isa::ALL.into_iter().filter(|isa| isa.is_available())
@@ -26,6 +26,16 @@ fn close(what: &str, found: &[f32], want: &[f64], tolerance: f64) {
 
 fn wide(x: &[f32]) -> Vec<f64> {
     x.iter().map(|&x| f64::from(x)).collect()
+}
+
+/// Room for `n` values from the start of a line of the cache ([`line`]).
+fn lined(n: usize) -> Vec<f32> {
+    vec![0.0; n + 16]
+}
+
+fn line(of: &mut [f32], n: usize) -> &mut [f32] {
+    let from = of.as_ptr().align_offset(64);
+    &mut of[from..][..n]
 }
 
 /// The transpose of `[rows, columns]`.
@@ -95,7 +105,13 @@ fn mamba() {
     for (steps, d, n, gates) in STEPS
         .into_iter()
         .flat_map(|steps| [(steps, 40, 16, false), (steps, 17, 5, true)])
-        .chain(WIDTHS.into_iter().flat_map(|d| [(35, d, 16, true), (35, d, 21, false), (5, d, 3, false)]))
+        .chain(
+            WIDTHS
+                .into_iter()
+                .flat_map(|d| [(35, d, 16, true), (35, d, 21, false), (5, d, 3, false), (5, 17, d, true)]),
+        )
+        // Large enough to be streamed; a part of one line among them.
+        .chain([(515, 1040, 16, false), (515, 1040, 5, false), (515, 1040, 1, true), (515, 1040, 0, false)])
     {
         let data = MambaData::new(steps, d, n, gates);
         let layer = mamba::Mamba::new(d, n, &data.a, &data.skip).unwrap();
@@ -104,10 +120,11 @@ fn mamba() {
         for (isa, threads) in isas().flat_map(|isa| [(isa, 1), (isa, 2)]) {
             let plain = isa == Isa::Plain;
             let mut state = if plain { data.state.clone() } else { transpose(&data.state, d, n) };
-            let mut y = vec![0.0; steps * d];
-            layer.run(isa, threads, steps, &data.inputs(), &mut state, &mut y).unwrap();
+            let mut y = lined(steps * d);
+            let y = line(&mut y, steps * d);
+            layer.run(isa, threads, steps, &data.inputs(), &mut state, y).unwrap();
             let what = format!("mamba {steps} {d} {n} {isa} {threads}");
-            close(&what, &y, &want, 2e-6);
+            close(&what, y, &want, 2e-6);
             let state = if plain { state } else { transpose(&state, n, d) };
             close(&what, &state, &last, 2e-6);
         }
@@ -116,7 +133,7 @@ fn mamba() {
 
 #[test]
 fn decoder() {
-    for (d, n) in WIDTHS.into_iter().flat_map(|d| [(d, 16), (d, 6)]) {
+    for (d, n) in WIDTHS.into_iter().filter(|d| *d > 0).flat_map(|d| [(d, 16), (d, 6), (d, 0)]) {
         let steps = 7;
         let mut data = MambaData::new(steps, d, n, true);
         data.state.fill(0.0);
@@ -165,16 +182,6 @@ fn diagonal_scan() {
             close(&format!("diagonal {steps} {d} {isa} {threads}"), &state, &h, 2e-6);
         }
     }
-}
-
-/// Room for `n` values from the start of a line of the cache ([`line`]).
-fn lined(n: usize) -> Vec<f32> {
-    vec![0.0; n + 16]
-}
-
-fn line(of: &mut [f32], n: usize) -> &mut [f32] {
-    let from = of.as_ptr().align_offset(64);
-    &mut of[from..][..n]
 }
 
 #[test]
@@ -260,8 +267,12 @@ fn biquads() {
 
 #[test]
 fn longhorn_scan() {
-    let extents =
-        STEPS.into_iter().map(|t| (t, 40, 16)).chain(WIDTHS.into_iter().flat_map(|d| [(35, d, 16), (20, d, 7)]));
+    let extents = STEPS
+        .into_iter()
+        .map(|t| (t, 40, 16))
+        .chain(WIDTHS.into_iter().flat_map(|d| [(35, d, 16), (20, d, 7), (9, 20, d)]));
+    // Large enough to be streamed; a part of one line among them.
+    let extents = extents.chain([(515, 1040, 16), (515, 1040, 5)]);
     for (steps, d, n) in extents {
         let mut r = Random::new(9);
         let (x, beta, q) = (r.normals(steps * d), r.uniforms(steps * d, 0.0, 1.0), r.normals(steps * n));
@@ -284,10 +295,11 @@ fn longhorn_scan() {
         for (isa, threads) in isas().flat_map(|isa| [(isa, 1), (isa, 2)]) {
             let plain = isa == Isa::Plain;
             let mut state = if plain { start.clone() } else { transpose(&start, d, n) };
-            let mut y = vec![0.0; steps * d];
-            longhorn::run(isa, threads, d, n, steps, &inputs, &mut state, &mut y).unwrap();
+            let mut y = lined(steps * d);
+            let y = line(&mut y, steps * d);
+            longhorn::run(isa, threads, d, n, steps, &inputs, &mut state, y).unwrap();
             let what = format!("longhorn {steps} {d} {n} {isa} {threads}");
-            close(&what, &y, &want, 2e-6);
+            close(&what, y, &want, 2e-6);
             close(&what, &if plain { state } else { transpose(&state, n, d) }, &s, 2e-6);
         }
     }
@@ -299,11 +311,12 @@ fn delta_rule() {
         .into_iter()
         .map(|t| (t, 3, 20, 40))
         .chain(WIDTHS.into_iter().flat_map(|d| [(35, 2, d, 17), (20, 1, 9, d)]))
-        .chain([(130, 2, 64, 64)]);
+        // The last is large enough to be streamed.
+        .chain([(130, 2, 64, 64), (131, 65, 5, 64)]);
     for (steps, heads, keys, values) in extents {
         let mut r = Random::new(13);
         let (q, mut k) = (r.normals(steps * heads * keys), r.normals(steps * heads * keys));
-        for k in k.chunks_exact_mut(keys) {
+        for k in k.chunks_exact_mut(keys.max(1)) {
             let norm = k.iter().map(|k| k * k).sum::<f32>().sqrt().max(1e-3);
             k.iter_mut().for_each(|k| *k /= norm);
         }
@@ -335,14 +348,15 @@ fn delta_rule() {
                     state[(head * keys + key) * row + value] = s;
                 }
             }
-            let mut y = vec![0.0; steps * heads * values];
-            delta::run(isa, threads, extents, steps, &inputs, &mut state, &mut y).unwrap();
+            let mut y = lined(steps * heads * values);
+            let y = line(&mut y, steps * heads * values);
+            delta::run(isa, threads, extents, steps, &inputs, &mut state, y).unwrap();
             if isa != Isa::Plain {
                 let place = |i: usize| (i / keys / values * keys + i % keys) * row + i / keys % values;
                 state = (0..start.len()).map(|i| state[place(i)]).collect();
             }
             let what = format!("delta {steps} {heads} {keys} {values} {isa} {threads}");
-            close(&what, &y, &want, 5e-6);
+            close(&what, y, &want, 5e-6);
             close(&what, &state, &s, 5e-6);
         }
     }
@@ -355,7 +369,9 @@ fn ssd_scan() {
         .map(|t| (t, 3, 40, 20, 0.3))
         .chain(WIDTHS.into_iter().flat_map(|d| [(35, 2, d, 17, 0.3), (20, 1, 9, d, 0.3)]))
         // Decays of which four would leave the range of quotients, and of 0.
-        .chain([(130, 2, 64, 64, 0.3), (67, 2, 33, 5, 80.0), (67, 2, 33, 5, 1e4)]);
+        .chain([(130, 2, 64, 64, 0.3), (67, 2, 33, 5, 80.0), (67, 2, 33, 5, 1e4)])
+        // Large enough to be streamed.
+        .chain([(131, 65, 64, 5, 0.3)]);
     for (steps, heads, channels, states, rate) in extents {
         let mut r = Random::new(17);
         let x = r.normals(steps * heads * channels);
@@ -388,13 +404,14 @@ fn ssd_scan() {
                     state[place(i)] = s;
                 }
             }
-            let mut y = vec![0.0; steps * heads * channels];
-            ssd::run(isa, threads, extents, steps, &inputs, &mut state, &mut y).unwrap();
+            let mut y = lined(steps * heads * channels);
+            let y = line(&mut y, steps * heads * channels);
+            ssd::run(isa, threads, extents, steps, &inputs, &mut state, y).unwrap();
             if isa != Isa::Plain {
                 state = (0..start.len()).map(|i| state[place(i)]).collect();
             }
             let what = format!("ssd {steps} {heads} {channels} {states} {rate} {isa} {threads}");
-            close(&what, &y, &want, 5e-6);
+            close(&what, y, &want, 5e-6);
             close(&what, &state, &h, 5e-6);
         }
     }
@@ -405,7 +422,7 @@ fn sdssm_scan() {
     let extents = STEPS
         .into_iter()
         .map(|t| (1, t, 20, 3))
-        .chain(WIDTHS.into_iter().map(|n| (3, 11, n, 4)))
+        .chain(WIDTHS.into_iter().filter(|n| *n > 0).map(|n| (3, 11, n, 4)))
         .chain([(1, 100, 64, 8), (2, 17, 33, 1)]);
     for (batch, steps, n, mixed) in extents {
         let mut r = Random::new(19);
@@ -495,8 +512,11 @@ fn s5_scan() {
 
 #[test]
 fn viterbi_scores() {
-    for (steps, states) in
-        STEPS.into_iter().map(|t| (t, 40)).chain(WIDTHS.into_iter().map(|n| (21, n))).chain([(50, 64)])
+    for (steps, states) in STEPS
+        .into_iter()
+        .map(|t| (t, 40))
+        .chain(WIDTHS.into_iter().filter(|n| *n > 0).map(|n| (21, n)))
+        .chain([(50, 64)])
     {
         let mut r = Random::new(29);
         let (a, e) = (r.uniforms(states * states, -5.0, 0.0), r.uniforms(steps * states, -1.0, 0.0));
@@ -553,6 +573,8 @@ fn what_does_not_fit_is_refused() {
     assert_eq!(first_order::plain_varying(&[0.0; 2], &[0.0; 3], 0.0, &mut [0.0; 2]).map(|_| ()), length("b", 2, 3));
     assert!(matches!(Table::new(&[[16; 16]; 256]), Err(Error::Value { .. })));
     assert!(matches!(sdssm::SdSsm::new(1, 1, 0.5, &[1.0]), Err(Error::Value { .. })));
+    assert!(matches!(sdssm::SdSsm::new(0, 1, 1.2, &[]), Err(Error::Value { .. })));
+    assert!(matches!(viterbi::run(Isa::best(), 0, &[], &[], &mut []), Err(Error::Value { .. })));
     let layer = mamba::Mamba::new(1, 1, &[0.0], &[0.0]).unwrap();
     assert!(matches!(mamba::Decoder::new(layer), Err(Error::Value { .. })));
     let error = diagonal::plain(2, &[0.0; 4], &[0.0; 3], &mut [0.0; 2], &mut [0.0; 4]).unwrap_err();

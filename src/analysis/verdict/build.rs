@@ -4,6 +4,7 @@
 //! In: expressions of one layer. Out: expressions of that layer that have the same value for finite numbers. Indices
 //! are renamed on the way where a copy needs indices of its own ([`Scope`]).
 
+use super::share::Shared;
 use crate::diag::Span;
 use crate::ir::{BinaryOp, Equation, Expr, ExprKind, Extent, Function, Index, IndexId, Layer, ReduceOp, Scalar};
 use crate::ir::{Type, UnaryOp, Value, ValueId, ValueKind};
@@ -365,9 +366,31 @@ fn equal(a: &Expr, b: &Expr, renamed: &mut Vec<(IndexId, IndexId)>) -> bool {
 pub(crate) struct Scope {
     /// The layer, with all indices so far.
     pub(crate) layer: Layer,
+    /// Definitions that forms share; absent where forms may not add any.
+    pub(crate) shared: Option<Shared>,
+    /// How many nodes of forms have been copied.
+    pub(crate) work: usize,
 }
 
 impl Scope {
+    /// A layer to add to.
+    pub(crate) fn new(layer: Layer) -> Self {
+        Self { layer, shared: None, work: 0 }
+    }
+
+    /// Runs an attempt, and forgets the definitions that it shared where it fails.
+    pub(crate) fn attempt<T, E>(&mut self, run: impl FnOnce(&mut Self) -> Result<T, E>) -> Result<T, E> {
+        let (values, equations) = (self.layer.values.len(), self.layer.equations.len());
+        let shared = self.shared.as_ref().map_or(0, |all| all.values.len());
+        let result = run(self);
+        if result.is_err() {
+            self.layer.values.truncate(values);
+            self.layer.equations.truncate(equations);
+            self.shared.iter_mut().for_each(|all| all.truncate(shared));
+        }
+        result
+    }
+
     /// A new index like another one.
     pub(crate) fn fresh(&mut self, like: IndexId) -> IndexId {
         let index = self.layer.index(like).clone();

@@ -14,8 +14,15 @@ use crate::ir::{Expr, ExprKind, Type, ValueId, ValueKind};
 /// The most states that a table may have, where the ranges are known.
 pub const MAX_STATES: i64 = 256;
 
+/// The most elements of states that an element may depend on, where there are fewer states.
+const MOST_ACCESSES: usize = 64;
+
 /// Which elements of the states each new state is computed from, as a form whose coefficients mean nothing.
-pub(super) fn accesses(scope: &mut Scope, of: &Dependence) -> Vec<Option<Form>> {
+///
+/// # Errors
+/// More of them than a small table has entries along.
+pub(super) fn accesses(scope: &mut Scope, of: &Dependence) -> Result<Vec<Option<Form>>, Failure> {
+    let most = MOST_ACCESSES.max(scope.layer.states.len());
     let mut forms: Vec<Option<Form>> = vec![None; scope.layer.values.len()];
     for &e in &of.equations {
         let equation = scope.layer.equations[e].clone();
@@ -47,9 +54,12 @@ pub(super) fn accesses(scope: &mut Scope, of: &Dependence) -> Vec<Option<Form>> 
                 }
             }
         }
+        if found.terms.len() > most {
+            return Err(Failure::new(equation.span, format!("it depends on more than {most} elements of the states")));
+        }
         forms[equation.value.at()] = Some(found);
     }
-    forms
+    Ok(forms)
 }
 
 /// Whether all states of the group have finitely many values.

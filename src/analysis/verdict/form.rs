@@ -7,7 +7,7 @@ use super::algebra::Algebra;
 use super::build::{self, Scope};
 use super::{Atom, Failure};
 use crate::diag::Span;
-use crate::ir::{Expr, ExprKind, IndexId, Scalar};
+use crate::ir::{Expr, ExprKind, IndexId, Layer, Scalar};
 
 /// The most terms that a form may have.
 const MAX_TERMS: usize = 512;
@@ -15,23 +15,30 @@ const MAX_TERMS: usize = 512;
 /// The most nodes that the coefficients of a form may have together.
 const MAX_NODES: usize = 200_000;
 
-/// What is left to be copied before the forms of a group are given up: definitions that read each other many times
-/// have forms that grow exponentially.
+/// Beyond so many terms, those that are summed over the same elements are added up.
+const FEW_TERMS: usize = 16;
+
+/// What is left to be copied before the forms of a group are given up.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Budget(usize);
 
 impl Budget {
     /// Enough for any layer that is written by hand.
     pub(crate) fn new() -> Self {
-        Self(5_000_000)
+        Self(1_000_000)
     }
 
     /// # Errors
     /// Nothing is left.
-    pub(crate) fn spend(&mut self, form: &Form, span: Span) -> Result<(), Failure> {
-        match self.0.checked_sub(form.nodes()) {
+    pub(crate) fn spend(&mut self, scope: &mut Scope, form: &Form, span: Span) -> Result<(), Failure> {
+        // Every term that is added is compared with all others, by what it reads.
+        let mut compared = 0;
+        form.terms.iter().flat_map(|t| &t.at).for_each(|at| at.walk(&mut |_| compared += 1));
+        let nodes = form.nodes() + compared * form.terms.len();
+        match self.0.checked_sub(nodes) {
             Some(left) => {
                 self.0 = left;
+                scope.work += nodes;
                 Ok(())
             }
             None => Err(Failure::new(span, "its normal form is too large to be worked out")),
@@ -115,16 +122,18 @@ impl Form {
             |t: &Term| t.bound.is_empty() && term.bound.is_empty() && t.atom == term.atom && same_all(&t.at, &term.at);
         let found = self.terms.iter().position(|t| like(t) && same_all(&t.guards, &term.guards));
         match found {
-            Some(at) => {
-                let coefficient = self.terms[at].coefficient.clone();
-                let sum = algebra.plus(coefficient, term.coefficient);
-                if algebra.is_zero(&sum) {
-                    self.terms.remove(at);
-                } else {
-                    self.terms[at].coefficient = sum;
-                }
-            }
+            Some(at) => self.add_coefficient(algebra, at, term.coefficient),
             None => self.terms.push(term),
+        }
+    }
+
+    fn add_coefficient(&mut self, algebra: Algebra, at: usize, more: Expr) {
+        let coefficient = std::mem::replace(&mut self.terms[at].coefficient, build::truth(false, Span::default()));
+        let sum = algebra.plus(coefficient, more);
+        if algebra.is_zero(&sum) {
+            self.terms.remove(at);
+        } else {
+            self.terms[at].coefficient = sum;
         }
     }
 
@@ -153,14 +162,15 @@ impl Form {
             if let Some(at) = rest.iter().position(like) {
                 let partner = rest.remove(at);
                 term.coefficient = build::select(condition.clone(), term.coefficient, partner.coefficient);
-            } else {
-                term.guards.push(condition.clone());
+            } else if !term.guard_by(condition.clone()) {
+                continue;
             }
             terms.push(term);
         }
         for mut term in rest {
-            term.guards.push(build::not(condition.clone()));
-            terms.push(term);
+            if term.guard_by(build::not(condition.clone())) {
+                terms.push(term);
+            }
         }
         let offset = match (self.offset, other.offset) {
             (None, None) => None,
@@ -179,12 +189,25 @@ impl Form {
         Self { terms, offset: self.offset.as_ref().map(|e| scope.substitute(e, map)) }
     }
 
-    /// Sums out indices that no access mentions, and adds up what reads the same element.
+    /// Sums out indices that no access mentions, and adds up what reads the same element; of many terms also those that
+    /// are summed over the same elements, which few terms are not, so that low ranks stay visible.
     pub(crate) fn settle(self, scope: &mut Scope, algebra: Algebra) -> Self {
         let mut settled = Self { terms: Vec::new(), offset: self.offset };
+        let many = self.terms.len() > FEW_TERMS;
         for term in self.terms {
-            let term = term.settle(scope, algebra);
-            settled.add_term(algebra, term);
+            let mut term = term.settle(scope, algebra);
+            if many && term.reads_plainly(&scope.layer) {
+                term.coefficient = term.weight(algebra);
+                term.guards.clear();
+            }
+            match settled.terms.iter().position(|t| many && !term.bound.is_empty() && t.sums_like(&term)) {
+                Some(at) => {
+                    let map = settled.terms[at].renaming(&term);
+                    let coefficient = scope.substitute(&term.coefficient, &map);
+                    settled.add_coefficient(algebra, at, coefficient);
+                }
+                None => settled.add_term(algebra, term),
+            }
         }
         settled
     }
@@ -192,7 +215,7 @@ impl Form {
     /// How many nodes its expressions have.
     pub(crate) fn nodes(&self) -> usize {
         let mut nodes = self.terms.len();
-        for e in self.terms.iter().flat_map(Term::coefficients).chain(&self.offset) {
+        for e in self.terms.iter().flat_map(|t| t.coefficients().chain(&t.at)).chain(&self.offset) {
             e.walk(&mut |_| nodes += 1);
         }
         nodes
@@ -259,6 +282,49 @@ impl Term {
         }
         self.coefficient = sum_over(scope, algebra, &idle, &body);
         self
+    }
+
+    /// Makes the term nothing where the condition does not hold; false where it is nothing everywhere.
+    fn guard_by(&mut self, condition: Expr) -> bool {
+        let opposite = build::not(condition.clone());
+        if self.guards.iter().any(|g| build::same(g, &opposite)) {
+            return false;
+        }
+        // What stands around all others may be left out further in.
+        self.guards.retain(|g| !build::same(g, &condition));
+        self.guards.push(condition);
+        true
+    }
+
+    /// Whether the access stays inside without the guards.
+    fn reads_plainly(&self, layer: &Layer) -> bool {
+        let axes = &layer.value(layer.states[self.atom.state.at()].value).axes;
+        self.at.iter().zip(axes).all(|(at, axis)| plain(at).is_some_and(|i| layer.index(i).extent == *axis))
+    }
+
+    /// Whether both terms are summed over the same elements, read plainly, with no guards.
+    fn sums_like(&self, other: &Term) -> bool {
+        self.atom == other.atom
+            && self.guards.is_empty()
+            && other.guards.is_empty()
+            && self.bound.len() == other.bound.len()
+            && self.at.len() == other.at.len()
+            && self.at.iter().zip(&other.at).all(|(a, b)| match (plain(a), plain(b)) {
+                (Some(i), Some(j)) if self.bound.contains(&i) && other.bound.contains(&j) => {
+                    let place = |t: &Term, i| t.at.iter().position(|at| plain(at) == Some(i));
+                    place(self, i) == place(other, j)
+                }
+                (Some(i), Some(j)) => i == j && !self.bound.contains(&i) && !other.bound.contains(&j),
+                _ => false,
+            })
+            // Every bound index stands alone somewhere: then the two lists match place by place.
+            && self.bound.iter().all(|&i| self.at.iter().any(|at| plain(at) == Some(i)))
+    }
+
+    /// The bound indices of this term in the place of those of another that is summed over the same elements.
+    fn renaming(&self, other: &Term) -> Vec<(IndexId, Expr)> {
+        let pairs = self.at.iter().zip(&other.at).filter_map(|(a, b)| Some((plain(a)?, plain(b)?)));
+        pairs.filter(|(i, _)| self.bound.contains(i)).map(|(i, j)| (j, build::index(i, Span::default()))).collect()
     }
 
     /// What the term contributes to the sum, given the product of its coefficient and its element.

@@ -4,11 +4,13 @@
 //! expression that is no affine function of the state. A complex state from which real parts, imaginary parts or
 //! conjugates are taken is read by its two parts, so that the form is linear over the reals.
 
+use std::collections::HashMap;
+
 use super::algebra::Algebra;
 use super::build::{self, Scope};
 use super::form::{Budget, Form, Term};
 use super::{Atom, Dependence, Failure, Part};
-use crate::ir::{BinaryOp, Expr, ExprKind, Function, IndexId, ReduceOp, Scalar, Type, UnaryOp, ValueKind};
+use crate::ir::{BinaryOp, Expr, ExprKind, Function, IndexId, ReduceOp, Scalar, Type, UnaryOp, ValueId, ValueKind};
 
 const FIELD: Algebra = Algebra::Field;
 
@@ -16,27 +18,28 @@ const FIELD: Algebra = Algebra::Field;
 pub(crate) struct Linear<'a> {
     pub(crate) scope: &'a mut Scope,
     pub(crate) of: &'a Dependence,
-    forms: Vec<Option<Result<Form, Failure>>>,
+    forms: HashMap<ValueId, Result<Form, Failure>>,
     budget: Budget,
 }
 
 impl<'a> Linear<'a> {
     /// Works out the forms of all values that the group's new states need.
     pub(crate) fn new(scope: &'a mut Scope, of: &'a Dependence) -> Self {
-        let values = scope.layer.values.len();
-        let mut this = Self { scope, of, forms: vec![None; values], budget: Budget::new() };
+        let mut this = Self { scope, of, forms: HashMap::new(), budget: Budget::new() };
         for &e in &of.equations {
             let equation = this.scope.layer.equations[e].clone();
-            let form =
-                this.form(&equation.body).and_then(|form| form.settle(this.scope, FIELD).check_size(equation.span));
-            this.forms[equation.value.at()] = Some(form);
+            let form = this.form(&equation.body).and_then(|form| {
+                let form = form.settle(this.scope, FIELD).share(this.scope, FIELD, &equation.indices);
+                form.check_size(equation.span)
+            });
+            this.forms.insert(equation.value, form);
         }
         this
     }
 
-    /// The form of a value, at the indices of its equation.
-    pub(crate) fn take(&self, value: crate::ir::ValueId) -> Option<Result<Form, Failure>> {
-        self.forms[value.at()].clone()
+    /// The forms by value, each at the indices of its equation.
+    pub(crate) fn into_forms(self) -> HashMap<ValueId, Result<Form, Failure>> {
+        self.forms
     }
 
     /// The form of an expression, at the indices that are free in it.
@@ -68,6 +71,9 @@ impl<'a> Linear<'a> {
                 fail(format!("a value that depends on the state is raised to the power {n}"))
             }
             ExprKind::If(parts) => {
+                if build::same(&parts[1], &parts[2]) {
+                    return self.form(&parts[1]);
+                }
                 if self.of.depends(&parts[0]) {
                     return Err(Failure::new(parts[0].span, "the condition depends on the state"));
                 }
@@ -92,9 +98,24 @@ impl<'a> Linear<'a> {
                 let form = self.form(&args[0])?;
                 Ok(split(form, *function))
             }
+            ExprKind::Call(Function::Max | Function::Min, args) if build::same(&args[0], &args[1]) => {
+                self.form(&args[0])
+            }
+            ExprKind::Call(Function::Pow, args) if build::constant(&args[1]) == Some(1.0) => self.form(&args[0]),
+            ExprKind::Call(Function::Pow, args) if build::constant(&args[1]) == Some(0.0) => {
+                Ok(Form::free(build::number(1.0, e.ty, e.span)))
+            }
             ExprKind::Call(function, args) => {
+                if let (Function::Log, Scalar::Real, ExprKind::Call(Function::Exp, inner)) =
+                    (function, e.ty, &args[0].kind)
+                {
+                    return self.form(&inner[0]);
+                }
                 for arg in args {
-                    self.form(arg)?;
+                    self.form(arg).map_err(|failure| match function {
+                        Function::Log | Function::Log1p => Failure { belongs: Some(Algebra::LogSumExp), ..failure },
+                        _ => failure,
+                    })?;
                 }
                 let name = function.name();
                 let belongs = match function {
@@ -143,7 +164,7 @@ impl<'a> Linear<'a> {
         build::expr(ExprKind::Solve { row: r, column: c, at, matrix, right }, Scalar::Real, span)
     }
 
-    fn read(&mut self, value: crate::ir::ValueId, at: &[Expr], e: &Expr) -> Result<Form, Failure> {
+    fn read(&mut self, value: ValueId, at: &[Expr], e: &Expr) -> Result<Form, Failure> {
         let declared = self.scope.layer.value(value);
         if let ValueKind::State(state) = declared.kind {
             return match declared.ty {
@@ -154,8 +175,9 @@ impl<'a> Linear<'a> {
                 _ => Err(Failure::new(e.span, "the state is no real or complex number")),
             };
         }
-        let form = self.forms[value.at()].clone().expect("definitions stand in order")?;
-        self.budget.spend(&form, e.span)?;
+        let form = self.forms.get(&value).expect("definitions stand in order").as_ref();
+        let form = form.map_err(Failure::clone)?;
+        self.budget.spend(self.scope, form, e.span)?;
         let equation = self.scope.layer.definition(value).expect("it is defined");
         let map: Vec<_> = equation.indices.iter().copied().zip(at.iter().cloned()).collect();
         Ok(form.instantiate(self.scope, &map))

@@ -26,12 +26,14 @@ pub(crate) mod linear;
 pub mod low_rank;
 pub mod print;
 mod semiring;
+mod share;
+mod spelling;
 pub mod stability;
 pub mod summary;
 mod tables;
 
 use crate::diag::Span;
-use crate::ir::{Function, Layer, Scalar, StateId, ValueKind};
+use crate::ir::{Function, Layer, Scalar, StateId, ValueId, ValueKind};
 use algebra::Algebra;
 use build::Scope;
 use classify::{Batch, Component};
@@ -40,15 +42,20 @@ use form::Form;
 use linear::Linear;
 use low_rank::LowRank;
 use semiring::Semiring;
+use share::Shared;
 use stability::Stability;
 
 /// What is known of all groups of a layer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Verdict {
-    /// The layer, with the further indices over which forms are summed.
+    /// The layer, with the further indices over which forms are summed, and the definitions that they share.
     pub layer: Layer,
     /// The groups, each after those it reads.
     pub groups: Vec<Group>,
+    /// The definitions that forms share, each after those it reads.
+    pub shared: Vec<ValueId>,
+    /// How many nodes of forms were copied: what it cost to judge.
+    pub work: usize,
 }
 
 /// A group of states that depend on each other.
@@ -179,7 +186,7 @@ pub struct Failure {
     pub span: Span,
     /// Why, in one sentence: lower case, no full stop.
     pub reason: String,
-    /// The semiring that has the operation that breaks the affine law.
+    /// The semiring that has the operation that breaks the affine law, if any; its law is the one that is looked at.
     belongs: Option<Algebra>,
 }
 
@@ -200,23 +207,29 @@ pub(crate) struct Dependence {
 
 /// Judges all groups of a layer.
 pub fn judge(layer: &Layer) -> Verdict {
-    let mut scope = Scope { layer: layer.clone() };
-    let groups = groups::groups(layer).into_iter().map(|states| judge_group(&mut scope, layer, states)).collect();
-    Verdict { layer: scope.layer, groups }
+    let mut scope = Scope { shared: Some(Shared::new(layer)), ..Scope::new(layer.clone()) };
+    let reads = groups::reads(layer);
+    let mut judged = Vec::new();
+    for states in groups::groups(layer) {
+        let of = Dependence::from_reads(layer, &reads, &states);
+        judged.push(judge_group(&mut scope, layer, &of, states));
+    }
+    let shared = scope.shared.map_or_else(Vec::new, |shared| shared.values);
+    Verdict { layer: scope.layer, groups: judged, shared, work: scope.work }
 }
 
-fn judge_group(scope: &mut Scope, layer: &Layer, states: Vec<StateId>) -> Group {
-    let of = Dependence::of(layer, &states);
+fn judge_group(scope: &mut Scope, layer: &Layer, of: &Dependence, states: Vec<StateId>) -> Group {
     let finite = |s: &StateId| finite::is_finite(&layer.value(layer.states[s.at()].value).ty);
     let judged = if states.iter().all(finite) {
-        boolean(scope, &of, &states).or_else(|_| table(scope, &of, &states))
+        scope.attempt(|scope| boolean(scope, of, &states)).or_else(|_| table(scope, of, &states))
     } else {
-        affine(scope, &of, &states).or_else(|failure| tropical(scope, &of, &states, failure))
+        let affine = scope.attempt(|scope| affine(scope, of, &states));
+        affine.or_else(|failure| tropical(scope, of, &states, failure))
     };
     match judged {
         Ok(group) => group,
         Err(failure) => {
-            let counterexample = counterexample::search(layer, &states);
+            let counterexample = counterexample::search(layer, &states, failure.belongs);
             let complex = states.iter().any(|s| is_complex(layer, *s));
             Group {
                 class: Class::Nonlinear,
@@ -271,11 +284,8 @@ fn affine(scope: &mut Scope, of: &Dependence, states: &[StateId]) -> Result<Grou
             return Err(Failure::new(span, "numbers and whole numbers or truth values depend on each other"));
         }
     }
-    let forms: Vec<_> = {
-        let linear = Linear::new(scope, of);
-        (0..linear.scope.layer.values.len()).map(|v| linear.take(crate::ir::ValueId(v as u32))).collect()
-    };
-    let mut components = components(scope, states, |_, next| forms[next.at()].clone().transpose())?;
+    let mut forms = Linear::new(scope, of).into_forms();
+    let mut components = components(scope, states, |_, next| forms.remove(&next).transpose())?;
     let by_parts = components.iter().any(|c| c.form.terms.iter().any(|t| t.atom.part != Part::Whole));
     if by_parts {
         components = components.into_iter().flat_map(real_components).collect();
@@ -334,16 +344,18 @@ fn tropical(scope: &mut Scope, of: &Dependence, states: &[StateId], failure: Fai
         layer.value(layer.states[s.at()].value).ty == crate::ir::Type::Real
     };
     if !states.iter().all(real) {
-        return Err(failure);
+        return Err(Failure { belongs: None, ..failure });
     }
     let mut best: Option<Failure> = None;
     for (algebra, class) in
         [(Algebra::MaxPlus, Class::MaxPlus), (Algebra::MinPlus, Class::MinPlus), (Algebra::LogSumExp, Class::LogSumExp)]
     {
-        match over(scope, of, states, algebra, class) {
+        match scope.attempt(|scope| over(scope, of, states, algebra, class)) {
             Ok(group) => return Ok(group),
             // The algebra to which the operation belongs that stopped the affine forms knows more about what is wrong.
-            Err(other) if failure.belongs == Some(algebra) => best = Some(other),
+            Err(other) if failure.belongs == Some(algebra) => {
+                best = Some(Failure { belongs: Some(algebra), ..other });
+            }
             Err(_) => {}
         }
     }
@@ -368,12 +380,11 @@ fn over(
     algebra: Algebra,
     class: Class,
 ) -> Result<Group, Failure> {
-    let forms: Vec<_> = {
-        let values = scope.layer.values.len();
-        let semiring = Semiring::new(scope, of, algebra);
-        (0..values).map(|v| semiring.take(crate::ir::ValueId(v as u32))).collect()
-    };
-    let mut components = components(scope, states, |_, next| forms[next.at()].clone().transpose())?;
+    let mut semiring = Semiring::new(scope, of, algebra);
+    let nexts: Vec<ValueId> = states.iter().map(|s| semiring.next(*s)).collect();
+    let mut forms: Vec<_> = nexts.iter().map(|next| semiring.take(*next)).collect();
+    forms.reverse();
+    let mut components = components(scope, states, |_, _| forms.pop().flatten().transpose())?;
     let batch = classify::classify(&scope.layer, &mut components);
     let mixed = classify::mixed(&scope.layer, &components);
     Ok(Group {
@@ -391,7 +402,7 @@ fn over(
 }
 
 fn table(scope: &mut Scope, of: &Dependence, states: &[StateId]) -> Result<Group, Failure> {
-    let forms = finite::accesses(scope, of);
+    let forms = finite::accesses(scope, of)?;
     let mut components = components(scope, states, |_, next| Ok(forms[next.at()].clone()))?;
     let mut batch = classify::classify(&scope.layer, &mut components);
     batch.iter_mut().for_each(|b| b.shared = false);

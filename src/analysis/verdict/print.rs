@@ -3,6 +3,7 @@
 //! `h'` is the new state. Coefficients and offsets that are more than a name or a number are called `a`, `b` and so on and
 //! stand below. An index that is bound twice gets a number.
 
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 
 use super::algebra::Algebra;
@@ -22,7 +23,7 @@ pub fn group(verdict: &Verdict, group: &Group, source: &str) -> String {
     let invariant = if group.time_invariant { ", the same at every step" } else { "" };
     put(&mut text, 0, &format!("{}: {}, {}{invariant}", names.join(", "), group.class.name(), group.field.name()));
     if let Some(transition) = &group.transition {
-        equations(layer, transition, &mut text);
+        equations(verdict, transition, &mut text);
         put(&mut text, 1, &format!("composes by {}", law(layer, group, transition)));
     }
     if !group.mixed.is_empty() {
@@ -144,8 +145,9 @@ fn factor(layer: &Layer, extent: &Extent) -> String {
 }
 
 /// The equations of the new states, and what their coefficients are.
-fn equations(layer: &Layer, transition: &Transition, text: &mut String) {
-    let mut named: Vec<(String, String)> = Vec::new();
+fn equations(verdict: &Verdict, transition: &Transition, text: &mut String) {
+    let layer = &verdict.layer;
+    let mut named = Named::new(layer);
     for component in &transition.components {
         let mut names = Names { layer, used: Vec::new(), primes: true };
         component.indices.iter().for_each(|&i| names.bind(i));
@@ -200,9 +202,84 @@ fn equations(layer: &Layer, transition: &Transition, text: &mut String) {
         );
         put(text, 1, &format!("{new} = {right}"));
     }
-    for (at, (name, definition)) in named.iter().enumerate() {
+    let named = named.definitions.into_iter().chain(shared(verdict, transition));
+    for (at, (name, definition)) in named.enumerate() {
         put(text, 1, &format!("{} {name} = {definition}", if at == 0 { "with" } else { "    " }));
     }
+}
+
+/// What coefficients and offsets are called, and what they are.
+struct Named<'a> {
+    layer: &'a Layer,
+    definitions: Vec<(String, String)>,
+    places: HashMap<(char, String), usize>,
+    counts: HashMap<char, usize>,
+    /// Names that the layer has.
+    taken: Option<HashSet<&'a str>>,
+}
+
+impl<'a> Named<'a> {
+    fn new(layer: &'a Layer) -> Self {
+        Self { layer, definitions: Vec::new(), places: HashMap::new(), counts: HashMap::new(), taken: None }
+    }
+
+    /// The name of a definition: the same for the same, and none that the layer has.
+    fn name(&mut self, letter: char, definition: String) -> String {
+        if let Some(&at) = self.places.get(&(letter, definition.clone())) {
+            return self.definitions[at].0.clone();
+        }
+        let layer = self.layer;
+        let taken = self.taken.get_or_insert_with(|| {
+            layer.values.iter().map(|v| v.name.as_str()).chain(layer.dims.iter().map(|d| d.name.as_str())).collect()
+        });
+        let count = self.counts.entry(letter).or_default();
+        let name = loop {
+            *count += 1;
+            let name = if *count == 1 { letter.to_string() } else { format!("{letter}{count}") };
+            if !taken.contains(name.as_str()) {
+                break name;
+            }
+        };
+        self.places.insert((letter, definition.clone()), self.definitions.len());
+        self.definitions.push((name.clone(), definition));
+        name
+    }
+}
+
+/// The definitions that the coefficients share, each after those it reads.
+fn shared(verdict: &Verdict, transition: &Transition) -> Vec<(String, String)> {
+    let layer = &verdict.layer;
+    let Some(&first) = verdict.shared.first() else { return Vec::new() };
+    let mut wanted = vec![false; layer.values.len()];
+    let mut want = |e: &Expr| e.reads().into_iter().for_each(|value| wanted[value.at()] = true);
+    for component in &transition.components {
+        component.form.offset.iter().for_each(&mut want);
+        match &transition.low_rank {
+            Some(low_rank) => {
+                want(&low_rank.diagonal);
+                for factor in &low_rank.factors {
+                    want(&factor.u);
+                    factor.v.iter().flat_map(Term::coefficients).for_each(&mut want);
+                }
+            }
+            None => component.form.terms.iter().flat_map(Term::coefficients).for_each(&mut want),
+        }
+    }
+    let mut lines = Vec::new();
+    for equation in layer.equations.iter().rev().filter(|equation| equation.value >= first) {
+        if !wanted[equation.value.at()] {
+            continue;
+        }
+        equation.body.reads().into_iter().for_each(|value| wanted[value.at()] = true);
+        let mut names = Names { layer, used: Vec::new(), primes: true };
+        equation.indices.iter().for_each(|&i| names.bind(i));
+        let indices: Vec<String> = equation.indices.iter().map(|&i| names.name(i)).collect();
+        let name = &layer.value(equation.value).name;
+        let left = if indices.is_empty() { name.clone() } else { format!("{name}[{}]", indices.join(", ")) };
+        lines.push((left, names.expr(&equation.body, 0)));
+    }
+    lines.reverse();
+    lines
 }
 
 fn finish(
@@ -210,7 +287,7 @@ fn finish(
     mut sum: Vec<String>,
     component: &Component,
     names: &mut Names<'_>,
-    named: &mut Vec<(String, String)>,
+    named: &mut Named<'_>,
 ) -> String {
     if let Some(offset) = &component.form.offset
         && !algebra.is_zero(offset)
@@ -281,7 +358,7 @@ impl Names<'_> {
     }
 
     /// What an expression is called: by itself where it is short, else by a new name.
-    fn called(&mut self, letter: char, e: &Expr, scope: &[IndexId], named: &mut Vec<(String, String)>) -> String {
+    fn called(&mut self, letter: char, e: &Expr, scope: &[IndexId], named: &mut Named<'_>) -> String {
         let definition = self.expr(e, 0);
         let short = matches!(e.kind, ExprKind::Read { .. })
             || build::constant(e).is_some()
@@ -289,23 +366,9 @@ impl Names<'_> {
         if short {
             return definition;
         }
-        let taken = |name: &str| {
-            self.layer.values.iter().any(|v| v.name == name) || self.layer.dims.iter().any(|d| d.name == name)
-        };
         let indices: Vec<String> = scope.iter().filter(|&&i| build::mentions(e, i)).map(|&i| self.name(i)).collect();
-        let mut number = 1;
-        loop {
-            let name = if number == 1 { letter.to_string() } else { format!("{letter}{number}") };
-            number += 1;
-            let clash = named.iter().any(|(n, d)| *n == name && *d != definition);
-            if taken(&name) || clash {
-                continue;
-            }
-            if !named.iter().any(|(n, _)| *n == name) {
-                named.push((name.clone(), definition));
-            }
-            return if indices.is_empty() { name } else { format!("{name}[{}]", indices.join(", ")) };
-        }
+        let name = named.name(letter, definition);
+        if indices.is_empty() { name } else { format!("{name}[{}]", indices.join(", ")) }
     }
 
     fn product(
@@ -314,7 +377,7 @@ impl Names<'_> {
         a: &Expr,
         scope: &[IndexId],
         element: &str,
-        named: &mut Vec<(String, String)>,
+        named: &mut Named<'_>,
     ) -> String {
         if algebra.is_one(a) {
             return element.to_owned();
@@ -333,7 +396,7 @@ impl Names<'_> {
         }
     }
 
-    fn term(&mut self, algebra: Algebra, term: &Term, row: &[IndexId], named: &mut Vec<(String, String)>) -> String {
+    fn term(&mut self, algebra: Algebra, term: &Term, row: &[IndexId], named: &mut Named<'_>) -> String {
         let before = self.used.len();
         term.bound.iter().for_each(|&i| self.bind(i));
         let at: Vec<String> = term.at.iter().map(|at| self.expr(at, 0)).collect();

@@ -3,12 +3,16 @@
 //! Max-plus and min-plus: a value is a form or its negative, since `-max(-h, -b)` is `min(h, b)`. Log-sum-exp: a value
 //! is a form or its exponential, since `log(exp(h) + exp(b))` is one too. Booleans: `or` of `and`s.
 
+use std::collections::HashMap;
+
 use super::algebra::Algebra;
 use super::build::{self, Scope};
 use super::form::{Budget, Form};
 use super::stability::nonnegative;
-use super::{Atom, Dependence, Failure, Part};
-use crate::ir::{BinaryOp, Expr, ExprKind, Function, ReduceOp, Scalar, Type, UnaryOp, ValueId, ValueKind};
+use super::{Atom, Dependence, Failure, Part, spelling};
+use crate::ir::{
+    BinaryOp, Equation, Expr, ExprKind, Function, ReduceOp, Scalar, StateId, Type, UnaryOp, ValueId, ValueKind,
+};
 
 /// How a value follows from its form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,37 +39,46 @@ pub(super) struct Semiring<'a> {
     scope: &'a mut Scope,
     of: &'a Dependence,
     algebra: Algebra,
-    forms: Vec<Option<Result<Known, Failure>>>,
+    forms: HashMap<ValueId, Result<Known, Failure>>,
     budget: Budget,
+    /// How many more expressions may be looked at in another spelling.
+    respellings: usize,
 }
+
+/// How many expressions are looked at in another spelling; each may lead to others.
+const RESPELLINGS: usize = 200;
 
 impl<'a> Semiring<'a> {
     /// Works out the forms of all values that the group's new states need.
     pub(super) fn new(scope: &'a mut Scope, of: &'a Dependence, algebra: Algebra) -> Self {
-        let values = scope.layer.values.len();
-        let mut this = Self { scope, of, algebra, forms: vec![None; values], budget: Budget::new() };
+        let mut this =
+            Self { scope, of, algebra, forms: HashMap::new(), budget: Budget::new(), respellings: RESPELLINGS };
         for &e in &of.equations {
             let equation = this.scope.layer.equations[e].clone();
             let known = this.known(&equation.body).and_then(|known| match known {
-                Known::Form(through, form) => {
-                    let form = form.settle(this.scope, algebra).check_size(equation.span)?;
-                    Ok(Known::Form(through, form))
-                }
-                Known::Shifted(through, form, by) => {
-                    let form = form.settle(this.scope, algebra).check_size(equation.span)?;
-                    Ok(Known::Shifted(through, form, by))
-                }
+                Known::Form(through, form) => Ok(Known::Form(through, this.settled(form, &equation)?)),
+                Known::Shifted(through, form, by) => Ok(Known::Shifted(through, this.settled(form, &equation)?, by)),
                 free => Ok(free),
             });
-            this.forms[equation.value.at()] = Some(known);
+            this.forms.insert(equation.value, known);
         }
         this
     }
 
-    /// The form of a new state, at the indices of its equation.
-    pub(super) fn take(&self, value: ValueId) -> Option<Result<Form, Failure>> {
+    fn settled(&mut self, form: Form, equation: &Equation) -> Result<Form, Failure> {
+        let form = form.settle(self.scope, self.algebra).share(self.scope, self.algebra, &equation.indices);
+        form.check_size(equation.span)
+    }
+
+    /// The new value of a state.
+    pub(super) fn next(&self, state: StateId) -> ValueId {
+        self.scope.layer.states[state.at()].next
+    }
+
+    /// The form of a new state, at the indices of its equation; to be taken once.
+    pub(super) fn take(&mut self, value: ValueId) -> Option<Result<Form, Failure>> {
         let span = self.scope.layer.value(value).span;
-        Some(self.forms[value.at()].clone()?.and_then(|known| match known {
+        Some(self.forms.remove(&value)?.and_then(|known| match known {
             Known::Free(e) => Ok(Form::free(e)),
             Known::Form(Through::Itself, form) => Ok(form),
             Known::Form(Through::Negative, _) => Err(Failure::new(span, "the state enters with a negative sign")),
@@ -78,6 +91,24 @@ impl<'a> Semiring<'a> {
         if !self.of.depends(e) {
             return Ok(Known::Free(e.clone()));
         }
+        let sum = matches!(
+            e.kind,
+            ExprKind::Binary(BinaryOp::Add | BinaryOp::Sub | BinaryOp::Mul | BinaryOp::Div, ..) | ExprKind::Call(..)
+        );
+        let plain = self.plain(e);
+        if plain.is_ok() || !sum || self.algebra == Algebra::Bool || self.respellings == 0 {
+            return plain;
+        }
+        // Otherwise written it may have a form. Each attempt may go on with others.
+        self.respellings -= 1;
+        match spelling::drawn_in(self.scope, self.of, e) {
+            Some(other) => self.known(&other).or(plain),
+            None => plain,
+        }
+    }
+
+    /// What is known of an expression as it stands.
+    fn plain(&mut self, e: &Expr) -> Result<Known, Failure> {
         if let Some((a, b)) = log_add_exp(e)
             && self.algebra == Algebra::LogSumExp
         {
@@ -156,17 +187,18 @@ impl<'a> Semiring<'a> {
             let form = Form::atom(self.algebra, atom, at.to_vec(), e.ty, e.span);
             return Ok(Known::Form(Through::Itself, form));
         }
-        let known = self.forms[value.at()].clone().expect("definitions stand in order")?;
-        if let Known::Form(_, form) | Known::Shifted(_, form, _) = &known {
-            self.budget.spend(form, e.span)?;
+        let known = self.forms.get(&value).expect("definitions stand in order").as_ref();
+        let known = known.map_err(Failure::clone)?;
+        if let Known::Form(_, form) | Known::Shifted(_, form, _) = known {
+            self.budget.spend(self.scope, form, e.span)?;
         }
         let equation = self.scope.layer.definition(value).expect("it is defined");
         let map: Vec<_> = equation.indices.iter().copied().zip(at.iter().cloned()).collect();
         Ok(match known {
-            Known::Free(e) => Known::Free(self.scope.substitute(&e, &map)),
-            Known::Form(through, form) => Known::Form(through, form.instantiate(self.scope, &map)),
+            Known::Free(e) => Known::Free(self.scope.substitute(e, &map)),
+            Known::Form(through, form) => Known::Form(*through, form.instantiate(self.scope, &map)),
             Known::Shifted(through, form, by) => {
-                Known::Shifted(through, form.instantiate(self.scope, &map), self.scope.substitute(&by, &map))
+                Known::Shifted(*through, form.instantiate(self.scope, &map), self.scope.substitute(by, &map))
             }
         })
     }
@@ -307,6 +339,11 @@ impl<'a> Semiring<'a> {
                     return self.binary(BinaryOp::Or, condition, other, e);
                 }
             }
+            if self.tropical()
+                && let Some(adds) = spelling::chosen(self.scope, self.of, parts)
+            {
+                return self.known(&adds.of(then.clone(), other.clone()));
+            }
             return Err(Failure::new(condition.span, "the condition depends on the state"));
         }
         let (x, y) = (self.known(then)?, self.known(other)?);
@@ -344,9 +381,9 @@ impl<'a> Semiring<'a> {
             let known = self.known(&args[0])?;
             let (algebra, lse) = (self.algebra, self.algebra == Algebra::LogSumExp);
             match (function, known) {
-                (Function::Relu, Known::Form(Through::Itself, form)) if algebra == Algebra::MaxPlus => {
+                (Function::Relu, Known::Form(through, form)) if self.sums(ReduceOp::Max, through) => {
                     let zero = Form::free(build::real(0.0, e.span));
-                    return Ok(Known::Form(Through::Itself, form.plus(algebra, zero)));
+                    return Ok(Known::Form(through, form.plus(algebra, zero)));
                 }
                 (Function::Softplus, Known::Form(Through::Itself, form)) if lse => {
                     let zero = Form::free(build::real(0.0, e.span));

@@ -97,6 +97,11 @@ pub(super) fn earlier(layer: &Layer, states: &[StateId]) -> Vec<StateId> {
 
 /// A layer with these states only, in this order; without outputs.
 pub(crate) fn restrict(layer: &mut Layer, states: &[StateId]) {
+    leave(layer, states);
+    sweep(layer);
+}
+
+fn leave(layer: &mut Layer, states: &[StateId]) {
     let old = std::mem::take(&mut layer.states);
     layer.outputs.clear();
     layer.checks.clear();
@@ -110,7 +115,6 @@ pub(crate) fn restrict(layer: &mut Layer, states: &[StateId]) {
             }
         }
     }
-    sweep(layer);
 }
 
 /// Leaves out equations that no state, delay or reset needs, and versions of states that are overwritten unread.
@@ -180,12 +184,12 @@ impl Maker<'_> {
     fn stretch(&self, verdict: &Verdict) -> (Layer, Vec<StateId>) {
         let mut states = earlier(&verdict.layer, &self.group.states);
         states.extend(&self.group.states);
-        let mut scope = Scope { layer: verdict.layer.clone() };
+        let mut scope = Scope::new(verdict.layer.clone());
         let names: Vec<String> = self.transition.components.iter().map(|c| self.name(&verdict.layer, c)).collect();
         if self.algebra != Algebra::Field {
             self.offsets(&mut scope);
         }
-        restrict(&mut scope.layer, &states);
+        leave(&mut scope.layer, &states);
         let reverse = verdict.layer.states[self.group.states[0].at()].reverse;
         let products = self.products(&mut scope, &names, reverse, false);
         for (r, row) in self.transition.components.iter().enumerate() {
@@ -193,6 +197,7 @@ impl Maker<'_> {
                 self.step(&mut scope, &products, r, c, row);
             }
         }
+        sweep(&mut scope.layer);
         (scope.layer, states)
     }
 
@@ -327,7 +332,7 @@ impl Maker<'_> {
 
     /// Gives the group's own states and the products the neutral summary as initial values.
     fn neutral(&self, layer: &mut Layer, earlier: usize) {
-        let mut scope = Scope { layer: layer.clone() };
+        let mut scope = Scope::new(layer.clone());
         let own = earlier..earlier + self.group.states.len();
         for at in own.clone() {
             let state = &scope.layer.states[at];
@@ -369,7 +374,7 @@ impl Maker<'_> {
 
     /// The layer that composes summaries, or the one that applies them.
     fn operator(&self, verdict: &Verdict, compose: bool) -> Layer {
-        let mut scope = Scope { layer: skeleton(&verdict.layer, if compose { "compose" } else { "apply" }) };
+        let mut scope = Scope::new(skeleton(&verdict.layer, if compose { "compose" } else { "apply" }));
         let components = &self.transition.components;
         let names: Vec<String> = components.iter().map(|c| self.name(&verdict.layer, c)).collect();
         // The vectors: the states before, and the offsets that come as inputs.

@@ -16,7 +16,7 @@ use crate::ir::{
 pub(super) fn summary(verdict: &Verdict, group: &Group, transition: &Transition) -> Option<Summary> {
     let ranges: Vec<Extent> = group.states.iter().map(|s| range(&verdict.layer, *s)).collect();
     let before = earlier(&verdict.layer, &group.states);
-    let mut scope = Scope { layer: verdict.layer.clone() };
+    let mut scope = Scope::new(verdict.layer.clone());
     let of = super::Dependence::of(&verdict.layer, &group.states);
     let mut tables = Vec::new();
     // Tables replace the group's states: a definition that depends on them gets an axis for each.
@@ -122,7 +122,7 @@ fn as_place(e: Expr) -> Expr {
 }
 
 fn identity(layer: &Layer, earlier: usize, count: usize) -> Layer {
-    let mut scope = Scope { layer: layer.clone() };
+    let mut scope = Scope::new(layer.clone());
     for k in 0..count {
         let value = scope.layer.value(scope.layer.states[earlier + k].value).clone();
         let indices: Vec<IndexId> =
@@ -135,7 +135,7 @@ fn identity(layer: &Layer, earlier: usize, count: usize) -> Layer {
 
 /// Composes tables, or looks states up in them.
 fn operator(verdict: &Verdict, group: &Group, transition: &Transition, ranges: &[Extent], compose: bool) -> Layer {
-    let mut scope = Scope { layer: skeleton(&verdict.layer, if compose { "compose" } else { "apply" }) };
+    let mut scope = Scope::new(skeleton(&verdict.layer, if compose { "compose" } else { "apply" }));
     let declared: Vec<_> =
         group.states.iter().map(|s| verdict.layer.value(verdict.layer.states[s.at()].value).clone()).collect();
     let mut old = Vec::new();

@@ -247,6 +247,7 @@ fn convert<F: Float, G: Float>(tensor: &Tensor<F>) -> Tensor<G> {
         Elements::Complex { re, im } => Elements::Complex { re: reals(re), im: reals(im) },
         Elements::Int(v) => Elements::Int(v.clone()),
         Elements::Bool(v) => Elements::Bool(v.clone()),
+        Elements::Byte(v) => Elements::Byte(v.clone()),
     };
     Tensor { shape: tensor.shape.clone(), elements }
 }
@@ -270,7 +271,9 @@ fn flat<F: Float>(run: &Run<F>) -> Vec<Flat> {
             Flat { values, exact: false, limit }
         }
         Elements::Int(v) => Flat { values: v.iter().map(|&x| f64::from(x)).collect(), exact: true, limit },
-        Elements::Bool(v) => Flat { values: v.iter().map(|&x| f64::from(x)).collect(), exact: true, limit },
+        Elements::Bool(v) | Elements::Byte(v) => {
+            Flat { values: v.iter().map(|&x| f64::from(x)).collect(), exact: true, limit }
+        }
     });
     flat.collect()
 }

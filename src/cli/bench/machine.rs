@@ -26,15 +26,41 @@ pub fn show(json: bool) -> Outcome {
     Ok(Verdict::Done)
 }
 
-/// The profile that was kept, or a new one, which is then kept.
-pub fn profile(bar: &ProgressBar) -> Profile {
+/// Names a file with the profile to use, in the form that `bench --profile --json` prints.
+const FIXED: &str = "SSMC_PROFILE";
+
+/// The profile that [`FIXED`] names, or that was kept, or a new one, which is then kept.
+///
+/// # Errors
+/// S401, S402 where [`FIXED`] names no profile.
+pub fn profile(bar: &ProgressBar) -> Result<Profile, Vec<Diagnostic>> {
+    if let Some(known) = known()? {
+        return Ok(known);
+    }
+    bar.set_message("measuring the machine");
+    bar.println("measuring the machine, once: this takes a few seconds");
+    Ok(renewed(bar))
+}
+
+/// The profile that [`FIXED`] names, or that was kept.
+///
+/// # Errors
+/// S401, S402 where [`FIXED`] names no profile.
+pub fn known() -> Result<Option<Profile>, Vec<Diagnostic>> {
+    if let Some(path) = std::env::var_os(FIXED).filter(|path| !path.is_empty()) {
+        let path = Path::new(&path);
+        let place = format!("{FIXED}={}", path.display());
+        let text = text_of(path)
+            .map_err(|error| vec![Diagnostic::error_at(Code::S401, place.clone(), format!("cannot read: {error}"))])?;
+        let profile = serde_json::from_str(&text).map_err(|error| error.to_string());
+        let profile = profile.and_then(|value| Profile::from_json(&value).map_err(|field| format!("`{field}`")));
+        let wrong = |why| vec![Diagnostic::error_at(Code::S402, place, format!("this is no profile: {why}"))];
+        return profile.map(Some).map_err(wrong);
+    }
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let model = profile::model();
     let kept = path().and_then(|path| read(&path)).filter(|kept| kept.model == model && kept.threads == threads);
-    kept.unwrap_or_else(|| {
-        bar.set_message("measuring the machine");
-        renewed(bar)
-    })
+    Ok(kept)
 }
 
 /// Measures the machine. A profile that cannot be kept is measured again next time, and a note says so.
@@ -49,6 +75,15 @@ fn renewed(bar: &ProgressBar) -> Profile {
         report::print(&[error.help("the machine's profile is measured again next time").into_note()], "", "");
     }
     profile
+}
+
+/// Keeps a profile whose calibration was outdone, so that later runs know how fast the machine can be.
+///
+/// That it cannot be kept was said when it was measured.
+pub fn remember(profile: &Profile) {
+    if let Some(path) = path() {
+        keep(&path, profile).ok();
+    }
 }
 
 /// Where the profile of this machine is kept.
@@ -66,10 +101,13 @@ fn file_name(model: &str, threads: usize) -> String {
 }
 
 fn read(path: &Path) -> Option<Profile> {
+    Profile::from_json(&serde_json::from_str(&text_of(path).ok()?).ok()?).ok()
+}
+
+fn text_of(path: &Path) -> std::io::Result<String> {
     let mut text = String::new();
-    std::io::Read::read_to_string(&mut std::io::Read::take(std::fs::File::open(path).ok()?, MOST_BYTES), &mut text)
-        .ok()?;
-    Profile::from_json(&serde_json::from_str(&text).ok()?).ok()
+    std::io::Read::read_to_string(&mut std::io::Read::take(std::fs::File::open(path)?, MOST_BYTES), &mut text)?;
+    Ok(text)
 }
 
 fn keep(path: &Path, profile: &Profile) -> Result<(), Diagnostic> {

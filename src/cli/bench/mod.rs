@@ -12,22 +12,22 @@
 
 mod compare;
 mod judge;
-mod machine;
+pub mod machine;
 mod plans;
 mod plot;
 mod row;
 mod timing;
-mod workload;
+pub mod workload;
 
 use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use ssmc::analysis::cost::Cost;
 use ssmc::diag::{Code, Diagnostic};
-use ssmc::jit::Backend;
+use ssmc::jit::{self, Backend, Form};
 use ssmc::profile::Profile;
 use ssmc::profile::bound::{Bound, Run};
-use ssmc::{ir, scan};
+use ssmc::{ir, predict, scan};
 use ssmc_runtime::driver;
 
 use super::args::{BenchArgs, Dtype, LayerArgs, Plan};
@@ -78,7 +78,7 @@ fn measure(program: &Program, args: &BenchArgs) -> Outcome {
         args,
         threads,
         targets,
-        clock: Clock::new(machine::profile(&bar)),
+        clock: Clock::new(machine::profile(&bar)?),
         rows: Vec::new(),
         notes: Vec::new(),
         failures: Vec::new(),
@@ -95,6 +95,9 @@ fn measure(program: &Program, args: &BenchArgs) -> Outcome {
     bench.bar.finish_and_clear();
     let Bench { clock, rows, mut notes, failures, .. } = bench;
     notes.extend(clock.note(&rows));
+    if let Some(profile) = clock.faster() {
+        machine::remember(&profile);
+    }
     if let Some(file) = plot {
         file.finish(|file| std::io::Write::write_all(file, plot::draw(&rows).as_bytes()))
             .map_err(|error| vec![error])?;
@@ -191,7 +194,7 @@ impl Bench<'_> {
         let sequences = work.layout.sequences();
         let longest = (0..sequences.count()).map(|s| sequences.range(s).len()).max().unwrap_or(0);
         let extents = scan::Extents { sequences: sequences.count(), longest, threads: setting.threads, bits: F::BITS };
-        let choice = scan::choose(&work.instance, extents).plan;
+        let choice = scan::choose(&work.instance, extents, setting.target.isa, &self.clock.profile).plan;
         for plan in plans::of(&work.instance.layer) {
             self.bar.set_message(format!("{} {}", work.instance.layer.name, plan.name()));
             let started = Instant::now();
@@ -219,7 +222,8 @@ impl Bench<'_> {
                 }
                 Ok(checked) => {
                     let timing = self.clock.time(&engine, work, setting.threads, self.args.budget, notes)?;
-                    let bounds = self.bounds(work, setting, backend, plans::runs_in_order(plan));
+                    let predicted = self.predicted(work, setting, backend, plan)?;
+                    let bounds = self.bounds(work, setting, predicted, plans::runs_in_order(plan));
                     let auto = plan.name() == choice.name();
                     let made = Made { plan, auto, backend, compile };
                     self.rows.push(Row::new(work, made, setting.threads, checked, &timing, bounds));
@@ -230,8 +234,37 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// What bounds a run on this machine, and on the lanes and threads that the plan uses.
-    fn bounds<F: Number>(&self, work: &Workload<F>, setting: Setting, backend: Backend, in_order: bool) -> row::Bounds {
+    /// What is predicted for a plan, in seconds.
+    ///
+    /// # Errors
+    /// As for the kernel.
+    fn predicted<F: Number>(
+        &self,
+        work: &Workload<F>,
+        setting: Setting,
+        backend: Backend,
+        plan: Plan,
+    ) -> Result<f64, Vec<Diagnostic>> {
+        let profile = &self.clock.profile;
+        let sequences = work.layout.sequences();
+        let longest = (0..sequences.count()).map(|i| sequences.range(i).len()).max().unwrap_or(0);
+        let (count, total) = (sequences.count(), sequences.total());
+        let form = match plan {
+            Plan::Parallel => {
+                let extents = scan::Extents { sequences: count, longest, threads: setting.threads, bits: F::BITS };
+                let priced = scan::price(scan::Plan::Parallel, &work.instance, extents, setting.target.isa, profile)?;
+                return Ok(priced.prediction.seconds());
+            }
+            Plan::Step => Form::Step,
+            _ => Form::Sequence,
+        };
+        let run = predict::Run { sequences: count, longest, total, threads: setting.threads };
+        let prediction = jit::backend::predicted(&work.instance, form, F::BITS, backend, &run, profile)?;
+        Ok(prediction.seconds())
+    }
+
+    /// What bounds a run on this machine.
+    fn bounds<F: Number>(&self, work: &Workload<F>, setting: Setting, predicted: f64, in_order: bool) -> row::Bounds {
         let profile: &Profile = &self.clock.profile;
         let cost = Cost::of(&work.instance, F::BITS);
         let sequences = work.layout.sequences();
@@ -245,9 +278,6 @@ impl Bench<'_> {
             in_order,
         };
         let machine = Bound::of(&cost, &run, profile);
-        // Until plans are priced by themselves: their own lanes, and a thread for each sequence.
-        let own = Run { threads: run.threads.min(run.sequences.max(1)), vector: backend.vector_bits, ..run };
-        let predicted = Bound::of(&cost, &own, profile).seconds();
         row::Bounds { machine, predicted, flops: cost.step.flops() * run.total as f64 }
     }
 }
@@ -266,6 +296,6 @@ fn pin(threads: usize) {
 }
 
 /// A share in words.
-fn percent(share: f64) -> String {
+pub fn percent(share: f64) -> String {
     format!("{:.1} %", share * 100.0)
 }

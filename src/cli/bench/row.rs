@@ -18,7 +18,7 @@ use crate::cli::results::{number, table as framed};
 pub struct Bounds {
     /// On the machine, at its widest vectors and on as many threads as were asked for.
     pub machine: Bound,
-    /// In seconds, on the lanes and threads that the plan uses.
+    /// For the plan, in seconds.
     pub predicted: f64,
     /// Floating-point operations of the whole run.
     pub flops: f64,

@@ -1,16 +1,16 @@
 //! Repetitions of a run, what they amount to, and whether the machine kept its speed meanwhile.
 //!
 //! Each sample stands between two calibrations: work that is always the same. A machine that is shared with others
-//! switches between speeds, so samples next to a slow calibration are left out while enough others remain. A
-//! row is *noisy* where that does not help: where most samples are slow ones, where the machine never was as fast as
-//! when its profile was taken, or where the first and the second half of the samples do not agree on the minimum.
+//! switches between speeds, so samples next to a calibration that is slower than the fastest that the machine was ever
+//! seen to take are left out while enough others remain. A row is *noisy* where that does not help: where most samples are slow ones, or where the
+//! first and the second half of the samples do not agree on the minimum.
 
 use std::time::Instant;
 
 use ssmc::diag::{Code, Diagnostic};
 use ssmc::ir::interp;
 use ssmc::profile::{Calibration, Profile, calibrate};
-use ssmc_runtime::{Carry, Elements, Float, Sequences, Tensor};
+use ssmc_runtime::{Carry, Elements, Float, Sequences, Session, Tensor};
 
 use super::row::Row;
 use super::workload::{Workload, note};
@@ -20,11 +20,12 @@ use crate::cli::slices;
 /// A sample takes at least about this long: runs that are shorter are repeated within it.
 const SAMPLE: f64 = 300e-6;
 
-/// How much slower than the fastest a calibration may be next to a sample that counts.
-const SLOWER: f64 = 1.10;
-
 /// How far two minima of the same thing may be apart.
 pub const AGREE: f64 = 0.03;
+
+/// How much slower than the fastest a calibration may be next to a sample that counts: a clock that is slower by more
+/// makes a minimum that is larger by more.
+const SLOWER: f64 = 1.0 + AGREE;
 
 /// The most samples of a row.
 const MOST: usize = 5_000;
@@ -34,8 +35,9 @@ const MOST_STEPS: usize = 4096;
 
 /// The machine while it is measured.
 pub struct Clock {
-    /// What it can do.
+    /// What it can do, with the fastest calibration of all runs.
     pub profile: Profile,
+    /// The fastest of this run.
     fastest: Calibration,
 }
 
@@ -79,7 +81,7 @@ impl Clock {
         budget: f64,
         notes: &mut Vec<Diagnostic>,
     ) -> Result<Timing, Vec<Diagnostic>> {
-        let subject = Subject::new(engine, work, threads);
+        let mut subject = Subject::new(engine, work, threads);
         let started = Instant::now();
         let mut carries = vec![subject.carry()];
         let first = subject.run(&mut carries)?;
@@ -91,27 +93,38 @@ impl Clock {
             subject.run(&mut carries)?;
         }
         let started = Instant::now();
-        let mut samples: Vec<(f64, f64)> = Vec::new();
+        let mut samples: Vec<(f64, [Calibration; 2])> = Vec::new();
         let mut before = calibrate();
         loop {
             let mut carries: Vec<_> = (0..repeats).map(|_| subject.carry()).collect();
             let time = subject.run(&mut carries)? / repeats as f64;
             let after = calibrate();
             self.fastest = self.fastest.best(before).best(after);
-            samples.push((time, before.over(self.fastest).max(after.over(self.fastest))));
+            samples.push((time, [before, after]));
             before = after;
             let elapsed = started.elapsed().as_secs_f64();
             let over = elapsed >= budget && (samples.len() >= 3 || elapsed >= 10.0 * budget);
             let settled = samples.len() >= 40 && samples.len().is_multiple_of(20) && elapsed >= 0.1 * budget && {
-                let timing = judge(&samples, first * subject.scale, 1.0, subject.scale);
+                let timing = judge(&self.weigh(&samples), first * subject.scale, subject.scale);
                 !timing.noisy && timing.spread < 0.005 && timing.interval[1] - timing.interval[0] < 0.01 * timing.median
             };
             if over || settled || samples.len() >= MOST {
                 break;
             }
         }
-        let behind = self.fastest.over(self.profile.calibration);
-        Ok(judge(&samples, first * subject.scale, behind, subject.scale))
+        Ok(judge(&self.weigh(&samples), first * subject.scale, subject.scale))
+    }
+
+    /// Samples with how much slower than the fastest the calibrations around each were.
+    fn weigh(&self, samples: &[(f64, [Calibration; 2])]) -> Vec<(f64, f64)> {
+        let fastest = self.fastest.best(self.profile.calibration);
+        samples.iter().map(|(time, around)| (*time, around[0].over(fastest).max(around[1].over(fastest)))).collect()
+    }
+
+    /// The profile with this run's calibration, where that was faster.
+    pub fn faster(&self) -> Option<Profile> {
+        let best = self.fastest.best(self.profile.calibration);
+        (best != self.profile.calibration).then(|| Profile { calibration: best, ..self.profile.clone() })
     }
 
     /// What is to be said about rows that the machine was too noisy for.
@@ -137,7 +150,7 @@ impl Clock {
 }
 
 /// What samples amount to; each comes with how much slower than the fastest the calibrations around it were.
-fn judge(samples: &[(f64, f64)], first: f64, behind: f64, scale: f64) -> Timing {
+fn judge(samples: &[(f64, f64)], first: f64, scale: f64) -> Timing {
     let fast: Vec<f64> = samples.iter().filter(|(_, slower)| *slower <= SLOWER).map(|(time, _)| time * scale).collect();
     let enough = fast.len() >= 3 && fast.len() * 3 >= samples.len();
     let counted = if enough { fast } else { samples.iter().map(|(time, _)| time * scale).collect() };
@@ -147,7 +160,7 @@ fn judge(samples: &[(f64, f64)], first: f64, behind: f64, scale: f64) -> Timing 
         (a, b) if a.is_finite() => (a.min(b), a.max(b) / a.min(b) - 1.0),
         (_, b) => (b, f64::INFINITY),
     };
-    let slower = behind * least(&samples.iter().map(|(_, slower)| *slower).collect::<Vec<_>>());
+    let slower = least(&samples.iter().map(|(_, slower)| *slower).collect::<Vec<_>>());
     let mut sorted = counted;
     sorted.sort_unstable_by(f64::total_cmp);
     Timing {
@@ -158,7 +171,7 @@ fn judge(samples: &[(f64, f64)], first: f64, behind: f64, scale: f64) -> Timing 
         samples: sorted.len(),
         spread,
         slower,
-        noisy: !enough || spread > AGREE || behind > SLOWER,
+        noisy: !enough || spread > AGREE,
     }
 }
 
@@ -196,6 +209,8 @@ struct Subject<'a, F: Number> {
     threads: usize,
     /// The inputs of the steps of the step kernel, one by one.
     steps: Vec<Vec<Tensor<F>>>,
+    /// What every run but the first writes over, so that nothing is waited for but the run.
+    outputs: Vec<Tensor<F>>,
     /// How much longer the whole workload is than what is timed.
     scale: f64,
 }
@@ -213,7 +228,7 @@ impl<'a, F: Number> Subject<'a, F> {
             }
             scale = sequences.total() as f64 / count.max(1) as f64;
         }
-        Self { engine, work, sequences, threads, steps, scale }
+        Self { engine, work, sequences, threads, steps, outputs: Vec::new(), scale }
     }
 
     /// What stands before the first step.
@@ -223,20 +238,30 @@ impl<'a, F: Number> Subject<'a, F> {
     }
 
     /// Runs once from each carry; gives the seconds of all runs together.
-    fn run(&self, carries: &mut [Carry<F>]) -> Result<f64, Vec<Diagnostic>> {
+    fn run(&mut self, carries: &mut [Carry<F>]) -> Result<f64, Vec<Diagnostic>> {
         let work = self.work;
         let refused =
             |error: ssmc_runtime::RunError| vec![Diagnostic::error_at(Code::S408, "the run", error.to_string())];
         let started = Instant::now();
         match self.engine {
             Engine::Step(kernel) => {
-                let single = Sequences::batch(1, 1);
-                for carry in carries {
+                let mut sessions = Vec::new();
+                for carry in carries.iter() {
+                    sessions.push(kernel.session(&work.bound, carry.clone()).map_err(refused)?);
+                }
+                let mut outputs = sessions.first().map(Session::blank_outputs).unwrap_or_default();
+                let started = Instant::now();
+                for session in &mut sessions {
                     for inputs in &self.steps {
-                        let outputs = kernel.run(&work.bound, &single, inputs, carry, 1, &|_| {}).map_err(refused)?;
-                        std::hint::black_box(outputs);
+                        session.step(inputs, &mut outputs).map_err(refused)?;
+                        std::hint::black_box(&mut outputs);
                     }
                 }
+                let seconds = started.elapsed().as_secs_f64();
+                for (carry, session) in carries.iter_mut().zip(&mut sessions) {
+                    carry.clone_from(session.carry());
+                }
+                return Ok(seconds);
             }
             engine => {
                 let task = Task {
@@ -248,7 +273,8 @@ impl<'a, F: Number> Subject<'a, F> {
                     progress: &|_| {},
                 };
                 for carry in carries {
-                    std::hint::black_box(engine.run(&task, carry).map_err(refused)?);
+                    engine.run_again(&task, &mut self.outputs, carry).map_err(refused)?;
+                    std::hint::black_box(&mut self.outputs);
                 }
             }
         }
@@ -264,7 +290,7 @@ fn check_range<F: Number>(work: &Workload<F>, carry: &Carry<F>, notes: &mut Vec<
         let parts: Vec<&[F]> = match &tensor.elements {
             Elements::Real(v) => vec![v],
             Elements::Complex { re, im } => vec![re, im],
-            Elements::Int(_) | Elements::Bool(_) => Vec::new(),
+            Elements::Int(_) | Elements::Bool(_) | Elements::Byte(_) => Vec::new(),
         };
         let any = |what: &dyn Fn(f64) -> bool| parts.iter().any(|part| part.iter().any(|x| what(Float::to_f64(*x))));
         let what = if any(&|x| !x.is_finite()) {
@@ -305,9 +331,9 @@ mod tests {
     fn samples_of_a_slow_moment_are_left_out() {
         let mut samples = vec![(1.0, 1.0); 20];
         samples.extend([(1.7, 1.7); 20]);
-        let timing = judge(&samples, 3.0, 1.0, 1.0);
+        let timing = judge(&samples, 3.0, 1.0);
         assert_eq!((timing.min, timing.median, timing.samples, timing.noisy), (1.0, 1.0, 20, false));
-        assert_eq!(judge(&samples, 3.0, 1.0, 2.0).min, 2.0);
+        assert_eq!(judge(&samples, 3.0, 2.0).min, 2.0);
     }
 
     #[test]
@@ -315,13 +341,13 @@ mod tests {
         // Slow nearly all the time.
         let mut slow = vec![(1.7, 1.7); 20];
         slow.push((1.0, 1.0));
-        assert!(judge(&slow, 1.0, 1.0, 1.0).noisy);
-        // Slow all the time, as the profile shows.
-        assert!(judge(&[(1.7, 1.0); 20], 1.0, 1.7, 1.0).noisy);
+        assert!(judge(&slow, 1.0, 1.0).noisy);
+        // Slow all the time, by little.
+        assert!(judge(&[(1.05, 1.05); 20], 1.0, 1.0).noisy);
         // The second half is another.
         let halves: Vec<_> = (0..20).map(|i| (if i < 10 { 1.0 } else { 1.04 }, 1.0)).collect();
-        assert!(judge(&halves, 1.0, 1.0, 1.0).noisy);
-        assert!(judge(&[(1.0, 1.0)], 1.0, 1.0, 1.0).noisy);
-        assert!(!judge(&[(1.0, 1.0); 6], 1.0, 1.0, 1.0).noisy);
+        assert!(judge(&halves, 1.0, 1.0).noisy);
+        assert!(judge(&[(1.0, 1.0)], 1.0, 1.0).noisy);
+        assert!(!judge(&[(1.0, 1.0); 6], 1.0, 1.0).noisy);
     }
 }

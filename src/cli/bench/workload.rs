@@ -16,10 +16,10 @@ use crate::cli::program::given_dims;
 use crate::cli::setup::both;
 
 /// The value of dimensions that nothing gives one.
-const DIM: i64 = 16;
+pub const DIM: i64 = 16;
 
 /// The most steps of a run.
-const MOST_STEPS: usize = 1 << 40;
+pub const MOST_STEPS: usize = 1 << 40;
 
 /// What is run.
 pub struct Workload<F> {

@@ -176,6 +176,8 @@ fn chosen<F: Number>(tensor: &Tensor<F>, row: usize) -> Option<i32> {
     match &tensor.elements {
         Elements::Int(values) if tensor.shape.len() == 1 => Some(values[row]),
         Elements::Bool(values) => Some(i32::from(values[row])),
+        Elements::Byte(values) if tensor.shape.len() == 1 => Some(i32::from(values[row])),
+        Elements::Byte(values) => largest(&values[elements]),
         Elements::Int(values) => largest(&values[elements]),
         Elements::Real(values) if values[elements.clone()].iter().any(|value| value.to_f64().is_nan()) => None,
         Elements::Real(values) => largest(&values[elements]),

@@ -21,6 +21,11 @@ pub enum Kind {
         /// The bound.
         below: Option<i64>,
     },
+    /// Integers from 0 to below a bound, which stay bytes where the file has bytes.
+    Token {
+        /// The bound.
+        below: i64,
+    },
     /// Truth values.
     Bool,
 }
@@ -42,7 +47,7 @@ impl Kind {
         match self {
             Kind::Real => dtype.is_real(),
             Kind::Complex => dtype.is_real() || dtype.is_complex(),
-            Kind::Int { .. } => dtype.is_integer(),
+            Kind::Int { .. } | Kind::Token { .. } => dtype.is_integer(),
             Kind::Bool => matches!(dtype, Dtype::Bool | Dtype::U8),
         }
     }
@@ -52,12 +57,21 @@ impl Kind {
         self == Kind::Complex && !dtype.is_some_and(Dtype::is_complex)
     }
 
+    /// What integers must be below.
+    pub fn below(self) -> Option<i64> {
+        match self {
+            Kind::Int { below } => below,
+            Kind::Token { below } => Some(below),
+            Kind::Real | Kind::Complex | Kind::Bool => None,
+        }
+    }
+
     /// What is expected, in words.
     pub fn expected(self) -> &'static str {
         match self {
             Kind::Real => "f16, bf16, f32 or f64",
             Kind::Complex => "a complex type, or f16, bf16, f32 or f64 with a last axis of 2",
-            Kind::Int { .. } => "an integer type",
+            Kind::Int { .. } | Kind::Token { .. } => "an integer type",
             Kind::Bool => "bool or u8",
         }
     }
@@ -79,7 +93,8 @@ impl<F: Float> Decoder<F> {
                 let numbers = if dtype.is_complex() { room } else { room / 2 };
                 Elements::Complex { re: Vec::with_capacity(numbers), im: Vec::with_capacity(numbers) }
             }
-            Kind::Int { .. } => Elements::Int(Vec::with_capacity(room)),
+            Kind::Token { .. } if dtype == Dtype::U8 => Elements::Byte(Vec::with_capacity(room)),
+            Kind::Int { .. } | Kind::Token { .. } => Elements::Int(Vec::with_capacity(room)),
             Kind::Bool => Elements::Bool(Vec::with_capacity(room)),
         };
         Self { dtype, kind, elements }
@@ -109,18 +124,10 @@ impl<F: Float> Decoder<F> {
                 Ok(())
             }
             Elements::Int(values) => {
-                let below = match self.kind {
-                    Kind::Int { below } => below,
-                    _ => None,
-                };
+                let below = self.kind.below();
                 integers(self.dtype, bytes, |v| {
-                    if let Some(below) = below
-                        && !(0..below).contains(&v)
-                    {
-                        return Err(Fault::new(
-                            Code::S406,
-                            format!("element {} is {v}, which is not in the range 0 to {}", values.len(), below - 1),
-                        ));
+                    if let Some(below) = below {
+                        in_range(values.len(), v, below)?;
                     }
                     let Ok(small) = i32::try_from(v) else {
                         return Err(Fault::new(
@@ -131,6 +138,15 @@ impl<F: Float> Decoder<F> {
                     values.push(small);
                     Ok(())
                 })
+            }
+            Elements::Byte(values) => {
+                if let Some(below) = self.kind.below() {
+                    for (at, &byte) in bytes.iter().enumerate() {
+                        in_range(values.len() + at, byte.into(), below)?;
+                    }
+                }
+                values.extend_from_slice(bytes);
+                Ok(())
             }
             Elements::Bool(values) => {
                 for &byte in bytes {
@@ -151,6 +167,14 @@ impl<F: Float> Decoder<F> {
     pub fn finish(self) -> Elements<F> {
         self.elements
     }
+}
+
+/// Makes sure that an integer is one of those that are expected.
+fn in_range(at: usize, value: i64, below: i64) -> Result<(), Fault> {
+    if (0..below).contains(&value) {
+        return Ok(());
+    }
+    Err(Fault::new(Code::S406, format!("element {at} is {value}, which is not in the range 0 to {}", below - 1)))
 }
 
 /// Reads real numbers: the components, for a complex type.

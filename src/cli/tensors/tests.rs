@@ -130,7 +130,11 @@ fn integers_and_truth_values_are_checked() {
     let below = Kind::Int { below: Some(3) };
     assert_eq!(read("U8", &[0, 2, 1], below), Ok(Elements::Int(vec![0, 2, 1])));
     let error = (Code::S406, "element 1 is 3, which is not in the range 0 to 2".to_owned());
-    assert_eq!(read("U8", &[0, 3, 1], below), Err(error));
+    assert_eq!(read("U8", &[0, 3, 1], below), Err(error.clone()));
+    let token = Kind::Token { below: 3 };
+    assert_eq!(read("U8", &[0, 2, 1], token), Ok(Elements::Byte(vec![0, 2, 1])));
+    assert_eq!(read("U8", &[0, 3, 1], token), Err(error));
+    assert_eq!(read("I8", &[0, 2, 1], token), Ok(Elements::Int(vec![0, 2, 1])));
     assert_eq!(read("I8", &[255], below).map_err(|e| e.0), Err(Code::S406));
     assert_eq!(read("BOOL", &[1, 0], Kind::Bool), Ok(Elements::Bool(vec![1, 0])));
     assert_eq!(read("U8", &[1, 2], Kind::Bool).map_err(|e| e.0), Err(Code::S406));
@@ -194,6 +198,7 @@ fn what_is_written_is_read_back() {
                 Elements::Complex { .. } => Kind::Complex,
                 Elements::Int(_) => ANY_INT,
                 Elements::Bool(_) => Kind::Bool,
+                Elements::Byte(_) => Kind::Token { below: 256 },
             };
             let entry = file.entry(tensor).expect("sound").expect("there");
             assert_eq!(entry.value_shape(kind).expect("a pair axis"), shape);

@@ -122,6 +122,7 @@ impl<F: Float> Values<'_, F> {
             Values::Elements(Elements::Real(_) | Elements::Complex { .. }) => safetensors::Dtype::F32,
             Values::Elements(Elements::Int(_)) => safetensors::Dtype::I32,
             Values::Elements(Elements::Bool(_)) => safetensors::Dtype::BOOL,
+            Values::Elements(Elements::Byte(_)) => safetensors::Dtype::U8,
             Values::Long(_) => safetensors::Dtype::I64,
         }
     }
@@ -134,6 +135,7 @@ impl<F: Float> Values<'_, F> {
             Values::Elements(Elements::Complex { .. }) => "<c8",
             Values::Elements(Elements::Int(_)) => "<i4",
             Values::Elements(Elements::Bool(_)) => "|b1",
+            Values::Elements(Elements::Byte(_)) => "|u1",
             Values::Long(_) => "<i8",
         }
     }
@@ -144,7 +146,7 @@ impl<F: Float> Values<'_, F> {
             Values::Elements(Elements::Real(v)) => v.len() * float,
             Values::Elements(Elements::Complex { re, .. }) => re.len() * 2 * float,
             Values::Elements(Elements::Int(v)) => v.len() * 4,
-            Values::Elements(Elements::Bool(v)) => v.len(),
+            Values::Elements(Elements::Bool(v) | Elements::Byte(v)) => v.len(),
             Values::Long(v) => v.len() * 8,
         }
     }
@@ -157,7 +159,7 @@ impl<F: Float> Values<'_, F> {
                 write_float(writer, *im)
             }),
             Values::Elements(Elements::Int(v)) => v.iter().try_for_each(|x| writer.write_all(&x.to_le_bytes())),
-            Values::Elements(Elements::Bool(v)) => writer.write_all(v),
+            Values::Elements(Elements::Bool(v) | Elements::Byte(v)) => writer.write_all(v),
             Values::Long(v) => v.iter().try_for_each(|x| writer.write_all(&x.to_le_bytes())),
         }
     }

@@ -8,7 +8,7 @@
 use cranelift_codegen::ir::Value;
 use cranelift_frontend::FunctionBuilder;
 
-use super::exp::{exp_pair, exp_range, expm1};
+use super::exp::{Power, exp_pair, exp_range, expm1};
 use super::lanes::Float;
 use super::log::log_of_sum;
 use super::pair::Pair;
@@ -192,8 +192,8 @@ fn sqrt(z: Number<'_>) -> Number<'_> {
     Number { re, im }
 }
 
-/// The hyperbolic sine and cosine, each times `2^-exponent`: `(sinh x, cosh x, 2^(exponent/2))`.
-fn hyperbolic(x: Float<'_>) -> (Float<'_>, Float<'_>, Float<'_>) {
+/// The hyperbolic sine and cosine, each without a power that is the third.
+fn hyperbolic(x: Float<'_>) -> (Float<'_>, Float<'_>, Power<'_>) {
     let (one, half, magnitude) = (x.number(1.0), x.number(0.5), x.abs());
     let far = magnitude.gt(x.number(x.either(20.0, 40.0)));
     let (_, most) = exp_range(x);
@@ -204,19 +204,19 @@ fn hyperbolic(x: Float<'_>) -> (Float<'_>, Float<'_>, Float<'_>) {
     let inverse = grown / (grown + one);
     let sinh = far.select(large, (grown + inverse) * half);
     let cosh = far.select(large, one + grown * inverse * half);
-    (sinh.flip(x.sign()), cosh, far.select(e.scale, one))
+    (sinh.flip(x.sign()), cosh, e.power.or_one(far))
 }
 
 fn sin(z: Number<'_>) -> Number<'_> {
-    let (sinh, cosh, scale) = hyperbolic(z.im);
+    let (sinh, cosh, power) = hyperbolic(z.im);
     let (sine, cosine) = sin_cos(z.re);
-    Number { re: sine * cosh * scale * scale, im: cosine * sinh * scale * scale }
+    Number { re: power.times(sine * cosh), im: power.times(cosine * sinh) }
 }
 
 fn cos(z: Number<'_>) -> Number<'_> {
-    let (sinh, cosh, scale) = hyperbolic(z.im);
+    let (sinh, cosh, power) = hyperbolic(z.im);
     let (sine, cosine) = sin_cos(z.re);
-    Number { re: cosine * cosh * scale * scale, im: -(sine * sinh) * scale * scale }
+    Number { re: power.times(cosine * cosh), im: power.times(-(sine * sinh)) }
 }
 
 /// `a·b + c·d` to about one rounding.

@@ -12,6 +12,8 @@ use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::{FuncRef, InstBuilder, MemFlagsData, Type, Value, types};
 use cranelift_frontend::FunctionBuilder;
 
+use ssmc_wide::Primitive;
+
 use super::{Environment, Routine};
 
 /// Numbers for both formats: a polynomial (lowest power first) or a constant in parts.
@@ -50,6 +52,7 @@ pub(super) trait Emit {
     fn build(&self, make: &mut dyn FnMut(&mut FunctionBuilder<'_>) -> Value) -> Value;
     fn constant(&self, ty: Type, bits: u64) -> Value;
     fn routine(&self, routine: Routine) -> FuncRef;
+    fn primitive(&self, primitive: Primitive) -> Option<FuncRef>;
     fn float(&self) -> Type;
 }
 
@@ -66,6 +69,11 @@ impl Emit for Lanes<'_, '_> {
     fn routine(&self, routine: Routine) -> FuncRef {
         let (builder, environment) = &mut *self.state.borrow_mut();
         environment.routine(builder, routine, self.float.lane_type())
+    }
+
+    fn primitive(&self, primitive: Primitive) -> Option<FuncRef> {
+        let (builder, environment) = &mut *self.state.borrow_mut();
+        environment.primitive(builder, primitive, self.float)
     }
 
     fn float(&self) -> Type {
@@ -169,6 +177,29 @@ impl<'e> Float<'e> {
         (-self).fma(factor, term)
     }
 
+    fn call(self, primitive: Primitive, arguments: &[Value]) -> Option<Float<'e>> {
+        let callee = self.lanes.primitive(primitive)?;
+        Some(self.emit(|b| {
+            let call = b.ins().call(callee, arguments);
+            b.inst_results(call)[0]
+        }))
+    }
+
+    /// Whether the machine has [`Primitive::Scale`].
+    pub(super) fn can_scale(self) -> bool {
+        self.lanes.primitive(Primitive::Scale).is_some()
+    }
+
+    /// `self · 2^⌊exponent⌋`, rounded once, where the machine [can](Float::can_scale).
+    pub(super) fn scale_by(self, exponent: Float<'e>) -> Float<'e> {
+        self.call(Primitive::Scale, &[self.value, exponent.value]).expect("asked for before")
+    }
+
+    /// What is above the next lower integer.
+    pub(super) fn fraction(self) -> Float<'e> {
+        self.call(Primitive::Fraction, &[self.value]).unwrap_or_else(|| self - self.floor())
+    }
+
     /// The square root, correctly rounded.
     pub(super) fn sqrt(self) -> Float<'e> {
         self.emit(|b| b.ins().sqrt(self.value))
@@ -187,6 +218,11 @@ impl<'e> Float<'e> {
     /// The absolute value.
     pub(super) fn abs(self) -> Float<'e> {
         self.emit(|b| b.ins().fabs(self.value))
+    }
+
+    /// The number with a sign, whatever it had.
+    pub(super) fn negative(self) -> Float<'e> {
+        (self.bits() | self.number(-0.0).bits()).float()
     }
 
     /// `self` where it is below `bound`, or NaN; else `bound`.
@@ -213,6 +249,11 @@ impl<'e> Float<'e> {
 
     pub(super) fn ne(self, other: Float<'e>) -> Mask<'e> {
         self.compare(FloatCC::NotEqual, other)
+    }
+
+    /// Where it is at least `other`, or either is NaN.
+    pub(super) fn not_below(self, other: Float<'e>) -> Mask<'e> {
+        self.compare(FloatCC::UnorderedOrGreaterThanOrEqual, other)
     }
 
     /// Where either is NaN.

@@ -3,17 +3,17 @@
 //! `x = 2^k (1 + f)` with `1 + f` within √½ and √2, and with `s = f/(2 + f)`
 //! `ln(1 + f) = ln((1 + s)/(1 - s)) = f - f²/2 + s (f²/2 + R(s²))`, the form of fdlibm's `e_log.c` (Sun 1993).
 
-use super::coefficients::{LN_2, LOG, TWO_THIRDS};
+use super::coefficients::{LN_2, LOG, LOG_NEAR, TWO_THIRDS};
 use super::lanes::Float;
 use super::pair::Pair;
 
 /// A positive normal number as `2^exponent·(1 + fraction)`.
-struct Split<'e> {
-    exponent: Float<'e>,
-    fraction: Float<'e>,
+pub(super) struct Split<'e> {
+    pub(super) exponent: Float<'e>,
+    pub(super) fraction: Float<'e>,
 }
 
-fn split(x: Float<'_>) -> Split<'_> {
+pub(super) fn split(x: Float<'_>) -> Split<'_> {
     let bits = x.fraction_bits();
     let one = x.number(1.0);
     let root = x.number(std::f64::consts::FRAC_1_SQRT_2).bits();
@@ -68,6 +68,11 @@ pub(super) fn log1p(x: Float<'_>) -> Float<'_> {
     let value = log_pair(sum.high, sum.low / sum.high, x.number(0.0)).round();
     let value = at_the_ends(x, -one, value);
     x.abs().lt(x.power(x.either(-25, -54))).select(x, value)
+}
+
+/// `ln(1 + f)` for a fraction of [`split`], to a small part of the precision of 1, without a division.
+pub(super) fn log_near(f: Float<'_>) -> Float<'_> {
+    (f * f).fma(f.polynomial(&LOG_NEAR, 0), f)
 }
 
 /// `ln(x)` for positive finite `x`, to about twice the precision of a lane, for `pow`.

@@ -15,7 +15,7 @@
 //! `vconst fadd fsub fmul fdiv fma fneg fabs sqrt floor trunc fcmp` (`eq ne lt uno`) `icmp` (`eq`) `iadd isub ishl ushr
 //! band bor bxor bnot bitselect bitcast`; a blend is `bitselect` on a cast comparison, the form that Cranelift turns into
 //! minima, maxima and blends. Slow paths also use `vany_true brif jump call extractlane insertlane`; scalars `splat`,
-//! `scalar_to_vector` and `extractlane`.
+//! `scalar_to_vector` and `extractlane`. Where [`Environment::primitive`] offers them, calls of [`Primitive`]s and `fcmp uge`.
 //!
 //! Left to others: where constants live ([`Environment::constant`]) and how scalar routines are found
 //! ([`Environment::routine`]).
@@ -30,8 +30,12 @@ mod pair;
 mod power;
 mod trig;
 
-use cranelift_codegen::ir::{ConstantData, FuncRef, InstBuilder, Type, Value, types};
+use cranelift_codegen::ir::{
+    AbiParam, ConstantData, ExtFuncData, ExternalName, FuncRef, InstBuilder, Signature, Type, Value, types,
+};
+use cranelift_codegen::isa::CallConv;
 use cranelift_frontend::FunctionBuilder;
+use ssmc_wide::Primitive;
 
 use lanes::{Float, Lanes};
 
@@ -40,6 +44,8 @@ use lanes::{Float, Lanes};
 pub enum Elementary {
     /// `e^x`.
     Exp,
+    /// `2^x`. The language has none: it is for exponentials of products with something that can be scaled before.
+    Exp2,
     /// `e^x - 1`, with small relative error near 0.
     Expm1,
     /// The natural logarithm.
@@ -76,15 +82,19 @@ pub enum Elementary {
 
 impl Elementary {
     /// All of them.
-    pub const ALL: [Elementary; 17] = {
+    pub const ALL: [Elementary; 18] = {
         use Elementary::*;
-        [Exp, Expm1, Log, Log1p, Sin, Cos, Tanh, Sigmoid, Silu, Softplus, Gelu, Erf, Sqrt, Rsqrt, Pow, Atan2, Remainder]
+        [
+            Exp, Exp2, Expm1, Log, Log1p, Sin, Cos, Tanh, Sigmoid, Silu, Softplus, Gelu, Erf, Sqrt, Rsqrt, Pow, Atan2,
+            Remainder,
+        ]
     };
 
     /// The name, in lower case.
     pub fn name(self) -> &'static str {
         match self {
             Elementary::Exp => "exp",
+            Elementary::Exp2 => "exp2",
             Elementary::Expm1 => "expm1",
             Elementary::Log => "log",
             Elementary::Log1p => "log1p",
@@ -165,6 +175,11 @@ pub trait Environment {
     /// A reference to a routine of signature `fn(lane, ..) -> lane`, in the system's calling convention.
     fn routine(&mut self, builder: &mut FunctionBuilder<'_>, routine: Routine, lane: Type) -> FuncRef;
 
+    /// A reference to an operation on vectors of type `ty`, where the code may use it. Results do not depend on it.
+    fn primitive(&mut self, _: &mut FunctionBuilder<'_>, _primitive: Primitive, _ty: Type) -> Option<FuncRef> {
+        None
+    }
+
     /// A vector with `bits` in every lane.
     ///
     /// Made where it is used; an implementation may keep constants at the entry instead.
@@ -174,6 +189,22 @@ pub trait Environment {
         let pool = builder.func.dfg.constants.insert(ConstantData::from(bytes));
         builder.ins().vconst(ty, pool)
     }
+}
+
+/// The function whose calls are `primitive` on vectors of type `ty`.
+pub fn import_primitive(
+    builder: &mut FunctionBuilder<'_>,
+    primitive: Primitive,
+    ty: Type,
+    call_conv: CallConv,
+) -> FuncRef {
+    let mut signature = Signature::new(call_conv);
+    signature.params = vec![AbiParam::new(ty); primitive.arity()];
+    signature.returns.push(AbiParam::new(ty));
+    let signature = builder.import_signature(signature);
+    let name = builder.func.declare_imported_user_function(primitive.name());
+    let name = ExternalName::user(name);
+    builder.import_function(ExtFuncData { name, signature, colocated: false, patchable: false })
 }
 
 /// Emits `function` at the builder's place; the type comes from the arguments.
@@ -193,9 +224,24 @@ pub fn emit(
     on_vectors(builder, environment, arguments, |x| vec![apply(function, x)])[0]
 }
 
+/// Emits `x^exponent`, for `x ≥ 0` and an exponent from 1 to 8, as a term of a sum of such powers, which may be less
+/// precise than [`Elementary::Pow`].
+///
+/// # Numerics
+/// A relative error of the sum of at most 1e-6 for 32-bit lanes, 1e-14 for 64-bit lanes.
+pub fn power_in_sum(
+    builder: &mut FunctionBuilder<'_>,
+    environment: &mut dyn Environment,
+    x: Value,
+    exponent: f64,
+) -> Value {
+    on_vectors(builder, environment, &[x], |x| vec![power::power_in_sum(x[0], exponent)])[0]
+}
+
 fn apply<'e>(function: Elementary, x: &[Float<'e>]) -> Float<'e> {
     match function {
         Elementary::Exp => exp::exp(x[0]),
+        Elementary::Exp2 => exp::exp2(x[0]),
         Elementary::Expm1 => exp::expm1(x[0]),
         Elementary::Log => log::log(x[0]),
         Elementary::Log1p => log::log1p(x[0]),

@@ -23,7 +23,7 @@ fn tail<'e>(t: Float<'e>, square: Pair<'e>) -> Exponential<'e> {
     let high = z.fma(upper, lowest);
     let low = slack.fma(z.polynomial(&TAIL_SLOPE, 0), z.fma(upper, lowest - high));
     let value = e.value.times(y.times(Pair::new(high, low)));
-    Exponential { value, scale: e.scale }
+    Exponential { value, power: e.power }
 }
 
 pub(super) fn erf(x: Float<'_>) -> Float<'_> {

@@ -50,11 +50,6 @@ impl<'e> Pair<'e> {
         Pair { high: exact.high, low: self.low.fma(factor, exact.low) }
     }
 
-    /// Both parts times a power of two.
-    pub(super) fn shift(self, factor: Float<'e>) -> Pair<'e> {
-        Pair { high: self.high * factor, low: self.low * factor }
-    }
-
     /// Adds a small number to the low part.
     pub(super) fn nudge(self, term: Float<'e>) -> Pair<'e> {
         Pair { high: self.high, low: self.low + term }

@@ -1,9 +1,11 @@
 //! Roots, powers and the remainder.
 
+use std::f64::consts::{LN_2, LOG2_E};
+
 use super::Routine;
-use super::exp::{exp_pair, exp_range};
+use super::exp::{exp_near, exp_pair, exp_range, rounder};
 use super::lanes::Float;
-use super::log::log_precise;
+use super::log::{Split, log_near, log_precise, split};
 use super::pair::Pair;
 
 pub(super) fn sqrt(x: Float<'_>) -> Float<'_> {
@@ -41,6 +43,29 @@ pub(super) fn pow<'e>(x: Float<'e>, y: Float<'e>) -> Float<'e> {
     let power = x.unordered(y).select(x + y, power);
     let unit = y.eq(zero) | x.eq(one) | (base.eq(one) & y.abs().eq(infinity));
     unit.select(one, power)
+}
+
+/// `x^exponent` for `x ≥ 0` and a constant from 1 to 8, as a term of a sum of such powers: the relative error is at most
+/// 1e-6 (f32), 1e-14 (f64). Powers of subnormal numbers may be anything from zero to them.
+///
+/// `x^n·2^(f·log2 x)`, `n` the integer part of the exponent and `f` the rest: only the rest needs a logarithm, and not a
+/// precise one.
+pub(super) fn power_in_sum(x: Float<'_>, exponent: f64) -> Float<'_> {
+    let n = exponent.floor();
+    let f = exponent - n;
+    let whole = (1..n as usize).fold(x, |power, _| power * x);
+    if f == 0.0 {
+        return whole;
+    }
+    let (high, low) = x.either((f64::from(f as f32), f - f64::from(f as f32)), (f, 0.0));
+    let Split { exponent: k, fraction } = split(x);
+    let log = log_near(fraction);
+    let power = k.fma(x.number(high), log * x.number(f * LOG2_E));
+    let rounder = rounder(x, i32::try_from(x.bias()).expect("small"));
+    let shifted = power.at_least(x.number(1.0 - f64::from(x.bias()))) + rounder;
+    let left = k.fma(x.number(high), rounder - shifted);
+    let tail = k.fma(x.number(low * LN_2), log * x.number(f));
+    whole * exp_near(left.fma(x.number(LN_2), tail), shifted)
 }
 
 /// `x - y·floor(x/y)` as one exact number, rounded: the remainder with the sign of the divisor.

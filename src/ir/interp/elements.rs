@@ -31,6 +31,9 @@ pub(super) fn copy<F: Copy>(into: &mut Elements<F>, at: usize, from: &Elements<F
         }
         (Elements::Int(into), Elements::Int(from)) => into[to].copy_from_slice(&from[range]),
         (Elements::Bool(into), Elements::Bool(from)) => into[to].copy_from_slice(&from[range]),
+        (Elements::Int(into), Elements::Byte(from)) => {
+            into[to].iter_mut().zip(&from[range]).for_each(|(into, &from)| *into = from.into());
+        }
         _ => panic!("a tensor's elements are not of the declared type"),
     }
 }
@@ -48,7 +51,7 @@ pub(super) fn shift<F: Copy>(rows: &mut Elements<F>, size: usize) {
             shift(im, size);
         }
         Elements::Int(v) => shift(v, size),
-        Elements::Bool(v) => shift(v, size),
+        Elements::Bool(v) | Elements::Byte(v) => shift(v, size),
     }
 }
 
@@ -61,7 +64,7 @@ pub(super) fn clear<F: Real>(elements: &mut Elements<F>, range: Range<usize>) {
             im[range].fill(zero());
         }
         Elements::Int(v) => v[range].fill(0),
-        Elements::Bool(v) => v[range].fill(0),
+        Elements::Bool(v) | Elements::Byte(v) => v[range].fill(0),
     }
 }
 
@@ -73,5 +76,6 @@ pub(super) fn convert<F: Float, G: Float>(elements: &Elements<F>) -> Elements<G>
         Elements::Complex { re, im } => Elements::Complex { re: reals(re), im: reals(im) },
         Elements::Int(v) => Elements::Int(v.clone()),
         Elements::Bool(v) => Elements::Bool(v.clone()),
+        Elements::Byte(v) => Elements::Byte(v.clone()),
     }
 }

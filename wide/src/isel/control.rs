@@ -5,7 +5,8 @@ use cranelift_codegen::ir::{BlockArg, BlockCall, Inst, InstructionData, Opcode, 
 use iced_x86::Code;
 use regalloc2::{Operand, PReg, VReg};
 
-use super::{Order, Result, Select, edge, jump};
+use super::order::{Order, edge, jump};
+use super::{Result, Select};
 use crate::inst::{Block, Flag, INT, Ins, Kind, Rm, View};
 use crate::{Unsupported, ra, table};
 

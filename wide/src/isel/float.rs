@@ -6,9 +6,9 @@ use iced_x86::Code;
 use regalloc2::VReg;
 
 use super::{Result, Select, Shape, Width};
-use crate::Level;
 use crate::inst::{Ins, Rm, View};
 use crate::table::{self, Op};
+use crate::{Level, Primitive};
 
 /// Rounding modes of `vround` and `vrndscale`, without the inexact exception.
 const NEAREST: i64 = 8;
@@ -23,9 +23,9 @@ impl Select<'_> {
         let shape = self.shape(self.ty(result))?;
         let args = self.f.dfg.inst_args(inst).to_vec();
         match self.data(inst).opcode() {
+            Fadd | Fmul if self.folded(inst)? => Ok(()),
             Fadd => self.binary(&table::ADD, args[0], args[1], shape, true),
             Fsub => self.binary(&table::SUB, args[0], args[1], shape, false),
-            Fmul if self.scale_idiom(args[0], args[1], shape)? => Ok(()),
             Fmul => self.binary(&table::MUL, args[0], args[1], shape, true),
             Fdiv => self.binary(&table::DIV, args[0], args[1], shape, false),
             Fma => self.fma(args[0], args[1], args[2], shape),
@@ -67,6 +67,39 @@ impl Select<'_> {
             }
             _ => Err(self.refuse(inst)),
         }
+    }
+
+    pub(super) fn primitive(&mut self, inst: Inst, primitive: Primitive) -> Result<()> {
+        let args = self.f.dfg.inst_args(inst).to_vec();
+        let shape = self.shape(self.ty(args[0]))?;
+        if shape.width == Width::Scalar || !primitive.is_at(self.level) || args.len() != primitive.arity() {
+            return Err(self.refuse(inst));
+        }
+        match primitive {
+            Primitive::Scale => self.binary(&table::SCALE, args[0], args[1], shape, false),
+            Primitive::Fraction => self.unary(&table::REDUCE, args[0], shape, Some(FLOOR)),
+        }
+    }
+
+    /// Emits an operation whose result is wanted in the lanes of a mask only, with zeros in the others; `None` where this
+    /// is not one of those that can work so.
+    pub(super) fn masked(&mut self, value: Value, mask: Value) -> Result<Option<()>> {
+        let value = self.chase(value);
+        let Some(inst) = self.def_here(value).filter(|_| self.uses(value) == 1) else { return Ok(None) };
+        if self.ty(value).lane_bits() != self.ty(mask).lane_bits() || self.regs[value.as_u32() as usize].is_some() {
+            return Ok(None);
+        }
+        match (self.data(inst).opcode(), self.primitive_of(inst)) {
+            (_, Some(primitive)) => self.primitive(inst, primitive)?,
+            (Opcode::Fadd | Opcode::Fsub | Opcode::Fmul | Opcode::Fdiv | Opcode::Fma, _) => self.float(inst)?,
+            _ => return Ok(None),
+        }
+        let mask = self.mask(mask);
+        let last = self.now.pop().expect("the operation");
+        let mut last = last.under(mask);
+        last.zeroing = true;
+        self.push(last);
+        Ok(Some(()))
     }
 
     /// `a op b`.

@@ -4,18 +4,14 @@
 //! | --- | --- |
 //! | `bitselect(fcmp lt a b, a, b)` | `vmin a, b`: for NaNs and equals both give `b` |
 //! | `bitselect(fcmp lt a b, b, a)` | `vmax b, a` |
-//! | `p·s·s`, `s` the float with the bits `t << f`, `t = fma(x, c, 1.5·2^f + bias)` | `vscalef p, 2(t - (1.5·2^f + bias))` |
-//!
-//! (`f` bits of fraction.) In the last one `s = 2^m` with the integer `m = t - ..` while `-bias <= m <= bias`, zero at the
-//! lower end. Both round `p·2^(2m)` once if `p·s` is exact, which it is for `p` near 1 unless the whole product is below
-//! all numbers, and then both give zero. It stands for the ends of exponentials only, where `t - ..` is computed anyhow
-//! and `x` is clamped to where `m` is in range.
+//! | `((v0+v4)+(v2+v6))+((v1+v5)+(v3+v7))`, all lanes of `v` | its halves added, then the halves of that, and so on |
 
 use cranelift_codegen::ir::condcodes::FloatCC;
-use cranelift_codegen::ir::{InstructionData, Opcode, Value};
+use cranelift_codegen::ir::{Inst, InstructionData, Opcode, Value};
+use iced_x86::Code;
 
-use super::{Result, Select, Shape};
-use crate::inst::{Constant, Ins};
+use super::{Result, Select, Shape, Width};
+use crate::inst::{Ins, View};
 use crate::table;
 
 impl Select<'_> {
@@ -40,85 +36,66 @@ impl Select<'_> {
         }
     }
 
-    /// Emits `p·s·s` by exponents, where that is what the product is.
-    pub(super) fn scale_idiom(&mut self, a: Value, b: Value, shape: Shape) -> Result<bool> {
-        if !self.evex() {
+    /// Emits a tree of additions (or multiplications) of all lanes of a vector by halves, where this is the root of one.
+    pub(super) fn folded(&mut self, inst: Inst) -> Result<bool> {
+        let opcode = self.f.dfg.insts[inst].opcode();
+        let op = if opcode == Opcode::Fmul { &table::MUL } else { &table::ADD };
+        let root = self.f.dfg.first_result(inst);
+        if self.ty(root).is_vector() {
             return Ok(false);
         }
-        for (product, s) in [(a, b), (b, a)] {
-            let Some((p, half)) = self.scaled_twice(product, s, shape) else { continue };
-            let (add, scale) = (self.code(&table::ADD, shape)?, self.code(&table::SCALE, shape)?);
-            let (half, p) = (self.reg(half), self.reg(p));
-            let (twice, to, view) = (self.temp(), self.result(), shape.view());
-            self.push(Ins::new(add).def(twice, view).reg(half, view).again(1, view));
-            self.push(Ins::new(scale).def(to, view).reg(p, view).reg(twice, view));
-            return Ok(true);
+        let Some(vector) = self.folds(opcode, inst, 0, 1) else { return Ok(false) };
+        let shape = self.shape(self.ty(vector))?;
+        let mut rest = self.reg(vector);
+        let halves = [(Width::W512, Width::W256, 32), (Width::W256, Width::W128, 16)];
+        for (whole, half, _) in halves.into_iter().filter(|&(_, _, bytes)| bytes < shape.bytes()) {
+            let (from, to) = (Shape { width: whole, ..shape }.view(), Shape { width: half, ..shape });
+            let code = match (self.evex(), whole) {
+                (false, _) => Code::VEX_Vextractf128_xmmm128_ymm_imm8,
+                (true, Width::W512) => Code::EVEX_Vextractf64x4_ymmm256_k1z_zmm_imm8,
+                (true, _) => Code::EVEX_Vextractf32x4_xmmm128_k1z_ymm_imm8,
+            };
+            let (upper, sum, op) = (self.temp(), self.temp(), self.code(op, to)?);
+            self.push(Ins::new(code).def(upper, to.view()).reg(rest, from).imm(1));
+            self.push(Ins::new(op).def(sum, to.view()).reg(rest, to.view()).reg(upper, to.view()));
+            rest = sum;
         }
-        Ok(false)
-    }
-
-    /// `p` and `m`, where `product·s` is `p·2^m·2^m`.
-    fn scaled_twice(&self, product: Value, s: Value, shape: Shape) -> Option<(Value, Value)> {
-        let inst = self.def_of(self.chase(product), Opcode::Fmul)?;
-        if self.uses(product) != 1 || self.def_here(product) != Some(inst) {
-            return None;
+        let x = View::Xmm;
+        if shape.lane == 0 {
+            let code = if self.evex() { Code::EVEX_Vmovhlps_xmm_xmm_xmm } else { Code::VEX_Vmovhlps_xmm_xmm_xmm };
+            let add = self.code(op, Shape { width: Width::W128, ..shape })?;
+            let (upper, sum) = (self.temp(), self.temp());
+            self.push(Ins::new(code).def(upper, x).reg(rest, x).again(1, x));
+            self.push(Ins::new(add).def(sum, x).reg(rest, x).reg(upper, x));
+            rest = sum;
         }
-        let [x, y] = self.args2(inst);
-        let p = match () {
-            () if self.same(y, s) => x,
-            () if self.same(x, s) => y,
-            () => return None,
+        let code = match (self.evex(), shape.lane) {
+            (true, 0) => Code::EVEX_Vpermilps_xmm_k1z_xmmm128b32_imm8,
+            (true, _) => Code::EVEX_Vpermilpd_xmm_k1z_xmmm128b64_imm8,
+            (false, 0) => Code::VEX_Vpermilps_xmm_xmmm128_imm8,
+            (false, _) => Code::VEX_Vpermilpd_xmm_xmmm128_imm8,
         };
-        // s is a shifted bit pattern,
-        let shift = self.def_of(self.chase(s), Opcode::Ishl)?;
-        let [t, by] = self.args2(shift);
-        let (fraction, bias) = if shape.lane == 0 { (23, 127.0) } else { (52, 1023.0) };
-        let lanes = self.ty(self.chase(s));
-        if self.int_constant(by) != Some(fraction) || lanes.lane_bits() != 8 * u32::from(shape.lane_bytes()) {
-            return None;
-        }
-        // of a sum with a large constant,
-        let t = self.chase(t);
-        let [x, factor, large] = self.def_of(t, Opcode::Fma).map(|inst| self.args3(inst))?;
-        let (large, factor) = (self.number(large, shape)?, self.number(factor, shape)?);
-        if large != 1.5 * 2f64.powi(i32::try_from(fraction).ok()?) + bias {
-            return None;
-        }
-        // which is subtracted again,
-        let m = *self.differences.get(&t)?;
-        let subtracted = self.def_of(m, Opcode::Fsub).map(|inst| self.args2(inst))?;
-        if self.number(subtracted[1], shape)? != large || self.ty(m) != self.ty(product) {
-            return None;
-        }
-        // and m is in range.
-        let inside = |bound: f64| (bound * factor).abs() <= bias + 0.49;
-        let below = self.clamp_of(x, false, shape).filter(|(bound, _)| inside(*bound))?;
-        let above = self.is_negative(below.1) || self.clamp_of(below.1, true, shape).is_some_and(|(b, _)| inside(b));
-        (factor > 0.0 && above).then_some((p, m))
+        let add = self.code(op, Shape { width: Width::Scalar, ..shape })?;
+        let (upper, to) = (self.temp(), self.result());
+        self.push(Ins::new(code).def(upper, x).reg(rest, x).imm(1));
+        self.push(Ins::new(add).def(to, x).reg(rest, x).reg(upper, x));
+        Ok(true)
     }
 
-    /// The constant in all lanes.
-    fn number(&self, value: Value, shape: Shape) -> Option<f64> {
-        let Constant::Splat { lane, bits } = self.constant_of(value)? else { return None };
-        match (shape.lane, lane) {
-            (0, 4) => Some(f64::from(f32::from_bits(u32::try_from(bits).ok()?))),
-            (1, 8) => Some(f64::from_bits(bits)),
-            (1, 4) => Some(f64::from_bits(bits << 32 | bits)),
-            _ => None,
+    /// The vector of which a tree takes the lanes `first`, `first + stride`, ..
+    fn folds(&self, opcode: Opcode, node: Inst, first: u8, stride: u8) -> Option<Value> {
+        if let InstructionData::BinaryImm8 { opcode: Opcode::Extractlane, arg, imm } = self.f.dfg.insts[node] {
+            let vector = self.f.dfg.resolve_aliases(arg);
+            let all = u32::from(stride) == self.ty(vector).lane_count();
+            return (all && imm == first).then_some(vector);
         }
-    }
-
-    /// The constant that a value is not above (or not below), and the value without that.
-    fn clamp_of(&self, value: Value, above: bool, shape: Shape) -> Option<(f64, Value)> {
-        let [condition, yes, no] = self.def_of(self.chase(value), Opcode::Bitselect).map(|inst| self.args3(inst))?;
-        let (smaller, yes, no) = self.extreme_of(condition, yes, no)?;
-        (smaller == above).then_some(())?;
-        self.number(yes, shape).map(|bound| (bound, no))
-    }
-
-    /// Whether a value is at most zero, or NaN, by its form.
-    fn is_negative(&self, value: Value) -> bool {
-        let Some(negated) = self.def_of(self.chase(value), Opcode::Fneg) else { return false };
-        self.def_of(self.chase(self.f.dfg.inst_args(negated)[0]), Opcode::Fabs).is_some()
+        let alone = stride == 1 || self.uses(self.f.dfg.first_result(node)) == 1;
+        if self.f.dfg.insts[node].opcode() != opcode || stride >= 16 || !alone {
+            return None;
+        }
+        let [low, high] = self.args2(node);
+        let (low, high) = (self.def_here(low)?, self.def_here(high)?);
+        let vector = self.folds(opcode, low, first, 2 * stride)?;
+        (self.folds(opcode, high, first + stride, 2 * stride)? == vector).then_some(vector)
     }
 }

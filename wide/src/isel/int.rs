@@ -5,7 +5,8 @@ use cranelift_codegen::ir::{Inst, InstructionData, Opcode, Type, Value, types};
 use iced_x86::Code;
 use regalloc2::VReg;
 
-use super::{Result, Select, load_int};
+use super::wants::load_int;
+use super::{Result, Select};
 use crate::inst::{Access, Base, Flag, Ins, Mem, Rm, View};
 use crate::ra;
 

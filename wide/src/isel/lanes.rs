@@ -23,6 +23,10 @@ impl Select<'_> {
         }
         let lanes = self.ty(condition).lane_bits() == self.ty(result).lane_bits();
         if self.is_truth_value(condition) && lanes && self.ty(result).lane_bits() >= 32 {
+            let zero = self.constant_of(no).is_some_and(|constant| constant.is_zero());
+            if self.evex() && zero && self.masked(yes, condition)?.is_some() {
+                return Ok(());
+            }
             let other = self.reg(no);
             let code = self.code(&table::BLEND, shape)?;
             if self.evex() {

@@ -43,6 +43,7 @@ macro_rules! operations {
     )* };
 }
 
+// What callers of the unsafe functions have to see to stands at [`Simd`].
 impl Simd for Avx2 {
     type V = __m256;
     type D = __m256d;

@@ -41,6 +41,7 @@ macro_rules! operations {
     )* };
 }
 
+// What callers of the unsafe functions have to see to stands at [`Simd`].
 impl Simd for Avx512 {
     type V = __m512;
     type D = __m512d;

@@ -50,6 +50,7 @@ macro_rules! operations {
     )* };
 }
 
+// What callers of the unsafe functions have to see to stands at [`Simd`].
 impl Simd for Avx512Vl {
     type V = __m256;
     type D = __m256d;

@@ -149,13 +149,17 @@ pub(crate) fn reciprocal<S: Simd>(s: S, a: S::V) -> S::V {
 
 /// log2 a of normal positive numbers, with an error of 2^-22 or 4 ulp, whichever is larger.
 #[inline(always)]
-pub(crate) fn log2<S: Simd>(s: S, a: S::V) -> S::V {
-    // From 3/4 on, so that the logarithms of numbers close to 1 come from one side of the polynomial's zero.
-    let (e, _) = s.exponent_mantissa(s.mul(a, s.splat(4.0 / 3.0)));
-    let t = s.sub(s.scale(a, s.sub(s.splat(0.0), e)), s.splat(1.0));
-    let mut p = s.splat(LOG2[0]);
-    for &c in &LOG2[1..] {
-        p = s.fma(p, t, s.splat(c));
-    }
-    s.fma(p, t, e)
+pub(crate) fn log2<S: Simd>(s: S, a: [S::V; 4]) -> [S::V; 4] {
+    let mut e = a;
+    let mut t = a;
+    unroll!(K in [0 1 2 3] {
+        // From 3/4 on, so that the logarithms of numbers close to 1 come from one side of the polynomial's zero.
+        e[K] = s.exponent_mantissa(s.mul(a[K], s.splat(4.0 / 3.0))).0;
+        t[K] = s.sub(s.scale(a[K], s.sub(s.splat(0.0), e[K])), s.splat(1.0));
+    });
+    let mut p = polynomial(s, &LOG2, t);
+    unroll!(K in [0 1 2 3] {
+        p[K] = s.fma(p[K], t[K], e[K]);
+    });
+    p
 }

@@ -261,6 +261,28 @@ pub(crate) fn prefetch_l2<T>(address: *const T) {
     let _ = address;
 }
 
+/// Stores `v` past the caches, a whole line at once: half a line at a time would write it to memory twice.
+///
+/// Where a vector is half a line, the first half waits in `kept` for the second.
+///
+/// # Safety
+/// As for [`Simd::stream`]. Where `to` is the second half of a line, the first half may be written too, and the last call
+/// with the same `kept` was for that.
+#[inline(always)]
+pub(crate) unsafe fn stream_line<S: Simd>(s: S, to: *mut f32, v: S::V, kept: &mut S::V) {
+    // SAFETY: as required of the caller.
+    unsafe {
+        if S::LANES == 16 {
+            s.stream(to, v);
+        } else if (to as usize).is_multiple_of(64) {
+            *kept = v;
+        } else {
+            s.stream(to.sub(S::LANES), *kept);
+            s.stream(to, v);
+        }
+    }
+}
+
 /// Orders streamed stores before whatever follows.
 #[inline(always)]
 pub(crate) fn fence() {

@@ -1,0 +1,197 @@
+//! What each plan takes, as predicted.
+//!
+//! In: an [`Instance`], the [`Extents`] of a run, a [`Profile`]. Out: a [`Prediction`] for a plan. A scan is priced by the
+//! layers that it consists of, with the extents in which it runs them.
+
+use super::choose::{Extents, Plan};
+use super::delays::reach;
+use super::group::Layers;
+use super::{LEAST, MOST, SUMMARIES, fixed, lanes};
+use crate::analysis::verdict::judge;
+use crate::analysis::verdict::summary::summary;
+use crate::diag::{Code, Diagnostic};
+use crate::ir::{Instance, Layer, ValueId};
+use crate::jit::backend::{Candidate, chosen};
+use crate::jit::finite::counts;
+use crate::jit::{Form, Isa};
+use crate::predict::{PhaseTime, Prediction, Run};
+use crate::profile::Profile;
+
+/// Cycles in which an element changes its place between the order of time and that of lanes.
+const TRANSPOSED: f64 = 0.75;
+
+/// A plan with its time.
+#[derive(Clone, Debug)]
+pub struct Priced {
+    /// What runs, but for a scan's summaries: the kernel of the layer itself.
+    pub kernel: Candidate,
+    /// The time of the whole run.
+    pub prediction: Prediction,
+}
+
+impl Extents {
+    /// How many threads there are, of the machine where none are asked for.
+    pub fn workers(&self) -> usize {
+        match self.threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            n => n,
+        }
+    }
+
+    fn run(&self) -> Run {
+        let Extents { sequences, longest, .. } = *self;
+        Run { sequences, longest, total: sequences.saturating_mul(longest), threads: self.workers() }
+    }
+}
+
+/// The time of a plan that the layer allows, all sequences being as long as the longest.
+///
+/// # Errors
+/// What stands in the way of a kernel.
+pub fn price(
+    plan: Plan,
+    instance: &Instance,
+    extents: Extents,
+    isa: Isa,
+    profile: &Profile,
+) -> Result<Priced, Vec<Diagnostic>> {
+    let pricer = Pricer { instance, extents, isa, profile };
+    let alone = |kernel: Candidate| Priced { prediction: kernel.prediction.clone(), kernel };
+    match plan {
+        Plan::Parallel => pricer.parallel(),
+        Plan::Step => pricer.kernel(&instance.layer, Form::Step, extents.run()).map(alone),
+        Plan::Sequential | Plan::Interp => pricer.kernel(&instance.layer, Form::Sequence, extents.run()).map(alone),
+    }
+}
+
+struct Pricer<'a> {
+    instance: &'a Instance,
+    extents: Extents,
+    isa: Isa,
+    profile: &'a Profile,
+}
+
+impl Pricer<'_> {
+    /// A layer that is made of the instance's.
+    fn kernel(&self, layer: &Layer, form: Form, run: Run) -> Result<Candidate, Vec<Diagnostic>> {
+        let mut instance = Instance::new(layer.clone(), self.instance.dims.clone())?;
+        if !layer.delays.is_empty() {
+            instance.depths.clone_from(&self.instance.depths);
+        }
+        chosen(&instance, form, self.extents.bits, self.isa, &run, self.profile)
+    }
+
+    /// The layers of all groups.
+    fn groups(&self) -> Result<Vec<Layers>, Vec<Diagnostic>> {
+        let layer = &self.instance.layer;
+        let verdict = judge(layer);
+        if let Some(refusal) = super::refused(layer, &verdict) {
+            return Err(vec![refusal]);
+        }
+        let layers = verdict.groups.iter().filter_map(|group| {
+            let summary = summary(&verdict, group)?;
+            Some(Layers::of(&summary, fixed(layer, group)))
+        });
+        Ok(layers.collect())
+    }
+
+    fn parallel(&self) -> Result<Priced, Vec<Diagnostic>> {
+        let groups = self.groups()?;
+        if counts(self.instance).is_some() {
+            return self.on_maps();
+        }
+        if lanes::narrow(self.instance) {
+            return self.on_lanes(&groups);
+        }
+        let Run { sequences, longest, total, threads } = self.extents.run();
+        let reach = reach(self.instance).unwrap_or(0);
+        let held = groups.iter().map(|group| self.elements(&group.neutral)).max().unwrap_or(0).max(1);
+        let few = longest.div_ceil(MOST).max(total.div_ceil((SUMMARIES / held).max(1)));
+        let stretch = few.next_power_of_two().max(LEAST).max(4 * reach).max(1);
+        self.is_cut(stretch)?;
+        let each = longest.div_ceil(stretch);
+        let stretches = each * sequences;
+        let cut =
+            |n: usize| Run { sequences: n, longest: stretch.min(longest), total: total.min(n * stretch), threads };
+        let kernel = self.kernel(&self.instance.layer, Form::Sequence, cut(stretches))?;
+        let mut prediction = named(&kernel.prediction, "run");
+        for group in &groups {
+            let summarised = self.kernel(&group.summary, Form::Sequence, cut(stretches - sequences))?;
+            add(&mut prediction, named(&summarised.prediction, "summary"));
+            let scanned = Run { sequences, longest: each, total: stretches, threads };
+            let apply = self.kernel(&group.apply, Form::Sequence, scanned)?;
+            add(&mut prediction, named(&apply.prediction, "scan"));
+        }
+        Ok(Priced { kernel, prediction })
+    }
+
+    /// The maps of stretches on all threads: once to compose them, once to run them.
+    fn on_maps(&self) -> Result<Priced, Vec<Diagnostic>> {
+        let Run { sequences, longest, total, threads } = self.extents.run();
+        let pieces = threads.div_ceil(sequences.max(1));
+        let run = Run { sequences: sequences * pieces, longest: longest.div_ceil(pieces), total, threads };
+        let kernel = self.kernel(&self.instance.layer, Form::Sequence, run)?;
+        let mut prediction = named(&kernel.prediction, "run");
+        add(&mut prediction, named(&kernel.prediction, "summary"));
+        Ok(Priced { kernel, prediction })
+    }
+
+    /// Segments of stretches on lanes, and what is left behind them in order.
+    fn on_lanes(&self, groups: &[Layers]) -> Result<Priced, Vec<Diagnostic>> {
+        let Run { sequences, longest, threads, .. } = self.extents.run();
+        let (lanes, steps) = (lanes::LANES, lanes::STEPS);
+        self.is_cut(lanes * steps)?;
+        let segments = longest / (lanes * steps) * sequences;
+        let wide = |layer: &Layer| {
+            let run = Run { sequences: segments, longest: steps, total: segments * steps, threads };
+            self.kernel(&lanes::widen(layer, lanes), Form::Sequence, run)
+        };
+        let kernel = wide(&self.instance.layer)?;
+        let mut prediction = named(&kernel.prediction, "run");
+        for group in groups {
+            add(&mut prediction, named(&wide(&group.summary)?.prediction, "summary"));
+            let run = Run { sequences: segments, longest: lanes, total: segments * lanes, threads };
+            let scanned = self.kernel(&group.apply, Form::Sequence, run)?;
+            add(&mut prediction, named(&scanned.prediction, "scan"));
+        }
+        let left = longest % (lanes * steps);
+        let run = Run { sequences, longest: left, total: sequences * left, threads };
+        add(&mut prediction, named(&self.kernel(&self.instance.layer, Form::Sequence, run)?.prediction, "rest"));
+        let layer = &self.instance.layer;
+        let elements =
+            |values: &mut dyn Iterator<Item = ValueId>| values.map(|v| self.instance.elements(v)).sum::<usize>();
+        // Several threads bring the inputs to the lanes twice: for the summaries, and for the run.
+        let twice = if threads > sequences { 2 } else { 1 };
+        let moved = twice * elements(&mut layer.inputs.iter().copied())
+            + elements(&mut layer.outputs.iter().map(|output| output.value));
+        let cycles = TRANSPOSED * (moved * segments * lanes * steps) as f64 / threads.min(segments.max(1)) as f64;
+        prediction.overhead += cycles / (self.profile.widest().ghz * 1e9);
+        Ok(Priced { kernel, prediction })
+    }
+
+    /// Refuses sequences of which none has more than one stretch.
+    fn is_cut(&self, stretch: usize) -> Result<(), Vec<Diagnostic>> {
+        if self.extents.longest > stretch {
+            return Ok(());
+        }
+        let message = format!("no sequence is longer than a stretch, which has {stretch} steps here");
+        Err(vec![Diagnostic::error_at(Code::S301, "--plan parallel", message)])
+    }
+
+    /// How many numbers the states of a layer hold.
+    fn elements(&self, layer: &Layer) -> usize {
+        let Ok(instance) = Instance::new(layer.clone(), self.instance.dims.clone()) else { return 0 };
+        layer.states.iter().map(|state| instance.elements(state.value)).sum()
+    }
+}
+
+/// The phases of a part of a scan, with its name before theirs.
+fn named(prediction: &Prediction, part: &str) -> Prediction {
+    let phase = |phase: &PhaseTime| PhaseTime { name: format!("{part}, {}", phase.name), ..phase.clone() };
+    Prediction { phases: prediction.phases.iter().map(phase).collect(), overhead: prediction.overhead }
+}
+
+fn add(sum: &mut Prediction, part: Prediction) {
+    sum.phases.extend(part.phases);
+    sum.overhead += part.overhead;
+}

@@ -1,0 +1,49 @@
+//! Operations that machines have and CLIF does not: calls of functions with certain names.
+//!
+//! Such a call is an instruction: it has no effects, changes no registers, and takes vectors of any width (not
+//! scalars). Where [`Primitive::is_at`] says no, the function is refused.
+
+use cranelift_codegen::ir::UserExternalName;
+
+use crate::Level;
+
+/// An operation on vectors of floats, lane by lane; all arguments and the result are of one type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Primitive {
+    /// `p, n`: `p·2^⌊n⌋`, rounded once. For `n = -∞` it is zero and for `n = ∞` infinite, with the sign of `p`; NaN for
+    /// `0·2^∞` and `∞·2^-∞`, where `n` is NaN, and where `p` is and `n` is finite (else zero or infinite).
+    Scale,
+    /// `x`: `x - ⌊x⌋`, rounded down (hence below 1); zero for infinities, of either sign.
+    Fraction,
+}
+
+/// The namespace of the names.
+const NAMESPACE: u32 = 0x6f70;
+
+impl Primitive {
+    /// All of them.
+    pub const ALL: [Primitive; 2] = [Primitive::Scale, Primitive::Fraction];
+
+    /// The name of the function whose call is this.
+    pub fn name(self) -> UserExternalName {
+        UserExternalName { namespace: NAMESPACE, index: self as u32 }
+    }
+
+    /// What a name stands for.
+    pub(crate) fn of(name: &UserExternalName) -> Option<Primitive> {
+        Primitive::ALL.into_iter().find(|primitive| primitive.name() == *name)
+    }
+
+    /// The number of arguments.
+    pub fn arity(self) -> usize {
+        match self {
+            Primitive::Scale => 2,
+            Primitive::Fraction => 1,
+        }
+    }
+
+    /// Whether processors of that level have it.
+    pub fn is_at(self, level: Level) -> bool {
+        level == Level::Avx512
+    }
+}
