@@ -3,7 +3,7 @@
 //! Such a call is an instruction: it has no effects, changes no registers, and takes vectors of any width (not
 //! scalars). Where [`Primitive::is_at`] says no, the function is refused.
 
-use cranelift_codegen::ir::UserExternalName;
+use cranelift_codegen::ir::{ExternalName, Function, Inst, InstructionData, UserExternalName};
 
 use crate::Level;
 
@@ -29,8 +29,15 @@ impl Primitive {
         UserExternalName { namespace: NAMESPACE, index: self as u32 }
     }
 
+    /// The primitive that an instruction calls.
+    pub fn called(function: &Function, inst: Inst) -> Option<Primitive> {
+        let InstructionData::Call { func_ref, .. } = function.dfg.insts[inst] else { return None };
+        let ExternalName::User(name) = function.dfg.ext_funcs[func_ref].name else { return None };
+        Primitive::of(&function.params.user_named_funcs()[name])
+    }
+
     /// What a name stands for.
-    pub(crate) fn of(name: &UserExternalName) -> Option<Primitive> {
+    fn of(name: &UserExternalName) -> Option<Primitive> {
         Primitive::ALL.into_iter().find(|primitive| primitive.name() == *name)
     }
 

@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use cranelift_codegen::ir::{Function, Inst, InstructionData, Opcode, Value};
 
 use super::live::{Marks, register};
-use super::{definition, is_free, latency};
+use super::{definition, is_access, is_free, latency};
 
 /// How many accesses are told apart before a store is put behind all of them.
 const ACCESSES: usize = 256;
@@ -87,7 +87,7 @@ impl<'a> Graph<'a> {
         let mut users: HashMap<Value, Inst> = HashMap::new();
         for &inst in self.insts {
             writes_before.insert(inst, stores);
-            stores += usize::from(f.dfg.insts[inst].opcode().can_store());
+            stores += usize::from(is_access(f, inst) && f.dfg.insts[inst].opcode().can_store());
             for value in f.dfg.inst_values(inst) {
                 users.insert(f.dfg.resolve_aliases(value), inst);
             }
@@ -125,9 +125,8 @@ impl<'a> Graph<'a> {
         }
         for unit in &mut self.units {
             let leader = *unit.insts.last().expect("a unit has instructions");
-            let opcode = f.dfg.insts[leader].opcode();
             unit.latency = latency(f, leader);
-            unit.computes = !opcode.can_load() && !opcode.can_store();
+            unit.computes = !is_access(f, leader);
             let result = f.dfg.inst_results(leader).first().copied();
             let register = result.filter(|r| marks.uses[r.as_u32() as usize] > 0).and_then(|r| register(f, r));
             let count = self.registers.len();

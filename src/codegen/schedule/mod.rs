@@ -19,6 +19,7 @@ use cranelift_codegen::ir::{Block, Function, Inst, InstructionData, Opcode, Valu
 
 use graph::Graph;
 use live::{Live, Marks};
+use ssmc_wide::Primitive;
 
 /// Vector registers that are left for constants and for what the count of live values does not see.
 const SPARE: usize = 2;
@@ -70,6 +71,9 @@ fn block_order(f: &Function, live: &Live, marks: &mut Marks, block: Block, insts
 
 /// Whether an instruction keeps its place.
 fn stays(f: &Function, inst: Inst) -> bool {
+    if Primitive::called(f, inst).is_some() {
+        return false;
+    }
     let opcode = f.dfg.insts[inst].opcode();
     let moves_data = (opcode.can_load() || opcode.can_store()) && !opcode.is_call() && opcode != Opcode::AtomicRmw;
     let plain = matches!(f.dfg.insts[inst], InstructionData::Load { .. } | InstructionData::Store { .. });
@@ -79,10 +83,15 @@ fn stays(f: &Function, inst: Inst) -> bool {
         || (!moves_data && (opcode.can_trap() || opcode.other_side_effects()))
 }
 
+/// Whether an instruction loads or stores; a primitive is called, but does neither.
+fn is_access(f: &Function, inst: Inst) -> bool {
+    let opcode = f.dfg.insts[inst].opcode();
+    (opcode.can_load() || opcode.can_store()) && Primitive::called(f, inst).is_none()
+}
+
 /// Whether an instruction costs next to nothing and goes where it is first needed: constants, and integers.
 fn is_free(f: &Function, inst: Inst) -> bool {
-    let opcode = f.dfg.insts[inst].opcode();
-    if opcode.can_load() || opcode.can_store() {
+    if is_access(f, inst) {
         return false;
     }
     f.dfg.inst_results(inst).iter().all(|&result| {
@@ -131,6 +140,8 @@ fn latency(f: &Function, inst: Inst) -> u32 {
     match opcode {
         Load | Uload8 | Uload16 | Uload32 | Sload8 | Sload16 | Sload32 => 6,
         Fdiv | Sqrt => 16,
+        // A primitive.
+        Call => 4,
         Fadd | Fsub | Fmul | Fma | FcvtFromSint | FcvtFromUint | Fpromote | Fdemote | Fcmp => 4,
         Fmin | Fmax | Ceil | Floor | Trunc | Nearest => 8,
         Splat | ScalarToVector | Insertlane | Extractlane => 3,

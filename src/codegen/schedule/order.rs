@@ -79,7 +79,10 @@ fn attempt(graph: &Graph, tracked: &Tracked, window: usize, bound: usize) -> Att
             .map(|(slot, &n)| (slot, n, change(n, &live)))
             .filter(|&(_, n, change)| n == first || (first - n.min(first) < window && fits(change)))
             .min_by_key(|&(_, n, change)| (!fits(change), when(n), change >= 0, Reverse(units[n].depth), Reverse(n)));
-        let (slot, n, change) = chosen.expect("nothing waits for the last unit that is left");
+        let Some((slot, n, change)) = chosen else {
+            // Something waits in a circle: the order stays as it is.
+            return Attempt { order: (0..units.len()).collect(), cycles: u32::MAX, peak: usize::MAX };
+        };
         let at = when(n);
         if at > now {
             (now, issued, computed) = (at, 0, 0);

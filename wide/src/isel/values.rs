@@ -1,6 +1,6 @@
 //! What is known of CLIF values: what defines them, whose register they share, which are constants.
 
-use cranelift_codegen::ir::{self, ExternalName, Inst, InstructionData, Opcode, Type, Value, ValueDef, types};
+use cranelift_codegen::ir::{self, Inst, InstructionData, Opcode, Type, Value, ValueDef, types};
 use iced_x86::Code;
 
 use super::{Result, Select, Shape, Width};
@@ -42,9 +42,7 @@ impl Select<'_> {
 
     /// The primitive that an instruction calls.
     pub(super) fn primitive_of(&self, inst: Inst) -> Option<Primitive> {
-        let InstructionData::Call { func_ref, .. } = self.f.dfg.insts[inst] else { return None };
-        let ExternalName::User(name) = self.f.dfg.ext_funcs[func_ref].name else { return None };
-        Primitive::of(&self.f.params.user_named_funcs()[name])
+        Primitive::called(self.f, inst)
     }
 
     /// Whether an instruction may write to memory.
