@@ -80,15 +80,8 @@ pub struct Lanes<'a, F> {
 /// From how many bytes of outputs on they go past the caches: they would be gone from there before anyone reads them.
 const PAST: usize = 8 << 20;
 
+/// After how many rows of a kernel some lines of the next segment's inputs are fetched.
 const PIECE: usize = 16;
-
-pub fn knob(n: usize) -> usize {
-    static KNOBS: std::sync::OnceLock<Vec<usize>> = std::sync::OnceLock::new();
-    KNOBS.get_or_init(|| {
-        let text = std::env::var("KNOBS").unwrap_or("64,1,144,0".to_owned());
-        text.split(',').map(|x| x.parse().unwrap()).collect()
-    })[n]
-}
 
 /// Runs whole segments: `segments[i]` of sequence `i` from row `first[i]` on. The carry goes in and comes out; no
 /// sequence may be before its first step where the layer looks at that.
@@ -115,7 +108,7 @@ pub fn run<F: Float>(
         outputs: planes_of_mut(outputs),
         states: planes_of_mut(&mut carry.states),
         delays: planes_of_mut(&mut carry.delays),
-        past: segments.iter().sum::<usize>() * plan.lanes * plan.steps * row >= PAST && knob(1) > 0,
+        past: segments.iter().sum::<usize>() * plan.lanes * plan.steps * row >= PAST,
         done: AtomicU64::new(0),
         progress,
     };
@@ -308,7 +301,7 @@ impl<F: Float> Run<'_, F> {
                 // SAFETY: `lanes` stretches of `steps` rows follow in the input; the packed one has as many elements.
                 unsafe {
                     let far = Far::From(lanes * steps * width * size);
-                    let now = knob(0).min(lanes);
+                    let now = Self::early(lanes);
                     let columns = steps * width;
                     transpose(size, from, columns, to[plane], lanes, now, columns, far);
                     let (from, to) = (from.add(now * columns * size), to[plane].add(now * size));
@@ -351,6 +344,12 @@ impl<F: Float> Run<'_, F> {
         }
     }
 
+    /// For how many stretches of the next segment transposing this one fetches the inputs; the kernels, while they run,
+    /// fetch the rest, so that main memory is not idle meanwhile.
+    fn early(lanes: usize) -> usize {
+        lanes - lanes / 4
+    }
+
     /// Runs the kernel, and meanwhile reaches for a share of the next segment's inputs.
     unsafe fn reaching(&self, shared: &Shared<'_>, bench: &Bench<'_>, segment: usize, (share, shares): (usize, usize)) {
         let (lanes, steps) = (self.plan.lanes, self.plan.steps);
@@ -361,7 +360,7 @@ impl<F: Float> Run<'_, F> {
             bench.run(0..steps, NUMBER, PIECE, |piece| {
                 for (slice, from) in self.plan.whole.signature.inputs.iter().zip(&self.inputs) {
                     let bytes = slice.kind.bytes(F::BITS) * slice.size() / lanes;
-                    let skip = knob(0).min(lanes) * steps * bytes;
+                    let skip = Self::early(lanes) * steps * bytes;
                     let rest = lanes * steps * bytes - skip;
                     let part = share * pieces + piece;
                     let at = |part: usize| skip + rest * part / (shares * pieces);
@@ -441,7 +440,7 @@ impl<F: Float> Run<'_, F> {
                 for plane in planes(slice.kind) {
                     let to = to[plane].wrapping_add(row * width * size);
                     let next = lanes * steps * width * size;
-                    let far = if self.past { Far::Past } else { Far::To(next) };
+                    let far = if self.past { Far::Past(next) } else { Far::To(next) };
                     transpose(size, from[plane], lanes, to, steps * width, steps * width, lanes, far);
                 }
             }

@@ -16,8 +16,8 @@ pub(crate) enum Far {
     From(usize),
     /// What is written. The next transposition writes so many bytes further on.
     To(usize),
-    /// What is written, and not read for long: whole lines go past the caches. See [`fence`].
-    Past,
+    /// The same, and not read for long: whole lines go past the caches. See [`fence`].
+    Past(usize),
 }
 
 /// `to[c * to_stride + r] = from[r * from_stride + c]` for `rows` rows and `columns` columns.
@@ -94,25 +94,28 @@ unsafe fn cover<T: Copy>(part: Part<T>, far: Far, sweeps: &[Sweep<T>]) {
     unsafe {
         let Some((sweep, smaller)) = sweeps.split_first() else { return part.plain() };
         let (far, part) = match (far, part.to_line()) {
-            (Far::Past, Some(head)) => {
+            (Far::Past(ahead), Some(head)) => {
                 let (head, part) = part.rows(head);
                 if head.rows > 0 {
-                    cover(head, Far::None, sweeps);
+                    cover(head, Far::To(ahead), sweeps);
                 }
                 (far, part)
             }
-            (Far::Past, None) => (Far::None, part),
+            (Far::Past(ahead), None) => (Far::To(ahead), part),
             _ => (far, part),
         };
         let whole = |n: usize| n / sweep.block * sweep.block;
         let (top, bottom) = part.rows(whole(part.rows));
         let (blocks, right) = top.columns(whole(part.columns));
-        if blocks.rows > 0 && blocks.columns > 0 {
+        let none = blocks.rows == 0 || blocks.columns == 0;
+        if !none {
             (sweep.run)(blocks, far);
         }
+        // Lines of the edges are mostly those of blocks.
+        let far = if none { far } else { Far::None };
         for rest in [right, bottom] {
             if rest.rows > 0 && rest.columns > 0 {
-                cover(rest, Far::None, smaller);
+                cover(rest, far, smaller);
             }
         }
     }
@@ -187,7 +190,7 @@ mod tests {
                     let wide = columns + 3;
                     let high = if pad == LINE { (rows + 1).next_multiple_of(LINE) } else { rows + pad };
                     let from: Vec<T> = (0..rows * wide).map(&of).collect();
-                    for far in [Far::None, Far::From(4096), Far::To(4096), Far::Past] {
+                    for far in [Far::None, Far::From(4096), Far::To(4096), Far::Past(4096)] {
                         let untouched = of(251);
                         let mut to = vec![untouched; columns * high + skip + LINE];
                         let first = (to.as_ptr() as usize).next_multiple_of(LINE) - to.as_ptr() as usize;

@@ -136,7 +136,7 @@ pub fn compile<F: Real>(instance: &Instance, options: Options) -> Result<Scan<F>
     let lanes = match count {
         0 => None,
         _ if !lanes::suits(layer) => None,
-        _ => Lanes::new(instance, &layers, count, options.stretch.unwrap_or(ssmc_runtime::lanes::knob(2)), isa)?,
+        _ => Lanes::new(instance, &layers, count, options.stretch.unwrap_or(lanes::STEPS), isa)?,
     };
     Ok(Scan { whole, groups, delays: Delays::new(instance, isa)?, lanes, options, summary })
 }

@@ -199,7 +199,7 @@ macro_rules! sweep {
                             }
                         }
                     }
-                    Far::Past => {
+                    Far::Past(_) => {
                         for c in (0..columns).step_by(N) {
                             for r in (0..rows).step_by(N) {
                                 let (from, to) = place(r, c);
