@@ -15,6 +15,9 @@
 //! The start of a stretch is what applying all summaries before it gives. One thread works segment after segment; several
 //! threads first summarise all of them, group by group, then run all of them. Both do the same operations on the same
 //! numbers.
+//!
+//! One module though it is long: what shows that kernels and tensors belong together stands beside the accesses that rely
+//! on it.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};

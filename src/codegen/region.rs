@@ -2,6 +2,9 @@
 //!
 //! The elements that a step defines stay in registers where the plan says so: they are found again by value and place.
 //! A place is known where all its indices are those of the region, or of loops that are written out.
+//!
+//! One module though it is long: the loops around a block, the steps in it and the elements in registers share what is
+//! known at each place.
 
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{BlockArg, InstBuilder, MemFlagsData, Value, types};

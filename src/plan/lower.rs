@@ -11,6 +11,8 @@
 //! - so is what is costly and depends on parameters alone;
 //! - so is a long sum that no state reaches, in an equation that one does: it can run for many steps at once.
 //!
+//! One module though it is long: one walk over an expression does all of this, and its parts call each other.
+//!
 //! Equations without elements stay as they are: they become no loops.
 //!
 //! A branch of an `if` whose condition compares integers may be there to keep accesses inside: nothing leaves it,

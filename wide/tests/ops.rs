@@ -1,4 +1,5 @@
-//! Every operation at every width, against Cranelift at 128 bits, on the same CLIF.
+//! Every operation at every width, against Cranelift at 128 bits, on the same CLIF. Long because the operations are many:
+//! one list of them stands in one place.
 
 #![allow(unsafe_code, reason = "runs machine code")]
 

@@ -91,42 +91,49 @@ impl Simd for Avx2 {
         }
     }
 
+    // SAFETY: what the caller must see to stands at the trait.
     #[inline(always)]
     unsafe fn load(self, from: *const f32) -> __m256 {
         // SAFETY: as required of the caller.
         unsafe { _mm256_loadu_ps(from) }
     }
 
+    // SAFETY: what the caller must see to stands at the trait.
     #[inline(always)]
     unsafe fn load_part(self, from: *const f32, n: usize) -> __m256 {
         // SAFETY: lanes outside of the mask are not accessed.
         unsafe { _mm256_maskload_ps(from, mask(n)) }
     }
 
+    // SAFETY: what the caller must see to stands at the trait.
     #[inline(always)]
     unsafe fn store(self, to: *mut f32, v: __m256) {
         // SAFETY: as required of the caller.
         unsafe { _mm256_storeu_ps(to, v) }
     }
 
+    // SAFETY: what the caller must see to stands at the trait.
     #[inline(always)]
     unsafe fn store_part(self, to: *mut f32, v: __m256, n: usize) {
         // SAFETY: lanes outside of the mask are not accessed.
         unsafe { _mm256_maskstore_ps(to, mask(n), v) }
     }
 
+    // SAFETY: what the caller must see to stands at the trait.
     #[inline(always)]
     unsafe fn stream(self, to: *mut f32, v: __m256) {
         // SAFETY: as required of the caller.
         unsafe { _mm256_stream_ps(to, v) }
     }
 
+    // SAFETY: what the caller must see to stands at the trait.
     #[inline(always)]
     unsafe fn load_f64(self, from: *const f64) -> __m256d {
         // SAFETY: as required of the caller.
         unsafe { _mm256_loadu_pd(from) }
     }
 
+    // SAFETY: what the caller must see to stands at the trait.
     #[inline(always)]
     unsafe fn store_f64(self, to: *mut f64, v: __m256d) {
         // SAFETY: as required of the caller.

@@ -87,42 +87,49 @@ impl Simd for Avx512 {
         unsafe { [_mm512_loadu_ps(from), _mm512_loadu_ps(from.add(16))] }
     }
 
+    // SAFETY: what the caller must see to stands at the trait.
     #[inline(always)]
     unsafe fn load(self, from: *const f32) -> __m512 {
         // SAFETY: as required of the caller.
         unsafe { _mm512_loadu_ps(from) }
     }
 
+    // SAFETY: what the caller must see to stands at the trait.
     #[inline(always)]
     unsafe fn load_part(self, from: *const f32, n: usize) -> __m512 {
         // SAFETY: lanes outside of the mask are not accessed.
         unsafe { _mm512_maskz_loadu_ps(mask(n), from) }
     }
 
+    // SAFETY: what the caller must see to stands at the trait.
     #[inline(always)]
     unsafe fn store(self, to: *mut f32, v: __m512) {
         // SAFETY: as required of the caller.
         unsafe { _mm512_storeu_ps(to, v) }
     }
 
+    // SAFETY: what the caller must see to stands at the trait.
     #[inline(always)]
     unsafe fn store_part(self, to: *mut f32, v: __m512, n: usize) {
         // SAFETY: lanes outside of the mask are not accessed.
         unsafe { _mm512_mask_storeu_ps(to, mask(n), v) }
     }
 
+    // SAFETY: what the caller must see to stands at the trait.
     #[inline(always)]
     unsafe fn stream(self, to: *mut f32, v: __m512) {
         // SAFETY: as required of the caller.
         unsafe { _mm512_stream_ps(to, v) }
     }
 
+    // SAFETY: what the caller must see to stands at the trait.
     #[inline(always)]
     unsafe fn load_f64(self, from: *const f64) -> __m512d {
         // SAFETY: as required of the caller.
         unsafe { _mm512_loadu_pd(from) }
     }
 
+    // SAFETY: what the caller must see to stands at the trait.
     #[inline(always)]
     unsafe fn store_f64(self, to: *mut f64, v: __m512d) {
         // SAFETY: as required of the caller.
