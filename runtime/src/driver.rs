@@ -18,7 +18,10 @@ use crate::pass::{Running, derived};
 use crate::tensor::{Bound, Carry, Elements, Float, Sequences, Tensor};
 
 /// How many steps run between two reports of progress.
-const PIECE: usize = 4096;
+pub const PIECE: usize = 4096;
+
+/// From how many operations on it pays to cut a phase: about twenty microseconds.
+pub const SPLIT: u64 = 50_000;
 
 /// Runs the passes of a layer over all sequences; the carry goes in and comes out.
 ///

@@ -6,12 +6,9 @@
 
 use rayon::prelude::*;
 
-use crate::driver::Planes;
+use crate::driver::{Planes, SPLIT};
 use crate::kernel::{Arguments, Buffer, Entry, PassSignature, PhaseSignature, Signature, Slot};
 use crate::memory::Memory;
-
-/// From how many operations on it pays to cut a phase: about twenty microseconds.
-const SPLIT: u64 = 50_000;
 
 /// Computes what depends on parameters alone: what stands behind [`Buffer::Derived`].
 ///

@@ -18,6 +18,7 @@ pub mod memory;
 pub mod work;
 
 use cranelift_codegen::isa::TargetIsa;
+use ssmc_runtime::driver::{PIECE, SPLIT};
 use ssmc_runtime::kernel::{Signature, Tensors};
 
 use crate::analysis::cost::Bytes;
@@ -41,12 +42,6 @@ const STEP: f64 = 1.5e-6;
 
 /// Seconds to wake the other threads and to wait for them.
 const WAKE: f64 = 6e-6;
-
-/// From how many operations on the driver cuts a phase for several threads.
-const SPLIT: u64 = 50_000;
-
-/// How many steps the driver runs at most in a tile that has no limit of its own.
-const PIECE: usize = 4096;
 
 /// What is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
