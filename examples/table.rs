@@ -1,10 +1,12 @@
 //! Prints what compiled layers take beside plain loops, hand-written kernels and the machine's bound.
 //!
-//! `cargo run --release --example table -- [--only NAME] [--seconds S] [--c results.jsonl]`
+//! `cargo run --release --example table -- [--only NAME] [--seconds S] [--rounds N] [--c COMMAND]`
 //!
 //! Every result is compared with the plain loop's before it is timed; a case that differs is reported and makes the
-//! program fail. A time is the smallest of those that fit into `--seconds` (0.1), at least two. `--c` adds the times of
-//! other kernels for the same cases: lines of JSON with `kernel`, `variant`, `lanes`, `threads`, `shape` and `ms_min`.
+//! program fail. A time is the smallest of those that fit into `--seconds` (0.1), at least two, in each of `--rounds` (1).
+//! `--c` adds the times of other kernels for the same cases: a command for the shell, run in each round with the kernel's
+//! name as `$1`, that prints lines of JSON with `kernel`, `variant`, `lanes`, `threads`, `shape` and `ms_min`. Machines
+//! change their speed from minute to minute: in turns, both meet the same one.
 //!
 //! The bound is the larger of two times: the operations that a case cannot do without, at as many vector operations per
 //! second as the machine does with independent multiply-adds, and the bytes that come from and go to memory, at the
@@ -55,54 +57,105 @@ struct Times {
     compiled: [Option<(f64, &'static str)>; 2],
     /// By [`Isa::ALL`].
     written: [[Option<f64>; 2]; 4],
+    /// What the command for other kernels printed.
+    others: Vec<Value>,
     bound: [[f64; 2]; 4],
     problems: Vec<String>,
 }
 
-fn measure(name: &'static str, case: &mut Case, profile: &Profile, budget: Duration) -> Times {
+/// How to measure.
+struct Plan {
+    budget: Duration,
+    rounds: usize,
+    /// The command that measures other kernels.
+    others: Option<String>,
+    profile: Profile,
+}
+
+fn measure(name: &'static str, case: &mut Case, plan: &Plan) -> Times {
     let mut times = Times {
         name,
         shape: case.shape(),
         plain: 0.0,
         compiled: [None; 2],
         written: [[None; 2]; 4],
+        others: Vec::new(),
         bound: [[0.0; 2]; 4],
         problems: Vec::new(),
     };
     case.run(Isa::Plain, 1);
     let want = case.output();
+    let mut written = Vec::new();
     for (at, isa) in Isa::ALL.into_iter().enumerate().skip(1).filter(|(_, isa)| isa.is_available()) {
         for threads in 1..=case.threads {
-            times.bound[at][threads - 1] = case.work.bound(isa, threads, profile) * 1e3;
+            times.bound[at][threads - 1] = case.work.bound(isa, threads, &plan.profile) * 1e3;
             case.run(isa, threads);
             let error = compiled::difference(&case.output(), &want);
             if error > case.tolerance {
                 times.problems.push(format!("{name}, {isa}, {threads} threads: off by {error:.1e}"));
                 continue;
             }
-            times.written[at][threads - 1] = Some(time(budget, threads, || case.run(isa, threads)));
+            written.push((at, isa, threads));
         }
     }
-    times.plain = time(budget, 1, || case.run(Isa::Plain, 1));
-    match compiled::compile(case) {
-        Err(problem) => times.problems.push(format!("{name}, compiled: {problem}")),
-        Ok(plans) => plans.into_iter().for_each(|plan| run(plan, case, &want, &mut times, budget)),
+    let mut compiled = compiled::compile(case).unwrap_or_else(|problem| {
+        times.problems.push(format!("{name}, compiled: {problem}"));
+        Vec::new()
+    });
+    compiled.retain_mut(|plan| is_right(&mut **plan, case, &want, &mut times));
+    times.plain = time(plan.budget, 1, || case.run(Isa::Plain, 1));
+    for _ in 0..plan.rounds {
+        if let Some((command, kernel)) = plan.others.as_ref().zip(foreign_name(name)) {
+            match printed(command, kernel.0) {
+                Ok(rows) => times.others.extend(rows),
+                Err(error) => times.problems.push(format!("{name}, --c: {error}")),
+            }
+        }
+        for compiled in &mut compiled {
+            run(&mut **compiled, case, &mut times, plan.budget);
+        }
+        for &(at, isa, threads) in &written {
+            let taken = time(plan.budget, threads, || case.run(isa, threads));
+            let best = &mut times.written[at][threads - 1];
+            *best = Some(best.map_or(taken, |best| best.min(taken)));
+        }
     }
     times
 }
 
-/// Times one plan; the faster of two plans counts.
-fn run(mut plan: Box<dyn Compiled>, case: &Case, want: &[f64], times: &mut Times, budget: Duration) {
-    for threads in 1..=case.threads.min(compiled::threads()) {
-        if threads > 1 || case.steps > 1 || times.compiled[0].is_none() {
-            plan.run(threads);
-        }
+/// The rows that a command prints for a kernel.
+fn printed(command: &str, kernel: &str) -> std::io::Result<Vec<Value>> {
+    let output = std::process::Command::new("sh").args(["-c", command, "sh", kernel]).output()?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        return Err(std::io::Error::other(format!("`{command}` failed: {}", said.trim())));
+    }
+    let text = String::from_utf8_lossy(&output.stdout);
+    Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+}
+
+/// The numbers of threads that a compiled case is measured with.
+fn threads_of(case: &Case) -> std::ops::RangeInclusive<usize> {
+    1..=case.threads.min(compiled::threads())
+}
+
+/// Whether a plan computes what the plain loop does.
+fn is_right(plan: &mut dyn Compiled, case: &Case, want: &[f64], times: &mut Times) -> bool {
+    for threads in threads_of(case).filter(|&threads| threads == 1 || case.steps > 1) {
+        plan.run(threads);
         let error = compiled::difference(&plan.output(want.len()), want);
         if error > case.tolerance {
             let what = format!("{}, compiled ({}), {threads} threads", case.name, plan.plan());
             times.problems.push(format!("{what}: off by {error:.1e}"));
-            continue;
+            return false;
         }
+    }
+    true
+}
+
+/// Times one plan; the faster of two plans counts.
+fn run(plan: &mut dyn Compiled, case: &Case, times: &mut Times, budget: Duration) {
+    for threads in threads_of(case).filter(|&threads| threads == 1 || case.steps > 1) {
         // A scan may leave even one thread's work to a pool, of whose time the calling thread knows nothing.
         let clock = if plan.plan() == "parallel" { 2 } else { threads };
         let taken = time(budget, clock, || plan.run(threads));
@@ -113,9 +166,9 @@ fn run(mut plan: Box<dyn Compiled>, case: &Case, want: &[f64], times: &mut Times
     }
 }
 
-/// The times of other kernels for a case, the smallest of their variants.
-fn foreign(rows: &[Value], name: &str, isa: Isa, threads: usize) -> Option<f64> {
-    let (kernel, variant, shape) = match name {
+/// What the other kernels for a case are called: kernel, start of the variant and of the shape.
+fn foreign_name(name: &str) -> Option<(&'static str, &'static str, &'static str)> {
+    let found = match name {
         "mamba scan" => ("mamba1", "scan_", "L=2048"),
         "mamba fused" => ("mamba1", "fused_", "L=2048"),
         "mamba decode" => ("mamba1", "decode_", "D="),
@@ -136,6 +189,12 @@ fn foreign(rows: &[Value], name: &str, isa: Isa, threads: usize) -> Option<f64> 
         "viterbi" => ("viterbi", "lanes_dst", "L="),
         _ => return None,
     };
+    Some(found)
+}
+
+/// The times of other kernels for a case, the smallest of their variants.
+fn foreign(rows: &[Value], name: &str, isa: Isa, threads: usize) -> Option<f64> {
+    let (kernel, variant, shape) = foreign_name(name)?;
     let lanes = match (name, isa) {
         (_, Isa::Plain | Isa::Avx2) => return None,
         ("biquad f64", isa) => isa.lanes() / 2,
@@ -181,7 +240,7 @@ fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
     table.to_string()
 }
 
-fn print(all: &[Times], foreign_rows: &[Value]) {
+fn print(all: &[Times], others: bool) {
     let best = widest();
     let rows = all.iter().flat_map(|t| {
         (0..2).filter(move |&n| t.written[best][n].is_some() || t.compiled[n].is_some()).map(move |n| {
@@ -197,6 +256,7 @@ fn print(all: &[Times], foreign_rows: &[Value]) {
                 or_dash(bound, ms),
                 if n == 0 { ratio(Some(t.plain), compiled) } else { String::new() },
                 ratio(compiled, written),
+                ratio(compiled, foreign(&t.others, t.name, Isa::ALL[best], n + 1)),
                 ratio(compiled, bound),
                 ratio(written, bound),
             ]
@@ -212,6 +272,7 @@ fn print(all: &[Times], foreign_rows: &[Value]) {
         "bound",
         "plain / compiled",
         "compiled / hand",
+        "compiled / C",
         "compiled / bound",
         "hand / bound",
     ];
@@ -221,8 +282,8 @@ fn print(all: &[Times], foreign_rows: &[Value]) {
         for (at, isa) in Isa::ALL.into_iter().enumerate().skip(1).rev() {
             for n in 0..2 {
                 row.push(or_dash(t.written[at][n], ms));
-                if !foreign_rows.is_empty() && isa != Isa::Avx2 {
-                    let other = foreign(foreign_rows, t.name, isa, n + 1);
+                if others && isa != Isa::Avx2 {
+                    let other = foreign(&t.others, t.name, isa, n + 1);
                     row.extend([or_dash(other, ms), ratio(t.written[at][n], other)]);
                 }
             }
@@ -233,7 +294,7 @@ fn print(all: &[Times], foreign_rows: &[Value]) {
     for isa in Isa::ALL.into_iter().skip(1).rev() {
         for n in 1..=2 {
             header.push(format!("{isa}, {n}"));
-            if !foreign_rows.is_empty() && isa != Isa::Avx2 {
+            if others && isa != Isa::Avx2 {
                 header.extend(["C".to_owned(), "ratio".to_owned()]);
             }
         }
@@ -243,18 +304,15 @@ fn print(all: &[Times], foreign_rows: &[Value]) {
 }
 
 fn main() -> ExitCode {
-    let rows = match option("--c").map(std::fs::read_to_string) {
-        Some(Err(error)) => {
-            eprintln!("--c: {error}");
-            return ExitCode::FAILURE;
-        }
-        Some(Ok(text)) => text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect(),
-        None => Vec::new(),
-    };
     let seconds = option("--seconds").and_then(|s| s.parse().ok()).unwrap_or(0.1);
-    let budget = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::ZERO);
+    let plan = Plan {
+        budget: Duration::try_from_secs_f64(seconds).unwrap_or(Duration::ZERO),
+        rounds: option("--rounds").and_then(|n| n.parse().ok()).unwrap_or(1).max(1),
+        others: option("--c"),
+        profile: Profile::measure(),
+    };
     let only = option("--only").unwrap_or_default();
-    let profile = Profile::measure();
+    let profile = &plan.profile;
     let (operations, hertz) = profile.of(Isa::best());
     println!(
         "{}: {:.2} GHz, {:.2} vector operations a cycle; streaming {:.1} GB/s on one thread, {:.1} on two.\n",
@@ -268,9 +326,9 @@ fn main() -> ExitCode {
     for name in cases::NAMES.into_iter().filter(|name| name.contains(&only)) {
         let Some(mut case) = cases::case(name) else { unreachable!("a name without a case") };
         eprintln!("{name} ({})", case.shape());
-        all.push(measure(name, &mut case, &profile, budget));
+        all.push(measure(name, &mut case, &plan));
     }
-    print(&all, &rows);
+    print(&all, plan.others.is_some());
     let problems: Vec<&String> = all.iter().flat_map(|t| &t.problems).collect();
     for problem in &problems {
         println!("\nnot shown: {problem}");

@@ -9,7 +9,7 @@ use ssmc::jit::{self, Form, Kernel};
 use ssmc::scan::{self, Scan};
 use ssmc::{sema, syntax};
 use ssmc_handwritten::cases::{Case, Values};
-use ssmc_runtime::{Bound, Carry, Elements, Sequences, Tensor};
+use ssmc_runtime::{Bound, Carry, Elements, Sequences, Session, Tensor};
 
 const PROGRAM: &str = include_str!("../programs/cases.ssm");
 
@@ -36,11 +36,15 @@ fn plans<F: Real>(case: &Case) -> Result<Vec<Box<dyn Compiled>>, String> {
     let instance = instance(case)?;
     let form = if case.steps == 1 { Form::Step } else { Form::Sequence };
     let kernel = jit::compile(&instance, form).map_err(|problems| format!("{problems:?}"))?;
-    let mut found: Vec<Box<dyn Compiled>> =
-        vec![Box::new(Run::<F>::new(case, &instance, Engine::Kernel(Box::new(kernel)))?)];
+    let given = Given::new(case, &instance)?;
+    if form == Form::Step {
+        return Ok(vec![Box::new(Steps::new(kernel, given)?)]);
+    }
+    let mut found: Vec<Box<dyn Compiled>> = vec![Box::new(Run::<F>::new(Engine::Kernel(Box::new(kernel)), given))];
     if instance.dims.is_empty() && scan::refusal(&instance.layer).is_none() {
         let scan = scan::compile(&instance, scan::Options::default()).map_err(|problems| format!("{problems:?}"))?;
-        found.push(Box::new(Run::<F>::new(case, &instance, Engine::Scan(Box::new(scan)))?));
+        let given = Given::new(case, &instance)?;
+        found.push(Box::new(Run::<F>::new(Engine::Scan(Box::new(scan)), given)));
     }
     Ok(found)
 }
@@ -63,19 +67,17 @@ enum Engine<F: Real> {
     Scan(Box<Scan<F>>),
 }
 
-struct Run<F: Real> {
-    engine: Engine<F>,
+/// What a layer of a case takes, and room for what it returns.
+struct Given<F: Real> {
     bound: Bound<F>,
     sequences: Sequences,
     inputs: Vec<Tensor<F>>,
     outputs: Vec<Tensor<F>>,
     start: Carry<F>,
-    carry: Carry<F>,
-    goes_on: bool,
 }
 
-impl<F: Real> Run<F> {
-    fn new(case: &Case, instance: &Instance, engine: Engine<F>) -> Result<Self, String> {
+impl<F: Real> Given<F> {
+    fn new(case: &Case, instance: &Instance) -> Result<Self, String> {
         let layer = &instance.layer;
         let sequences = Sequences::batch(case.batch, case.steps);
         let given = layer.params.iter().map(|p| tensor(case, instance, p.value, &[])).collect::<Result<Vec<_>, _>>()?;
@@ -96,7 +98,36 @@ impl<F: Real> Run<F> {
             Tensor { shape, elements }
         });
         let outputs = outputs.collect();
-        Ok(Self { engine, bound, sequences, inputs, outputs, carry: start.clone(), start, goes_on: case.steps == 1 })
+        Ok(Self { bound, sequences, inputs, outputs, start })
+    }
+}
+
+struct Run<F: Real> {
+    engine: Engine<F>,
+    given: Given<F>,
+    carry: Carry<F>,
+}
+
+impl<F: Real> Run<F> {
+    fn new(engine: Engine<F>, given: Given<F>) -> Self {
+        Self { engine, carry: given.start.clone(), given }
+    }
+}
+
+/// A step kernel that goes on from the state that is there.
+struct Steps<F: Real> {
+    session: Session<'static, F>,
+    inputs: Vec<Tensor<F>>,
+    outputs: Vec<Tensor<F>>,
+}
+
+impl<F: Real> Steps<F> {
+    /// The kernel and its parameters stay for as long as the program runs.
+    fn new(kernel: Kernel<F>, given: Given<F>) -> Result<Self, String> {
+        let Given { bound, inputs, outputs, start, .. } = given;
+        let (kernel, bound) = (Box::leak(Box::new(kernel)), Box::leak(Box::new(bound)));
+        let session = kernel.session(bound, start).map_err(|error| error.to_string())?;
+        Ok(Self { session, inputs, outputs })
     }
 }
 
@@ -110,7 +141,8 @@ fn tensor<F: Real>(case: &Case, instance: &Instance, value: ValueId, leading: &[
         Values::F32(v) => Elements::Real(reals(v)),
         Values::F64(v) => Elements::Real(v.iter().map(|&x| F::from_f64(x)).collect()),
         Values::Complex(re, im) => Elements::Complex { re: reals(re), im: reals(im) },
-        Values::Bytes(v) => Elements::Int(v.iter().map(|&x| i32::from(x)).collect()),
+        Values::Bytes(v) if leading.is_empty() => Elements::Int(v.iter().map(|&x| i32::from(x)).collect()),
+        Values::Bytes(v) => Elements::Byte(v.to_vec()),
     };
     let shape: Vec<usize> = leading.iter().chain(&instance.axes[value.at()]).copied().collect();
     Ok(Tensor { shape, elements })
@@ -119,17 +151,15 @@ fn tensor<F: Real>(case: &Case, instance: &Instance, value: ValueId, leading: &[
 impl<F: Real> Compiled for Run<F> {
     fn plan(&self) -> &'static str {
         match self.engine {
-            Engine::Kernel(_) if self.goes_on => "step",
             Engine::Kernel(_) => "sequential",
             Engine::Scan(_) => "parallel",
         }
     }
 
     fn run(&mut self, threads: usize) {
-        if !self.goes_on {
-            self.carry.clone_from(&self.start);
-        }
-        let Self { engine, bound, sequences, inputs, outputs, carry, .. } = self;
+        let Self { engine, given, carry } = self;
+        let Given { bound, sequences, inputs, outputs, start } = given;
+        carry.clone_from(start);
         let quiet = |_| {};
         let done = match engine {
             Engine::Kernel(kernel) => kernel.run_into(bound, sequences, inputs, outputs, carry, threads, &quiet),
@@ -141,18 +171,39 @@ impl<F: Real> Compiled for Run<F> {
     }
 
     fn output(&self, n: usize) -> Vec<f64> {
-        let mut all = Vec::new();
-        for tensor in &self.outputs {
-            match &tensor.elements {
-                Elements::Real(v) => all.extend(v[v.len() - n..].iter().map(|x| x.to_f64())),
-                Elements::Int(v) => all.extend(v[v.len() - n..].iter().map(|&x| f64::from(x))),
-                Elements::Complex { .. } | Elements::Bool(_) | Elements::Byte(_) => {
-                    unreachable!("no case has such outputs")
-                }
+        last(&self.given.outputs, n)
+    }
+}
+
+impl<F: Real> Compiled for Steps<F> {
+    fn plan(&self) -> &'static str {
+        "step"
+    }
+
+    fn run(&mut self, _threads: usize) {
+        if let Err(error) = self.session.step(&self.inputs, &mut self.outputs) {
+            unreachable!("a case does not fit its layer: {error}");
+        }
+    }
+
+    fn output(&self, n: usize) -> Vec<f64> {
+        last(&self.outputs, n)
+    }
+}
+
+/// The last `n` elements of each output.
+fn last<F: Real>(outputs: &[Tensor<F>], n: usize) -> Vec<f64> {
+    let mut all = Vec::new();
+    for tensor in outputs {
+        match &tensor.elements {
+            Elements::Real(v) => all.extend(v[v.len() - n..].iter().map(|x| x.to_f64())),
+            Elements::Int(v) => all.extend(v[v.len() - n..].iter().map(|&x| f64::from(x))),
+            Elements::Complex { .. } | Elements::Bool(_) | Elements::Byte(_) => {
+                unreachable!("no case has such outputs")
             }
         }
-        all
     }
+    all
 }
 
 /// The largest difference of two results, relative to the largest value.

@@ -81,7 +81,7 @@ impl Emitter<'_, '_> {
         Val::plane(Scalar::Real, re)
     }
 
-    fn real(&mut self, f: Elementary, a: &Val) -> Val {
+    pub(super) fn real(&mut self, f: Elementary, a: &Val) -> Val {
         let re = self.map(&a.re, |this, a| this.elementary(f, &[a]));
         Val::plane(Scalar::Real, re)
     }

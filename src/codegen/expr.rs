@@ -10,7 +10,7 @@ use super::math::Elementary;
 use super::math::complex::Complex;
 use super::value::{Parts, Val};
 use super::{At, Emitter};
-use crate::ir::{BinaryOp, Expr, ExprKind, Scalar, UnaryOp};
+use crate::ir::{BinaryOp, Expr, ExprKind, Function, Scalar, UnaryOp};
 use crate::plan::shape::{is_guard, is_natural, mentions, weight};
 
 /// Up to how many nodes both branches of an `if` are computed, and one chosen.
@@ -65,8 +65,16 @@ impl<'a> Emitter<'a, '_> {
                 if costly && let Some((_, value)) = self.calls.iter().find(|(known, _)| *known == e) {
                     return value.clone();
                 }
-                let args = args.iter().map(|arg| self.emit(arg)).collect();
-                let value = self.call(*f, args);
+                let value = match (f, &args[..]) {
+                    (Function::Pow, [Expr { kind: ExprKind::Real(2.0), .. }, exponent]) => {
+                        let exponent = self.emit(exponent);
+                        self.real(Elementary::Exp2, &exponent)
+                    }
+                    _ => {
+                        let args = args.iter().map(|arg| self.emit(arg)).collect();
+                        self.call(*f, args)
+                    }
+                };
                 if costly {
                     self.calls.push((e, value.clone()));
                 }

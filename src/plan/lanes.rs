@@ -26,7 +26,7 @@ pub fn nest(
     indices: Vec<IndexId>,
     body: Expr,
 ) -> Nest {
-    let model = Model { instance, width: target.width };
+    let model = Model { instance, width: target.width, registers: target.registers };
     let at: Vec<Expr> =
         indices.iter().map(|&i| Expr { kind: ExprKind::Index(i), ty: Scalar::Int, span: body.span }).collect();
     let lanes = model.choose(value, &at, &indices, &body);
@@ -43,6 +43,7 @@ pub fn nest(
 struct Model<'a> {
     instance: &'a Instance,
     width: usize,
+    registers: usize,
 }
 
 impl Model<'_> {
@@ -95,7 +96,10 @@ impl Model<'_> {
         let most = match (loops, heavy) {
             (true, false) => 4,
             (true, true) => 2,
-            _ => 1,
+            // Chains of operations: as many side by side as registers suffice for.
+            (false, true) if self.registers >= 32 => 4,
+            (false, true) => 2,
+            (false, false) => 1,
         };
         largest_below(most, n / self.width)
     }

@@ -9,7 +9,9 @@
 //!   place is a definition of its own, in front of the equation, computed at the level of its own indices; equal
 //!   ones share one definition;
 //! - so is what is costly and depends on parameters alone;
-//! - so is a long sum that no state reaches, in an equation that one does: it can run for many steps at once.
+//! - `exp` of a product with parameters is a power of 2, with `log2(e)` among the parameters;
+//! - so is a long sum, or an elementary function, that no state reaches, in an equation that one does: it can run for
+//!   many steps at once.
 //!
 //! One module though it is long: one walk over an expression does all of this, and its parts call each other.
 //!
@@ -20,12 +22,12 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::shape::{free_indices, is_costly, is_guard, substitute};
+use super::shape::{free_indices, is_costly, is_guard, substitute, weight};
 use super::split::CONTRACTED;
 use crate::diag::Span;
 use crate::ir::{
-    BinaryOp, Equation, Expr, ExprKind, Function, Index, IndexId, Instance, NormaliseOp, ReduceOp, Scalar, Type, Value,
-    ValueId, ValueKind,
+    BinaryOp, Equation, Expr, ExprKind, Function, Index, IndexId, Instance, NormaliseOp, ReduceOp, Scalar, State, Type,
+    UnaryOp, Value, ValueId, ValueKind,
 };
 
 /// Lowers all equations of an instance.
@@ -50,6 +52,9 @@ pub fn lower(instance: &Instance) -> Instance {
 /// Up to how many elements a sum may have that is taken out of the recurrence: a row of them for each step of a tile
 /// has to stay in the cache.
 const ROOM: usize = 4096;
+
+/// From how many operations on a function is a chain that the recurrence should not wait for.
+pub const CHAIN: usize = 20;
 
 /// Where an expression stands.
 #[derive(Clone)]
@@ -144,6 +149,21 @@ fn one_plane(mut e: Expr) -> Expr {
     e
 }
 
+/// The factors of a product of reals.
+fn factors(e: &Expr, into: &mut Vec<Expr>) {
+    match &e.kind {
+        ExprKind::Binary(BinaryOp::Mul, a, b) => {
+            factors(a, into);
+            factors(b, into);
+        }
+        ExprKind::Unary(UnaryOp::Neg, a) => {
+            into.push(expr(ExprKind::Real(-1.0), e.ty, e.span));
+            factors(a, into);
+        }
+        _ => into.push(e.clone()),
+    }
+}
+
 /// Whether an expression depends on these values alone, and not on the step.
 fn reads_only(e: &Expr, values: &HashSet<ValueId>) -> bool {
     let mut only = true;
@@ -200,6 +220,17 @@ impl Lowering {
         }
     }
 
+    /// Whether an expression is a long chain of operations, with far fewer elements than some state: between the steps
+    /// of that state nothing runs beside it.
+    fn is_chain(&self, e: &Expr, indices: &[IndexId]) -> bool {
+        let ExprKind::Call(f, arguments) = &e.kind else { return false };
+        let elements: usize = indices.iter().map(|&i| self.extent(i)).product();
+        let of = |state: &State| self.to.axes[state.value.at()].iter().product::<usize>();
+        let largest = self.to.layer.states.iter().map(of).max().unwrap_or(0);
+        let long = weight(*f, arguments[0].ty == Scalar::Complex) >= CHAIN;
+        long && (1..=ROOM).contains(&elements) && largest / elements >= CONTRACTED
+    }
+
     fn define_at(&mut self, equation: Equation) {
         if self.to.layer.value(equation.value).kind == ValueKind::Let {
             if self.is_bound(&equation.body) {
@@ -232,7 +263,7 @@ impl Lowering {
         if !scope.early && scope.guards.is_empty() && self.is_early(&e) {
             let free = free_indices(&e);
             let indices: Vec<IndexId> = scope.indices.iter().copied().filter(|i| free.contains(i)).collect();
-            if self.is_contraction(&e, &indices) {
+            if self.is_contraction(&e, &indices) || self.is_chain(&e, &indices) {
                 return self.define("ahead", &indices, e, &[]);
             }
         }
@@ -249,7 +280,7 @@ impl Lowering {
                 let condition = if guard { self.guard(condition, scope) } else { self.rewrite(condition, scope) };
                 let (mut yes, mut no) = (scope.clone(), scope.clone());
                 if guard {
-                    let not = ExprKind::Unary(crate::ir::UnaryOp::Not, Box::new(condition.clone()));
+                    let not = ExprKind::Unary(UnaryOp::Not, Box::new(condition.clone()));
                     no.guards.push(expr(not, Scalar::Bool, condition.span));
                     yes.guards.push(condition.clone());
                 }
@@ -280,6 +311,12 @@ impl Lowering {
                     let taken = std::mem::replace(operand, zero(Scalar::Bool, span));
                     *operand = self.rewrite(taken, scope);
                 }
+                if !scope.bound
+                    && scope.guards.is_empty()
+                    && let Some(power) = self.power_of_two(&e, scope)
+                {
+                    return power;
+                }
                 if self.turns && matches!(e.kind, ExprKind::Past { .. }) {
                     let outer = self.free_in(&e, &[], scope);
                     return self.store("past", &outer, e, &scope.guards, |_, body, _| body);
@@ -287,6 +324,32 @@ impl Lowering {
                 e
             }
         }
+    }
+
+    /// `exp(x·a)`, `a` of parameters, as `2^(x·(a·log2(e)))` with the second factor computed once: a power of 2 takes
+    /// half the operations. Its argument is rounded twice more than the product is.
+    fn power_of_two(&mut self, e: &Expr, scope: &Scope) -> Option<Expr> {
+        let ExprKind::Call(Function::Exp, arguments) = &e.kind else { return None };
+        let (Scalar::Real, [argument]) = (e.ty, &arguments[..]) else { return None };
+        let mut found = Vec::new();
+        factors(argument, &mut found);
+        let (bound, others): (Vec<Expr>, Vec<Expr>) = found.into_iter().partition(|factor| self.is_bound(factor));
+        let one = expr(ExprKind::Real(std::f64::consts::LOG2_E), e.ty, e.span);
+        let rate = bound.iter().fold(one, |rate, factor| binary(BinaryOp::Mul, factor.clone(), rate));
+        let free = free_indices(&rate);
+        // An outer product of parameters may be much larger than they are.
+        let mut stored = false;
+        rate.walk(&mut |e| {
+            stored |= matches!(e.kind, ExprKind::Read { .. }) && free_indices(e).len() == free.len();
+        });
+        let rest = others.into_iter().reduce(|a, b| binary(BinaryOp::Mul, a, b)).filter(|_| stored)?;
+        let indices: Vec<IndexId> = scope.indices.iter().copied().filter(|i| free.contains(i)).collect();
+        if indices.iter().any(|&i| self.extent(i) == 0) {
+            return None;
+        }
+        let rate = self.define("rate", &indices, rate, &[]);
+        let two = expr(ExprKind::Real(2.0), e.ty, e.span);
+        Some(Expr { kind: ExprKind::Call(Function::Pow, vec![two, binary(BinaryOp::Mul, rest, rate)]), ..e.clone() })
     }
 
     /// Rewrites a condition that compares integers so that it still shows that.

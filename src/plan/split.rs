@@ -6,7 +6,8 @@
 //! all states to one step, and delays reach over tiles.
 
 use super::batch::{Batch, batches};
-use super::shape::{Linear, is_costly, mentions};
+use super::lower::CHAIN;
+use super::shape::{Linear, is_costly, mentions, weight};
 use super::{Target, cost};
 use crate::analysis::passes::Pass;
 use crate::analysis::stages::Stage;
@@ -122,6 +123,17 @@ fn remembers(e: &Expr) -> bool {
 fn solves(e: &Expr) -> bool {
     let mut found = false;
     e.walk(&mut |e| found |= matches!(e.kind, ExprKind::Solve { .. }));
+    found
+}
+
+/// Whether a function in it is a long chain of operations.
+fn has_chain(e: &Expr) -> bool {
+    let mut found = false;
+    e.walk(&mut |e| {
+        if let ExprKind::Call(f, arguments) = &e.kind {
+            found |= weight(*f, arguments[0].ty == Scalar::Complex) >= CHAIN;
+        }
+    });
     found
 }
 
@@ -407,6 +419,10 @@ impl Splitter<'_> {
             }
             let mut reading = regions.iter().enumerate().filter(|(_, draft)| readers(&draft.equations));
             let (Some((r, _)), None) = (reading.next(), reading.next()) else { continue };
+            let state: usize = regions[r].states.iter().map(|&s| self.for_lane(&regions[r], s)).sum();
+            if state >= CONTRACTED && has_chain(&equation.body) {
+                continue;
+            }
             if let Some(draft) = self.pulled(&regions[r], equation, e) {
                 regions[r] = draft;
                 early.retain(|other| *other != e);
@@ -443,6 +459,15 @@ impl Splitter<'_> {
         draft.equations.push(e);
         draft.equations.sort_unstable();
         Some(draft)
+    }
+
+    /// How many elements of a state belong to one element of the region's batch axes.
+    fn for_lane(&self, draft: &Draft, state: usize) -> usize {
+        let value = self.layer().states[state].value;
+        let axes = &self.instance.axes[value.at()];
+        let inner = (0..axes.len())
+            .filter(|axis| !draft.batches.iter().any(|batch| batch.axis(self.layer(), value) == Some(*axis)));
+        inner.map(|axis| axes[axis]).product()
     }
 
     fn longest(&self, e: &Expr) -> usize {

@@ -11,6 +11,7 @@ use regalloc2::{Operand, OperandConstraint, OperandKind, VReg};
 
 use crate::Level;
 use crate::inst::{Arg, Base, Constant, Ins, Kind, Machine, Mem, Pool, VEC, View};
+use crate::live;
 use crate::ra;
 use crate::table;
 
@@ -235,38 +236,17 @@ impl<'m> Placement<'m> {
 /// By block, the most vector registers that are live at once, constants left out.
 fn pressure(machine: &Machine, known: &HashMap<VReg, usize>) -> Vec<usize> {
     let counts = |reg: VReg| reg.class() == VEC && !known.contains_key(&reg);
-    let count = machine.blocks.len();
-    let mut live_in: Vec<HashSet<VReg>> = vec![HashSet::new(); count];
-    let mut most = vec![0; count];
-    let mut changed = true;
-    while changed {
-        changed = false;
-        for (n, block) in machine.blocks.iter().enumerate().rev() {
-            let mut live: HashSet<VReg> = HashSet::new();
-            for edge in &block.succs {
-                live.extend(&live_in[edge.to]);
-                live.extend(edge.args.iter().copied().filter(|&r| counts(r)));
-            }
-            let mut top = live.len();
-            for ins in block.insts.iter().rev() {
-                let defs = || ins.operands.iter().filter(|o| o.kind() == OperandKind::Def && counts(o.vreg()));
-                top = top.max(live.len() + defs().filter(|o| !live.contains(&o.vreg())).count());
-                for operand in defs() {
-                    live.remove(&operand.vreg());
-                }
-                let used = ins.operands.iter().filter(|o| o.kind() == OperandKind::Use && counts(o.vreg()));
-                live.extend(used.map(|o| o.vreg()));
-                top = top.max(live.len());
-            }
-            for param in &block.params {
-                live.remove(param);
-            }
-            most[n] = top;
-            if live != live_in[n] {
-                live_in[n] = live;
-                changed = true;
-            }
+    let starts = live::at_starts(machine, &counts);
+    let most = machine.blocks.iter().enumerate().map(|(n, block)| {
+        let mut live = live::at_end(machine, n, &starts, &counts);
+        let mut top = live.len();
+        for ins in block.insts.iter().rev() {
+            let defs = ins.operands.iter().filter(|o| o.kind() == OperandKind::Def && counts(o.vreg()));
+            top = top.max(live.len() + defs.filter(|o| !live.contains(&o.vreg())).count());
+            live::before(ins, &mut live, &counts);
+            top = top.max(live.len());
         }
-    }
-    most
+        top
+    });
+    most.collect()
 }

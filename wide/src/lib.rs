@@ -7,7 +7,8 @@
 //!
 //! `repeats` drops what a block computes twice. [`isel`] makes machine instructions, block by block from the last
 //! instruction to the first, so that a load or a comparison can go into the instruction that uses it, and what nobody
-//! uses is never made. `consts` decides which constants live in registers, by the pressure in each loop. `ra` hands the
+//! uses is never made. `schedule` orders the instructions of each block, so that chains of operations that wait for
+//! one another run side by side. `consts` decides which constants live in registers, by the pressure in each loop. `ra` hands the
 //! result to `regalloc2`. `emit` lays out the frame and the blocks and encodes with `iced-x86`.
 //!
 //! What a machine can do and CLIF cannot say are [`Primitive`]s: calls that become instructions.
@@ -16,6 +17,7 @@
 //! - The calling convention is System V. Upper halves are cleared (`vzeroupper`) before every call and return.
 //! - A load moves down to its use only within its block, where it has one use and nothing is written in between (or
 //!   it is `readonly`).
+//! - A load that may trap and that nothing uses becomes a prefetch; other loads without use are left out.
 //! - Floating-point operations are those of the CLIF, one for one, rounded as it says; results are the same to the bit
 //!   as Cranelift's, except for the bits of NaNs. The exceptions that give the same results are in `isel::idiom`.
 //! - The same function gives the same bytes.
@@ -24,9 +26,11 @@ mod consts;
 mod emit;
 mod inst;
 mod isel;
+mod live;
 mod primitive;
 mod ra;
 mod repeats;
+mod schedule;
 mod table;
 
 use cranelift_codegen::ir::{ExternalName, Function};
@@ -137,6 +141,7 @@ fn compiled(function: &Function, level: Level, checked: bool) -> Result<Code, Un
     let mut function = function.clone();
     repeats::remove(&mut function);
     let mut machine = isel::select(&function, level)?;
+    schedule::order(&mut machine, level);
     consts::place(&mut machine, level);
     let allocated = ra::allocate(&machine, level)?;
     if checked {

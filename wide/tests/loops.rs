@@ -249,8 +249,9 @@ fn the_scan_is_right_and_keeps_its_state_in_registers() {
             if level == Level::Avx512 {
                 assert_eq!((stats.inner_moves, stats.inner_spills), (0, 0), "{ty}: {stats:?}");
                 // Per state: a product, a clamp, 4 for the reduction, 7 of the polynomial, a comparison, the scale, 3 of
-                // the recurrence, and the two constants that are written over.
-                assert!(stats.inner_instructions <= 16 * 20 + 16, "{ty}: {stats:?}");
+                // the recurrence, the two constants that are written over, and one that several chains side by side leave
+                // no register for.
+                assert!(stats.inner_instructions <= 16 * 21 + 16, "{ty}: {stats:?}");
             } else {
                 assert!(stats.inner_moves <= 4, "{ty}: {stats:?}");
             }

@@ -94,6 +94,10 @@ impl Select<'_> {
         let result = self.f.dfg.first_result(inst);
         let ty = self.ty(result);
         let mem = self.address_of(inst);
+        if self.is_touch(inst) {
+            self.push(Ins::new(Code::Prefetcht0_m8).mem(mem));
+            return Ok(());
+        }
         let to = self.result();
         if ty.is_vector() || ty.is_float() {
             let shape = self.shape(ty)?;
