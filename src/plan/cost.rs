@@ -4,10 +4,13 @@
 
 use super::Target;
 use super::shape::weight;
-use crate::ir::{BinaryOp, Expr, ExprKind, IndexId, Scalar};
+use crate::ir::{BinaryOp, Expr, ExprKind, Function, IndexId, Scalar};
 
 /// What an element costs that is brought to its lane on its own, in operations.
 pub const GATHER: f64 = 2.0;
+
+/// About how many operations a power of 2 takes.
+const POWER_OF_TWO: usize = 12;
 
 /// What the planner knows about a processor.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -118,6 +121,7 @@ pub fn operations(e: &Expr, extent: &dyn Fn(IndexId) -> usize) -> usize {
         ExprKind::Binary(BinaryOp::Div | BinaryOp::FloorDiv | BinaryOp::Mod, ..) => 4,
         ExprKind::Binary(..) | ExprKind::If(_) => planes,
         ExprKind::Powi(_, n) => planes * (n.unsigned_abs().max(1).ilog2() as usize + 1),
+        ExprKind::Call(Function::Pow, args) if matches!(args[0].kind, ExprKind::Real(2.0)) => POWER_OF_TWO,
         ExprKind::Call(f, args) => weight(*f, args[0].ty == Scalar::Complex),
         ExprKind::Reduce { indices, .. } => {
             let turns: usize = indices.iter().map(|&i| extent(i)).product();
