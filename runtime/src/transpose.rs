@@ -89,20 +89,14 @@ struct Sweep<T> {
 ///
 /// # Safety
 /// As for [`transpose`]; the machine has what the sweeps need.
-unsafe fn cover<T: Copy>(part: Part<T>, far: Far, sweeps: &[Sweep<T>]) {
+unsafe fn cover<T: Copy + Default>(part: Part<T>, far: Far, sweeps: &[Sweep<T>]) {
     // SAFETY: parts of the part, of whole blocks each; `to_line` finds where lines begin.
     unsafe {
         let Some((sweep, smaller)) = sweeps.split_first() else { return part.plain() };
-        let (far, part) = match (far, part.to_line()) {
-            (Far::Past(ahead), Some(head)) => {
-                let (head, part) = part.rows(head);
-                if head.rows > 0 {
-                    cover(head, Far::To(ahead), sweeps);
-                }
-                (far, part)
-            }
-            (Far::Past(ahead), None) => (Far::To(ahead), part),
-            _ => (far, part),
+        let far = match (far, part.to_line()) {
+            (Far::Past(ahead), Some(head @ 1..)) => return between(part, head, ahead, sweeps),
+            (Far::Past(ahead), None) => Far::To(ahead),
+            _ => far,
         };
         let whole = |n: usize| n / sweep.block * sweep.block;
         let (top, bottom) = part.rows(whole(part.rows));
@@ -111,13 +105,54 @@ unsafe fn cover<T: Copy>(part: Part<T>, far: Far, sweeps: &[Sweep<T>]) {
         if !none {
             (sweep.run)(blocks, far);
         }
-        // Lines of the edges are mostly those of blocks.
-        let far = if none { far } else { Far::None };
-        for rest in [right, bottom] {
+        let edges = match far {
+            // Only whole lines should go past the caches.
+            Far::Past(ahead) => [(right, far), (bottom, Far::To(ahead))],
+            _ if none => [(right, far), (bottom, far)],
+            // Lines of the edges are mostly those of blocks.
+            _ => [(right, Far::None), (bottom, Far::None)],
+        };
+        for (rest, far) in edges {
             if rest.rows > 0 && rest.columns > 0 {
                 cover(rest, far, smaller);
             }
         }
+    }
+}
+
+/// Covers a part that goes past the caches, and whose columns begin `head` rows before a line. Where columns follow each
+/// other without a gap, lines that hold the end of one and the beginning of the next are put together first.
+///
+/// # Safety
+/// As for [`cover`].
+unsafe fn between<T: Copy + Default>(part: Part<T>, head: usize, ahead: usize, sweeps: &[Sweep<T>]) {
+    /// How many lines are put together at a time.
+    const SEAMS: usize = 64;
+    let line = LINE / size_of::<T>();
+    let (top, rest) = part.rows(head);
+    let (lines, bottom) = rest.rows(rest.rows / line * line);
+    let seams = if part.to_stride == part.rows { part.columns.saturating_sub(1) } else { 0 };
+    let mut seam = [T::default(); LINE / 4 * SEAMS];
+    // SAFETY: parts of the part. A seam has `bottom.rows` rows of a column, and then `head` rows of the next: a line, as
+    // columns have whole lines of rows; there are as many seams as columns with a next one.
+    unsafe {
+        cover(lines, Far::Past(ahead), sweeps);
+        for first in (0..seams).step_by(SEAMS) {
+            let columns = SEAMS.min(seams - first);
+            for r in 0..line {
+                let from = match r.checked_sub(bottom.rows) {
+                    None => bottom.from.add(r * part.from_stride + first),
+                    Some(r) => top.from.add(r * part.from_stride + first + 1),
+                };
+                std::ptr::copy_nonoverlapping(from, seam[r * SEAMS..].as_mut_ptr(), columns);
+            }
+            let (from, to) = (seam.as_ptr(), bottom.to.add(first * part.to_stride));
+            let part = Part { from, from_stride: SEAMS, to, to_stride: part.to_stride, rows: line, columns };
+            cover(part, Far::Past(ahead), sweeps);
+        }
+        let (tops, bottoms) = (top.columns(top.columns - seams).0, bottom.columns(seams).1);
+        cover(tops, Far::To(ahead), sweeps);
+        cover(bottoms, Far::To(ahead), sweeps);
     }
 }
 
@@ -184,9 +219,9 @@ mod tests {
     fn check<T: Copy + PartialEq + std::fmt::Debug + Default>(sweeps: &[Sweep<T>], of: impl Fn(usize) -> T) {
         let size = size_of::<T>();
         // Rows of the result begin at all places of a line of the cache, or all at one.
-        for (pad, skip) in [(2, 0), (LINE, 0), (LINE, 1), (LINE, 5)] {
+        for (pad, skip) in [(0, 0), (0, 5), (2, 0), (LINE, 0), (LINE, 1), (LINE, 5)] {
             for rows in [0usize, 1, 3, 4, 5, 8, 9, 16, 17, 31, 32, 47, 96] {
-                for columns in [0, 1, 2, 4, 7, 8, 15, 16, 17, 35, 64] {
+                for columns in [0, 1, 2, 4, 7, 8, 15, 16, 17, 35, 64, 83] {
                     let wide = columns + 3;
                     let high = if pad == LINE { (rows + 1).next_multiple_of(LINE) } else { rows + pad };
                     let from: Vec<T> = (0..rows * wide).map(&of).collect();
@@ -207,7 +242,7 @@ mod tests {
                         unsafe { cover(part, far, sweeps) };
                         fence();
                         let inside = |at: usize| {
-                            let (c, r) = (at.checked_sub(first)? / high, at.checked_sub(first)? % high);
+                            let (c, r) = (at.checked_sub(first)?.checked_div(high)?, (at - first) % high);
                             (c < columns && r < rows).then(|| from[r * wide + c])
                         };
                         for (at, &found) in to.iter().enumerate() {

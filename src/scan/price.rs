@@ -160,9 +160,7 @@ impl Pricer<'_> {
         let layer = &self.instance.layer;
         let elements =
             |values: &mut dyn Iterator<Item = ValueId>| values.map(|v| self.instance.elements(v)).sum::<usize>();
-        // Several threads bring the inputs to the lanes twice: for the summaries, and for the run.
-        let twice = if threads > sequences { 2 } else { 1 };
-        let moved = twice * elements(&mut layer.inputs.iter().copied())
+        let moved = elements(&mut layer.inputs.iter().copied())
             + elements(&mut layer.outputs.iter().map(|output| output.value));
         let cycles = TRANSPOSED * (moved * segments * lanes * steps) as f64 / threads.min(segments.max(1)) as f64;
         prediction.overhead += cycles / (self.profile.widest().ghz * 1e9);
