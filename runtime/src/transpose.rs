@@ -126,8 +126,8 @@ unsafe fn cover<T: Copy + Default>(part: Part<T>, far: Far, sweeps: &[Sweep<T>])
 /// # Safety
 /// As for [`cover`].
 unsafe fn between<T: Copy + Default>(part: Part<T>, head: usize, ahead: usize, sweeps: &[Sweep<T>]) {
-    /// How many lines are put together at a time.
-    const SEAMS: usize = 64;
+    /// How many lines are put together at a time: the columns of the largest block.
+    const SEAMS: usize = 16;
     let line = LINE / size_of::<T>();
     let (top, rest) = part.rows(head);
     let (lines, bottom) = rest.rows(rest.rows / line * line);
@@ -138,7 +138,8 @@ unsafe fn between<T: Copy + Default>(part: Part<T>, head: usize, ahead: usize, s
     unsafe {
         cover(lines, Far::Past(ahead), sweeps);
         for first in (0..seams).step_by(SEAMS) {
-            let columns = SEAMS.min(seams - first);
+            // The last ones may be some of those before again, so that blocks are whole.
+            let (first, columns) = (first.min(seams.saturating_sub(SEAMS)), SEAMS.min(seams));
             for r in 0..line {
                 let from = match r.checked_sub(bottom.rows) {
                     None => bottom.from.add(r * part.from_stride + first),
