@@ -23,7 +23,7 @@ use crate::kernel::{Entry, Signature, Tensors};
 use crate::memory::Memory;
 use crate::pass::derived;
 use crate::tensor::{Bound, Carry, Float, Tensor};
-use crate::transpose::{Far, fence, fetch, transpose};
+use crate::transpose::{Far, LINE, Reach, fence, transpose, transpose_and};
 
 mod check;
 mod place;
@@ -83,6 +83,36 @@ const PAST: usize = 8 << 20;
 /// After how many rows of a kernel some lines of the next segment's inputs are fetched.
 const PIECE: usize = 16;
 
+/// What a segment moves, and which parts of its work fetch how many lines of the next one's inputs.
+struct Shares {
+    /// The bytes of the inputs.
+    inputs: usize,
+    /// The bytes of the outputs.
+    outputs: usize,
+    /// Lines while inputs are brought to the lanes: what is left, as this reads many lines itself.
+    pack: usize,
+    /// Lines while one of the kernels runs.
+    kernel: usize,
+    /// Lines while outputs are brought back: at most one for each that is written.
+    unpack: usize,
+}
+
+impl Shares {
+    fn new<F: Float>(plan: &Lanes<'_, F>) -> Self {
+        let moved = |slices: &[Tensors]| {
+            let bytes = |slice: &Tensors| bytes::<F>(slice) * planes(slice.kind).len() * plan.steps;
+            slices.iter().map(bytes).sum::<usize>()
+        };
+        let (inputs, outputs) = (moved(&plan.whole.signature.inputs), moved(&plan.whole.signature.outputs));
+        let (lines, written) = (inputs.div_ceil(LINE), outputs / LINE);
+        // Measured for one input and one output, whose kernels only read from the second-level cache and add.
+        let kernels = lines * 3 / 8;
+        let unpack = (lines - kernels).min(written);
+        let kernel = kernels.div_ceil(plan.groups.len() + 1);
+        Self { inputs, outputs, pack: lines - kernels - unpack, kernel, unpack }
+    }
+}
+
 /// Runs whole segments: `segments[i]` of sequence `i` from row `first[i]` on. The carry goes in and comes out; no
 /// sequence may be before its first step where the layer looks at that.
 ///
@@ -100,15 +130,15 @@ pub fn run<F: Float>(
     progress: &(dyn Fn(u64) + Sync),
 ) {
     plan.check(first, segments, inputs, outputs, carry);
-    let step = |slice: &Tensors| bytes::<F>(slice) * planes(slice.kind).len() / plan.lanes;
-    let row: usize = plan.whole.signature.outputs.iter().map(step).sum();
+    let shares = Shares::new(plan);
     let run = Run {
         plan,
         inputs: planes_of(inputs),
         outputs: planes_of_mut(outputs),
         states: planes_of_mut(&mut carry.states),
         delays: planes_of_mut(&mut carry.delays),
-        past: segments.iter().sum::<usize>() * plan.lanes * plan.steps * row >= PAST,
+        past: segments.iter().sum::<usize>() * shares.outputs >= PAST,
+        shares,
         done: AtomicU64::new(0),
         progress,
     };
@@ -141,6 +171,7 @@ struct Run<'a, F> {
     delays: Vec<Planes>,
     /// Whether the outputs go past the caches.
     past: bool,
+    shares: Shares,
     done: AtomicU64,
     progress: &'a (dyn Fn(u64) + Sync),
 }
@@ -271,12 +302,13 @@ impl<F: Float> Run<'_, F> {
                 // SAFETY: `Lanes::check` has shown that kernels and tensors fit; a segment is taken once, summarised before it
                 // is scanned, and scanned before it is run.
                 unsafe {
-                    self.pack(shared, &worker, segment);
+                    let reach = &mut self.reach(shared, segment);
+                    self.pack(shared, &worker, segment, reach);
                     for g in 0..plan.groups.len() {
-                        self.summarise(shared, &worker, segment, g);
+                        self.summarise(shared, &worker, segment, g, reach);
                         self.scan(shared, segment, g);
                     }
-                    self.run(shared, &worker, segment);
+                    self.run(shared, &worker, segment, reach);
                 }
             }
             fence();
@@ -308,8 +340,9 @@ impl<F: Float> Run<'_, F> {
     }
 
     /// Transposes a segment's inputs, and finds what its delays hold before each stretch.
-    unsafe fn pack(&self, shared: &Shared<'_>, worker: &Worker<'_>, segment: usize) {
+    unsafe fn pack(&self, shared: &Shared<'_>, worker: &Worker<'_>, segment: usize, reach: &mut Reach) {
         let (lanes, steps) = (self.plan.lanes, self.plan.steps);
+        reach.pace(self.shares.pack, self.shares.inputs);
         let row = shared.first + segment * lanes * steps;
         for ((slice, from), to) in self.plan.whole.signature.inputs.iter().zip(&self.inputs).zip(&worker.packed) {
             let (size, width) = (slice.kind.bytes(F::BITS), slice.size() / lanes);
@@ -317,12 +350,7 @@ impl<F: Float> Run<'_, F> {
                 let from = from[plane].wrapping_add(row * width * size);
                 // SAFETY: `lanes` stretches of `steps` rows follow in the input; the packed one has as many elements.
                 unsafe {
-                    let far = Far::From(shared.workers * lanes * steps * width * size);
-                    let now = Self::early(lanes);
-                    let columns = steps * width;
-                    transpose(size, from, columns, to[plane], lanes, now, columns, far);
-                    let (from, to) = (from.add(now * columns * size), to[plane].add(now * size));
-                    transpose(size, from, columns, to, lanes, lanes - now, columns, Far::None);
+                    transpose_and(size, from, steps * width, to[plane], lanes, lanes, steps * width, Far::None, reach);
                 }
             }
         }
@@ -335,7 +363,7 @@ impl<F: Float> Run<'_, F> {
                 let from = from[plane].wrapping_add((row + skip * steps - reach) * width * size);
                 let to = to[plane].wrapping_add(skip * size);
                 // SAFETY: the rows before a stretch are those of another, which are at least as many.
-                unsafe { transpose(size, from, steps * width, to, lanes, lanes - skip, reach * width, Far::None) };
+                unsafe { transpose(size, from, steps * width, to, lanes, lanes - skip, reach * width) };
             }
         }
         // SAFETY: the window has `reach` rows.
@@ -355,38 +383,36 @@ impl<F: Float> Run<'_, F> {
                     let elements = line.depth * slice / lanes;
                     let from = shared.delays[d][plane];
                     // SAFETY: what was carried in becomes the first lane.
-                    unsafe { transpose(size, from, elements, to, lanes, 1, elements, Far::None) };
+                    unsafe { transpose(size, from, elements, to, lanes, 1, elements) };
                 }
             }
         }
     }
 
-    /// For how many stretches of the next segment transposing this one fetches the inputs; the kernels, while they run,
-    /// fetch the rest, so that main memory is not idle meanwhile.
-    fn early(lanes: usize) -> usize {
-        lanes - lanes / 4
+    /// What the thread that works on this segment will read of its next one.
+    fn reach(&self, shared: &Shared<'_>, segment: usize) -> Reach {
+        let (lanes, steps) = (self.plan.lanes, self.plan.steps);
+        let next = segment + shared.workers;
+        if next >= shared.segments {
+            return Reach::nothing();
+        }
+        let mut ranges = Vec::new();
+        for (slice, from) in self.plan.whole.signature.inputs.iter().zip(&self.inputs) {
+            let bytes = bytes::<F>(slice) / lanes;
+            for plane in planes(slice.kind) {
+                let row = shared.first + next * lanes * steps;
+                ranges.push((from[plane].wrapping_add(row * bytes).cast_const(), lanes * steps * bytes));
+            }
+        }
+        Reach::new(ranges)
     }
 
-    /// Runs the kernel, and meanwhile reaches for a share of the next segment's inputs.
-    unsafe fn reaching(&self, shared: &Shared<'_>, bench: &Bench<'_>, segment: usize, (share, shares): (usize, usize)) {
-        let (lanes, steps) = (self.plan.lanes, self.plan.steps);
-        let row = shared.first + (segment + shared.workers) * lanes * steps;
-        let pieces = steps.div_ceil(PIECE);
+    /// Runs a kernel, and meanwhile reaches for its share of the next inputs.
+    unsafe fn reaching(&self, bench: &Bench<'_>, reach: &mut Reach) {
+        let steps = self.plan.steps;
+        reach.pace(self.shares.kernel, steps.div_ceil(PIECE));
         // SAFETY: as for `Bench::run`.
-        unsafe {
-            bench.run(0..steps, NUMBER, PIECE, |piece| {
-                for (slice, from) in self.plan.whole.signature.inputs.iter().zip(&self.inputs) {
-                    let bytes = slice.kind.bytes(F::BITS) * slice.size() / lanes;
-                    let skip = Self::early(lanes) * steps * bytes;
-                    let rest = lanes * steps * bytes - skip;
-                    let part = share * pieces + piece;
-                    let at = |part: usize| skip + rest * part / (shares * pieces);
-                    for plane in planes(slice.kind) {
-                        fetch(from[plane].wrapping_add(row * bytes), at(part)..at(part + 1));
-                    }
-                }
-            });
-        }
+        unsafe { bench.run(0..steps, NUMBER, PIECE, |_| reach.worked(1)) };
     }
 
     /// Fills a bench's delays with what they hold before each stretch.
@@ -404,7 +430,7 @@ impl<F: Float> Run<'_, F> {
     }
 
     /// Summarises the stretches of a segment.
-    unsafe fn summarise(&self, shared: &Shared<'_>, worker: &Worker<'_>, segment: usize, g: usize) {
+    unsafe fn summarise(&self, shared: &Shared<'_>, worker: &Worker<'_>, segment: usize, g: usize, reach: &mut Reach) {
         let (group, bench) = (&self.plan.groups[g], &worker.summaries[g]);
         let (lanes, stretch) = (self.plan.lanes, segment * self.plan.lanes);
         let slices = &group.summary.signature.states;
@@ -425,14 +451,13 @@ impl<F: Float> Run<'_, F> {
                                 lanes,
                                 lanes,
                                 slice.size() / lanes,
-                                Far::None,
                             );
                         }
                     }
                 }
             }
             self.fill(worker, bench);
-            self.reaching(shared, bench, segment, (g, self.plan.groups.len() + 1));
+            self.reaching(bench, reach);
             for (n, slice) in slices.iter().enumerate().skip(group.earlier) {
                 let to = &shared.summaries[g][n - group.earlier];
                 from_lanes::<F>(slice, lanes, &bench.states[n], to, stretch);
@@ -450,7 +475,7 @@ impl<F: Float> Run<'_, F> {
     }
 
     /// Runs the stretches of a segment from their starts.
-    unsafe fn run(&self, shared: &Shared<'_>, worker: &Worker<'_>, segment: usize) {
+    unsafe fn run(&self, shared: &Shared<'_>, worker: &Worker<'_>, segment: usize, reach: &mut Reach) {
         let (lanes, steps, whole) = (self.plan.lanes, self.plan.steps, self.plan.whole.signature);
         let (stretch, bench) = (segment * lanes, &worker.whole);
         // SAFETY: all rows are those of this segment's stretches; all groups have been scanned.
@@ -459,7 +484,8 @@ impl<F: Float> Run<'_, F> {
                 to_lanes::<F>(slice, lanes, starts, stretch, state);
             }
             self.fill(worker, bench);
-            self.reaching(shared, bench, segment, (self.plan.groups.len(), self.plan.groups.len() + 1));
+            self.reaching(bench, reach);
+            reach.pace(self.shares.unpack, self.shares.outputs);
             for ((slice, from), to) in whole.outputs.iter().zip(&bench.outputs).zip(&self.outputs) {
                 let (size, width) = (slice.kind.bytes(F::BITS), slice.size() / lanes);
                 let row = shared.first + stretch * steps;
@@ -467,7 +493,7 @@ impl<F: Float> Run<'_, F> {
                     let to = to[plane].wrapping_add(row * width * size);
                     let next = shared.workers * lanes * steps * width * size;
                     let far = if self.past { Far::Past(next) } else { Far::To(next) };
-                    transpose(size, from[plane], lanes, to, steps * width, steps * width, lanes, far);
+                    transpose_and(size, from[plane], lanes, to, steps * width, steps * width, lanes, far, reach);
                 }
             }
             if segment + 1 == shared.segments {
@@ -491,7 +517,7 @@ impl<F: Float> Run<'_, F> {
                     let at = (shared.sequence * line.depth + j) * elements;
                     let to = self.delays[d][plane].wrapping_add(at * size);
                     // SAFETY: one lane of a ring's row becomes a row of the carry.
-                    unsafe { transpose(size, from, lanes, to, elements, elements, 1, Far::None) };
+                    unsafe { transpose(size, from, lanes, to, elements, elements, 1) };
                 }
             }
         }

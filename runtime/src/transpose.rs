@@ -1,22 +1,23 @@
 //! Transposition of matrices of small elements: rows of time to vectors of lanes, and back.
 //!
 //! A matrix is covered with blocks of the widest registers that the machine has, what is left at its edges with smaller
-//! ones. One of the two matrices may lie in main memory: its lines are followed in order, and reached for ahead of time.
+//! ones. Where the result lies in main memory, its lines are followed in order. What is to be transposed should be in a
+//! cache: a [`Reach`] brings it there in time.
 
+mod reach;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-/// Which of the matrices lies in main memory.
+pub(crate) use reach::Reach;
+
+/// Whether what is written lies in main memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Far {
-    /// Neither.
+    /// It does not.
     None,
-    /// What is read. The next transposition reads what stands so many bytes further on, which is fetched ahead, because
-    /// many short rows are more than a processor's own prefetching follows.
-    From(usize),
-    /// What is written. The next transposition writes so many bytes further on.
+    /// It does, and the next transposition writes so many bytes further on, which are fetched.
     To(usize),
-    /// The same, and not read for long: whole lines go past the caches. See [`fence`].
+    /// The same, and it is not read for long: whole lines go past the caches. See [`fence`].
     Past(usize),
 }
 
@@ -73,7 +74,7 @@ impl<T: Copy> Part<T> {
 }
 
 /// The bytes of a line of the cache.
-const LINE: usize = 64;
+pub(crate) const LINE: usize = 64;
 
 /// Moves parts that are made of whole blocks.
 #[derive(Clone, Copy)]
@@ -82,19 +83,19 @@ struct Sweep<T> {
     block: usize,
     /// Its safety: the part lies inside of both matrices, which lie apart, and is made of whole blocks; with
     /// [`Far::Past`] every column begins with a line of the cache.
-    run: unsafe fn(Part<T>, Far),
+    run: unsafe fn(Part<T>, Far, &mut Reach),
 }
 
 /// Covers a part with blocks, the largest first.
 ///
 /// # Safety
 /// As for [`transpose`]; the machine has what the sweeps need.
-unsafe fn cover<T: Copy + Default>(part: Part<T>, far: Far, sweeps: &[Sweep<T>]) {
+unsafe fn cover<T: Copy + Default>(part: Part<T>, far: Far, sweeps: &[Sweep<T>], reach: &mut Reach) {
     // SAFETY: parts of the part, of whole blocks each; `to_line` finds where lines begin.
     unsafe {
         let Some((sweep, smaller)) = sweeps.split_first() else { return part.plain() };
         let far = match (far, part.to_line()) {
-            (Far::Past(ahead), Some(head @ 1..)) => return between(part, head, ahead, sweeps),
+            (Far::Past(ahead), Some(head @ 1..)) => return between(part, head, ahead, sweeps, reach),
             (Far::Past(ahead), None) => Far::To(ahead),
             _ => far,
         };
@@ -103,7 +104,7 @@ unsafe fn cover<T: Copy + Default>(part: Part<T>, far: Far, sweeps: &[Sweep<T>])
         let (blocks, right) = top.columns(whole(part.columns));
         let none = blocks.rows == 0 || blocks.columns == 0;
         if !none {
-            (sweep.run)(blocks, far);
+            (sweep.run)(blocks, far, reach);
         }
         let edges = match far {
             // Only whole lines should go past the caches.
@@ -114,7 +115,7 @@ unsafe fn cover<T: Copy + Default>(part: Part<T>, far: Far, sweeps: &[Sweep<T>])
         };
         for (rest, far) in edges {
             if rest.rows > 0 && rest.columns > 0 {
-                cover(rest, far, smaller);
+                cover(rest, far, smaller, reach);
             }
         }
     }
@@ -125,7 +126,7 @@ unsafe fn cover<T: Copy + Default>(part: Part<T>, far: Far, sweeps: &[Sweep<T>])
 ///
 /// # Safety
 /// As for [`cover`].
-unsafe fn between<T: Copy + Default>(part: Part<T>, head: usize, ahead: usize, sweeps: &[Sweep<T>]) {
+unsafe fn between<T: Copy + Default>(part: Part<T>, head: usize, ahead: usize, sweeps: &[Sweep<T>], reach: &mut Reach) {
     /// How many lines are put together at a time: the columns of the largest block.
     const SEAMS: usize = 16;
     let line = LINE / size_of::<T>();
@@ -136,7 +137,7 @@ unsafe fn between<T: Copy + Default>(part: Part<T>, head: usize, ahead: usize, s
     // SAFETY: parts of the part. A seam has `bottom.rows` rows of a column, and then `head` rows of the next: a line, as
     // columns have whole lines of rows; there are as many seams as columns with a next one.
     unsafe {
-        cover(lines, Far::Past(ahead), sweeps);
+        cover(lines, Far::Past(ahead), sweeps, reach);
         for first in (0..seams).step_by(SEAMS) {
             // The last ones may be some of those before again, so that blocks are whole.
             let (first, columns) = (first.min(seams.saturating_sub(SEAMS)), SEAMS.min(seams));
@@ -149,11 +150,11 @@ unsafe fn between<T: Copy + Default>(part: Part<T>, head: usize, ahead: usize, s
             }
             let (from, to) = (seam.as_ptr(), bottom.to.add(first * part.to_stride));
             let part = Part { from, from_stride: SEAMS, to, to_stride: part.to_stride, rows: line, columns };
-            cover(part, Far::Past(ahead), sweeps);
+            cover(part, Far::Past(ahead), sweeps, reach);
         }
         let (tops, bottoms) = (top.columns(top.columns - seams).0, bottom.columns(seams).1);
-        cover(tops, Far::To(ahead), sweeps);
-        cover(bottoms, Far::To(ahead), sweeps);
+        cover(tops, Far::To(ahead), sweeps, reach);
+        cover(bottoms, Far::To(ahead), sweeps, reach);
     }
 }
 
@@ -161,7 +162,6 @@ unsafe fn between<T: Copy + Default>(part: Part<T>, head: usize, ahead: usize, s
 ///
 /// # Safety
 /// All these places are inside of the two buffers, which lie apart and are aligned to elements; the size is 1, 4 or 8.
-#[allow(clippy::too_many_arguments, reason = "two matrices")]
 pub(crate) unsafe fn transpose(
     size: usize,
     from: *const u8,
@@ -170,12 +170,33 @@ pub(crate) unsafe fn transpose(
     to_stride: usize,
     rows: usize,
     columns: usize,
+) {
+    let reach = &mut Reach::nothing();
+    // SAFETY: as for this function.
+    unsafe { transpose_and(size, from, from_stride, to, to_stride, rows, columns, Far::None, reach) }
+}
+
+/// The same, fetching meanwhile; the work is counted in bytes.
+///
+/// # Safety
+/// As for [`transpose`].
+#[allow(clippy::too_many_arguments, reason = "two matrices")]
+pub(crate) unsafe fn transpose_and(
+    size: usize,
+    from: *const u8,
+    from_stride: usize,
+    to: *mut u8,
+    to_stride: usize,
+    rows: usize,
+    columns: usize,
     far: Far,
+    reach: &mut Reach,
 ) {
     macro_rules! by {
-        ($ty:ty, $sweeps:expr) => {
-            cover::<$ty>(Part { from: from.cast(), from_stride, to: to.cast(), to_stride, rows, columns }, far, $sweeps)
-        };
+        ($ty:ty, $sweeps:expr) => {{
+            let part = Part { from: from.cast(), from_stride, to: to.cast(), to_stride, rows, columns };
+            cover::<$ty>(part, far, $sweeps, reach)
+        }};
     }
     // SAFETY: as for this function; the sweeps are those of this machine.
     unsafe {
@@ -185,12 +206,6 @@ pub(crate) unsafe fn transpose(
             _ => by!(u64, sweeps_8()),
         }
     }
-}
-
-/// Reaches for some bytes behind an address.
-pub(crate) fn fetch(at: *const u8, bytes: std::ops::Range<usize>) {
-    #[cfg(target_arch = "x86_64")]
-    bytes.step_by(LINE).for_each(|n| x86::fetch(at.wrapping_add(n)));
 }
 
 /// Makes what went past the caches visible to other threads, once they are told.
@@ -226,7 +241,7 @@ mod tests {
                     let wide = columns + 3;
                     let high = if pad == LINE { (rows + 1).next_multiple_of(LINE) } else { rows + pad };
                     let from: Vec<T> = (0..rows * wide).map(&of).collect();
-                    for far in [Far::None, Far::From(4096), Far::To(4096), Far::Past(4096)] {
+                    for far in [Far::None, Far::To(4096), Far::Past(4096)] {
                         let untouched = of(251);
                         let mut to = vec![untouched; columns * high + skip + LINE];
                         let first = (to.as_ptr() as usize).next_multiple_of(LINE) - to.as_ptr() as usize;
@@ -240,7 +255,7 @@ mod tests {
                             columns,
                         };
                         // SAFETY: the matrices have these strides, rows and columns; the sweeps are this machine's.
-                        unsafe { cover(part, far, sweeps) };
+                        unsafe { cover(part, far, sweeps, &mut Reach::nothing()) };
                         fence();
                         let inside = |at: usize| {
                             let (c, r) = (at.checked_sub(first)?.checked_div(high)?, (at - first) % high);
@@ -272,7 +287,7 @@ mod tests {
         let from = [1u32, 2, 3];
         let mut to = [0u32; 3 * 20];
         // SAFETY: with a stride of 0 all rows are the first.
-        unsafe { transpose(4, from.as_ptr().cast(), 0, to.as_mut_ptr().cast(), 20, 20, 3, Far::None) };
+        unsafe { transpose(4, from.as_ptr().cast(), 0, to.as_mut_ptr().cast(), 20, 20, 3) };
         assert!(to.chunks(20).zip(from).all(|(row, x)| row.iter().all(|&y| y == x)), "{to:?}");
     }
 }

@@ -8,7 +8,7 @@ use crate::kernel::{Buffer, Kind, Slot, Tensors};
 use crate::memory::Memory;
 use crate::pass::Running;
 use crate::tensor::Float;
-use crate::transpose::{Far, transpose};
+use crate::transpose::transpose;
 
 /// The bytes of a slice's plane.
 pub(super) fn bytes<F: Float>(slice: &Tensors) -> usize {
@@ -125,16 +125,7 @@ pub(super) unsafe fn to_lanes<F: Float>(slice: &Tensors, lanes: usize, from: &Pl
     for plane in planes(slice.kind) {
         // SAFETY: as for this function.
         unsafe {
-            transpose(
-                size,
-                from[plane].add(row * elements * size),
-                elements,
-                to[plane],
-                lanes,
-                lanes,
-                elements,
-                Far::None,
-            );
+            transpose(size, from[plane].add(row * elements * size), elements, to[plane], lanes, lanes, elements);
         }
     }
 }
@@ -148,16 +139,7 @@ pub(super) unsafe fn from_lanes<F: Float>(slice: &Tensors, lanes: usize, from: &
     for plane in planes(slice.kind) {
         // SAFETY: as for this function.
         unsafe {
-            transpose(
-                size,
-                from[plane],
-                lanes,
-                to[plane].add(row * elements * size),
-                elements,
-                elements,
-                lanes,
-                Far::None,
-            );
+            transpose(size, from[plane], lanes, to[plane].add(row * elements * size), elements, elements, lanes);
         }
     }
 }

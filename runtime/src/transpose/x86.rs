@@ -13,7 +13,7 @@ use std::arch::x86_64::{
     _mm512_unpacklo_epi64,
 };
 
-use super::{Far, LINE, Part, Sweep};
+use super::{Far, LINE, Part, Reach, Sweep};
 
 /// The sweeps of this machine for elements of 4 bytes, the widest first.
 pub(super) fn sweeps_4() -> &'static [Sweep<u32>] {
@@ -61,16 +61,6 @@ pub(super) fn fetch<T>(at: *const T) {
 fn fetch_to_write<T>(at: *const T) {
     // SAFETY: a prefetch accesses nothing, wherever it points.
     unsafe { _mm_prefetch::<_MM_HINT_ET0>(at.cast()) };
-}
-
-/// Reaches for the lines of a block's rows that the next transposition reads.
-#[inline(always)]
-fn fetch_rows<T>(part: &Part<T>, r: usize, c: usize, block: usize, ahead: usize) {
-    if (c * size_of::<T>()).is_multiple_of(LINE) {
-        for r in r..r + block {
-            fetch(part.from.wrapping_add(r * part.from_stride + c).wrapping_byte_add(ahead));
-        }
-    }
 }
 
 /// Reaches for the lines of a block's columns that the next transposition writes.
@@ -166,25 +156,24 @@ macro_rules! width {
     };
 }
 
-/// Block after block, along the lines of what is far.
+/// Block after block, along the lines of what is written, where that is far.
 macro_rules! sweep {
     ($feature:literal, $ty:ty, $n:expr, $block:ident, $sweep:ident) => {
         #[target_feature(enable = $feature)]
-        unsafe fn $sweep(part: Part<$ty>, far: Far) {
+        unsafe fn $sweep(part: Part<$ty>, far: Far, reach: &mut Reach) {
             const N: usize = $n;
             let Part { from, from_stride, to, to_stride, rows, columns } = part;
             let place =
                 |r: usize, c: usize| (from.wrapping_add(r * from_stride + c), to.wrapping_add(c * to_stride + r));
+            let bytes = N * N * size_of::<$ty>();
             // SAFETY: the caller vouches for blocks that lie inside of both matrices, and for the lines of what goes
             // past the caches.
             unsafe {
                 match far {
-                    Far::None | Far::From(_) => {
+                    Far::None => {
                         for r in (0..rows).step_by(N) {
                             for c in (0..columns).step_by(N) {
-                                if let Far::From(ahead) = far {
-                                    fetch_rows(&part, r, c, N, ahead);
-                                }
+                                reach.worked(bytes);
                                 let (from, to) = place(r, c);
                                 $block::<false>(from, from_stride, to, to_stride);
                             }
@@ -193,6 +182,7 @@ macro_rules! sweep {
                     Far::To(ahead) => {
                         for c in (0..columns).step_by(N) {
                             for r in (0..rows).step_by(N) {
+                                reach.worked(bytes);
                                 fetch_columns(&part, r, c, N, ahead);
                                 let (from, to) = place(r, c);
                                 $block::<false>(from, from_stride, to, to_stride);
@@ -202,6 +192,7 @@ macro_rules! sweep {
                     Far::Past(_) => {
                         for c in (0..columns).step_by(N) {
                             for r in (0..rows).step_by(N) {
+                                reach.worked(bytes);
                                 let (from, to) = place(r, c);
                                 $block::<true>(from, from_stride, to, to_stride);
                             }
