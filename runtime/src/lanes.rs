@@ -17,6 +17,7 @@
 //! threads do the same operations on the same numbers, and read main memory once.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
 
 use crate::driver::{Planes, each, planes_of, planes_of_mut};
 use crate::kernel::{Entry, Signature, Tensors};
@@ -208,25 +209,42 @@ unsafe impl Sync for Shared<'_> {}
 ///
 /// Threads take segments in order, so that the one that all others wait for is always being worked on.
 #[derive(Default)]
-struct Turn(AtomicUsize);
+struct Turn {
+    next: AtomicUsize,
+    /// How many threads sleep until it is their turn.
+    asleep: Mutex<usize>,
+    passed: Condvar,
+}
 
 impl Turn {
+    /// For how many looks a thread stays awake, about as long as a segment takes. Where the thread before has lost its
+    /// core to another process, it should find this one's free.
+    const LOOKS: usize = 1000;
+
     /// Waits for the segments before this one.
     fn wait(&self, segment: usize) {
-        let mut spins = 0;
-        while self.0.load(Ordering::Acquire) != segment {
-            match spins {
-                // About as long as a segment takes.
-                0..10_000 => std::hint::spin_loop(),
-                _ => std::thread::yield_now(),
+        let mine = || self.next.load(Ordering::Acquire) == segment;
+        for _ in 0..Self::LOOKS {
+            if mine() {
+                return;
             }
-            spins += 1;
+            std::hint::spin_loop();
         }
+        let mut asleep = self.asleep.lock().unwrap_or_else(PoisonError::into_inner);
+        *asleep += 1;
+        while !mine() {
+            asleep = self.passed.wait(asleep).unwrap_or_else(PoisonError::into_inner);
+        }
+        *asleep -= 1;
     }
 
     /// Lets the next segment go on.
     fn pass(&self) {
-        self.0.fetch_add(1, Ordering::Release);
+        let asleep = self.asleep.lock().unwrap_or_else(PoisonError::into_inner);
+        self.next.fetch_add(1, Ordering::Release);
+        if *asleep > 0 {
+            self.passed.notify_all();
+        }
     }
 }
 

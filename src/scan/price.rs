@@ -18,7 +18,7 @@ use crate::predict::{PhaseTime, Prediction, Run};
 use crate::profile::Profile;
 
 /// Cycles in which an element changes its place between the order of time and that of lanes.
-const TRANSPOSED: f64 = 0.75;
+const TRANSPOSED: f64 = 0.4;
 
 /// A plan with its time.
 #[derive(Clone, Debug)]
