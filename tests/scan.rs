@@ -383,7 +383,7 @@ fn auto_takes_a_scan_where_threads_are_idle() {
         assert_eq!((choice.plan, choice.note), (plan, None), "{run:?}");
     }
     // With blocks of channels for all threads, none is idle.
-    let blocks = scan::choose(&channels(256), extents(1, 1 << 20, 4), Isa::widest(), &Profile::reference());
+    let blocks = scan::choose(&channels(64), extents(1, 1 << 20, 4), Isa::widest(), &Profile::reference());
     assert_eq!(blocks, scan::Choice { plan: Plan::Sequential, note: None });
     // One channel has all lanes to itself.
     let narrow = instance("{ input x state h = 0 h <- 0.9 * h + x output y = h }");

@@ -56,7 +56,7 @@ impl<T: Copy> Part<T> {
     }
 
     /// How many rows stand before the first that begins a line of the cache in every column; `None` where columns differ.
-    fn to_line(&self) -> Option<usize> {
+    fn before_line(&self) -> Option<usize> {
         let (size, address) = (size_of::<T>(), self.to as usize);
         let alike = (self.to_stride * size).is_multiple_of(LINE) && address.is_multiple_of(size);
         alike.then(|| (address.next_multiple_of(LINE) - address) / size).filter(|&rows| rows <= self.rows)
@@ -91,10 +91,10 @@ struct Sweep<T> {
 /// # Safety
 /// As for [`transpose`]; the machine has what the sweeps need.
 unsafe fn cover<T: Copy + Default>(part: Part<T>, far: Far, sweeps: &[Sweep<T>], reach: &mut Reach) {
-    // SAFETY: parts of the part, of whole blocks each; `to_line` finds where lines begin.
+    // SAFETY: parts of the part, of whole blocks each; `before_line` finds where lines begin.
     unsafe {
         let Some((sweep, smaller)) = sweeps.split_first() else { return part.plain() };
-        let far = match (far, part.to_line()) {
+        let far = match (far, part.before_line()) {
             (Far::Past(ahead), Some(head @ 1..)) => return between(part, head, ahead, sweeps, reach),
             (Far::Past(ahead), None) => Far::To(ahead),
             _ => far,

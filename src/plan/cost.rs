@@ -35,11 +35,11 @@ impl Default for Machine {
 }
 
 impl Machine {
-    /// How many vectors a block of a region has: as many as a cache line holds, more where a step would wait for the one
-    /// before it, fewer where that would leave too few registers.
+    /// How many vectors a block of a region has: as many as a cache line holds, fewer where that would leave too few
+    /// registers; for `one_thread`, which has no use for many blocks, more where a step would wait for the one before it.
     ///
     /// `state` is the number of elements of the state for one lane.
-    pub fn parts(&self, target: Target, extent: usize, state: usize) -> usize {
+    pub fn parts(&self, target: Target, extent: usize, state: usize, one_thread: bool) -> usize {
         let vector = target.width * target.bits as usize / 8;
         let mut parts = (self.line / vector).clamp(1, 4);
         while parts > 1 && (parts - 1) * target.width >= extent {
@@ -60,7 +60,8 @@ impl Machine {
             }
         }
         // Chains of operations that do not wait for each other, where one lane's state has few.
-        while parts < 4
+        while one_thread
+            && parts < 4
             && state * parts < self.chains
             && self.in_registers(target, state * parts * 2)
             && (parts * 2 - 1) * target.width < extent
