@@ -327,6 +327,26 @@ fn resets_forget_what_is_not_finite() {
     }
 }
 
+/// Outputs of more than eight megabytes go past the caches, in lines that also lie across the ends of stretches.
+#[test]
+fn long_outputs_on_lanes_are_the_same() {
+    let instance = instance("{ param a = 0.9 input x state h = 1 h <- a * h + (1 - a) * x output y = 2 * h }");
+    let sequences = Sequences::packed(vec![0, 3, 1_070_000]).expect("ascending offsets");
+    let mut data = Data::new(&instance, &sequences, 3);
+    let mut truth = data.carry.clone();
+    let expected = interp::run(&instance, &data.bound, &sequences, &data.inputs, &mut truth);
+    let scan = compile::<f64>(&instance, 208, 64);
+    let mut other = data.carry.clone();
+    let run = |carry: &mut Carry<f64>, threads: usize| {
+        scan.run(&data.bound, &sequences, &data.inputs, carry, threads, &|_| {}).expect("the tensors fit")
+    };
+    let got = run(&mut data.carry, 1);
+    // What a step adds in errors fades in ten steps.
+    compare("outputs", &got, &expected, 64.0);
+    compare("states", &data.carry.states, &truth.states, 64.0);
+    assert!(run(&mut other, 3) == got && other == data.carry, "three threads");
+}
+
 #[test]
 fn what_does_not_compose_is_refused_with_its_reason() {
     let text = "layer a { input x state h = 0 h <- tanh(h) + x output h }";

@@ -12,22 +12,24 @@
 //! | [`Group::apply`] | the group's own | the stretches, in order; its inputs are their summaries |
 //! | `whole` | all; `[.., lanes]` | the steps of a stretch |
 //!
-//! The start of a stretch is what applying all summaries before it gives. One thread works segment after segment; several
-//! threads first summarise all of them, group by group, then run all of them. Both do the same operations on the same
-//! numbers.
-//!
-//! One module though it is long: what shows that kernels and tensors belong together stands beside the accesses that rely
-//! on it.
+//! The start of a stretch is what applying all summaries before it gives. Threads take segments in turn. Each summarises its
+//! own, waits until the one before has applied its summaries, applies them, which is short, and runs it. So any number of
+//! threads do the same operations on the same numbers, and read main memory once.
 
-use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
 
 use crate::driver::{Planes, each, planes_of, planes_of_mut};
-use crate::kernel::{Buffer, Entry, Kind, Signature, Slot, Tensors};
+use crate::kernel::{Entry, Signature, Tensors};
 use crate::memory::Memory;
-use crate::pass::{Running, derived};
-use crate::tensor::{Bound, Carry, Elements, Float, Tensor};
-use crate::transpose::{Ahead, transpose};
+use crate::pass::derived;
+use crate::tensor::{Bound, Carry, Float, Tensor};
+use crate::transpose::{Far, LINE, Reach, fence, transpose, transpose_and};
+
+mod check;
+mod place;
+
+use place::{Bench, Pair, bytes, copy_row, from_lanes, planes, to_lanes};
 
 /// A kernel with what it is bound to.
 pub struct Program<'a, F> {
@@ -76,6 +78,42 @@ pub struct Lanes<'a, F> {
     pub whole: Program<'a, F>,
 }
 
+/// From how many bytes of outputs on they go past the caches: they would be gone from there before anyone reads them.
+const PAST: usize = 8 << 20;
+
+/// After how many rows of a kernel some lines of the next segment's inputs are fetched.
+const PIECE: usize = 16;
+
+/// What a segment moves, and which parts of its work fetch how many lines of the next one's inputs.
+struct Shares {
+    /// The bytes of the inputs.
+    inputs: usize,
+    /// The bytes of the outputs.
+    outputs: usize,
+    /// Lines while inputs are brought to the lanes: what is left, as this reads many lines itself.
+    pack: usize,
+    /// Lines while one of the kernels runs.
+    kernel: usize,
+    /// Lines while outputs are brought back: at most one for each that is written.
+    unpack: usize,
+}
+
+impl Shares {
+    fn new<F: Float>(plan: &Lanes<'_, F>) -> Self {
+        let moved = |slices: &[Tensors]| {
+            let bytes = |slice: &Tensors| bytes::<F>(slice) * planes(slice.kind).len() * plan.steps;
+            slices.iter().map(bytes).sum::<usize>()
+        };
+        let (inputs, outputs) = (moved(&plan.whole.signature.inputs), moved(&plan.whole.signature.outputs));
+        let (lines, written) = (inputs.div_ceil(LINE), outputs / LINE);
+        // Measured for one input and one output, whose kernels only read from the second-level cache and add.
+        let kernels = lines * 3 / 8;
+        let unpack = (lines - kernels).min(written);
+        let kernel = kernels.div_ceil(plan.groups.len() + 1);
+        Self { inputs, outputs, pack: lines - kernels - unpack, kernel, unpack }
+    }
+}
+
 /// Runs whole segments: `segments[i]` of sequence `i` from row `first[i]` on. The carry goes in and comes out; no
 /// sequence may be before its first step where the layer looks at that.
 ///
@@ -93,12 +131,15 @@ pub fn run<F: Float>(
     progress: &(dyn Fn(u64) + Sync),
 ) {
     plan.check(first, segments, inputs, outputs, carry);
+    let shares = Shares::new(plan);
     let run = Run {
         plan,
         inputs: planes_of(inputs),
         outputs: planes_of_mut(outputs),
         states: planes_of_mut(&mut carry.states),
         delays: planes_of_mut(&mut carry.delays),
+        past: segments.iter().sum::<usize>() * shares.outputs >= PAST,
+        shares,
         done: AtomicU64::new(0),
         progress,
     };
@@ -120,193 +161,6 @@ pub fn run<F: Float>(
     }
 }
 
-/// The bytes of a slice's plane.
-fn bytes<F: Float>(slice: &Tensors) -> usize {
-    slice.size() * slice.kind.bytes(F::BITS)
-}
-
-fn planes(kind: Kind) -> Range<usize> {
-    if kind == Kind::Complex { 0..2 } else { 0..1 }
-}
-
-impl<F: Float> Lanes<'_, F> {
-    /// The code below reads and writes what the signatures say; here they are shown to belong together.
-    fn check(
-        &self,
-        first: &[usize],
-        segments: &[usize],
-        inputs: &[Tensor<F>],
-        outputs: &[Tensor<F>],
-        carry: &Carry<F>,
-    ) {
-        let lanes = self.lanes;
-        assert!(lanes > 0 && self.steps > 0 && first.len() == segments.len() && carry.steps.len() == first.len());
-        let widened = |slice: &Tensors, tensor: &Tensor<F>, before: usize| {
-            let shape: Vec<usize> = tensor.shape[before..].iter().copied().chain([lanes]).collect();
-            assert_eq!((&slice.shape, slice.kind), (&shape, kind(tensor)), "`{}` has lanes", slice.name);
-            assert!(sound(slice, tensor), "`{}` has as many elements as its shape says, in its range", slice.name);
-        };
-        let all = |slices: &[Tensors], tensors: &[Tensor<F>], before: usize| {
-            assert_eq!(slices.len(), tensors.len(), "as many tensors as the kernel has");
-            slices.iter().zip(tensors).for_each(|(slice, tensor)| widened(slice, tensor, before));
-        };
-        let whole = self.whole.signature;
-        all(&whole.inputs, inputs, 1);
-        all(&whole.outputs, outputs, 1);
-        all(&whole.states, &carry.states, 1);
-        for tensor in inputs.iter().chain(outputs) {
-            let fits = |(first, segments): (&usize, &usize)| first + segments * lanes * self.steps <= tensor.shape[0];
-            assert!(first.iter().zip(segments).all(fits), "the rows are inside of the tensors");
-        }
-        for tensor in carry.states.iter().chain(&carry.delays) {
-            assert_eq!(tensor.shape[0], first.len(), "the carry has a row for each sequence");
-        }
-        assert_eq!(whole.delays.len(), carry.delays.len(), "as many delays as the kernel has");
-        for (line, tensor) in whole.delays.iter().zip(&carry.delays) {
-            widened(&line.slice, tensor, 2);
-            assert_eq!(line.depth, tensor.shape[1], "the depth of `{}`", line.slice.name);
-        }
-        for group in &self.groups {
-            let (summary, apply) = (group.summary.signature, group.apply.signature);
-            let own = group.states.len() - group.earlier;
-            assert!(group.states.iter().all(|&s| s < carry.states.len()), "the group's states are the layer's");
-            for (slice, &state) in summary.states.iter().zip(&group.states[..group.earlier]) {
-                assert_eq!(slice, &Tensors { name: slice.name.clone(), ..whole.states[state].clone() });
-            }
-            let (sums, offsets) = (&summary.states[group.earlier..], own);
-            assert_eq!(sums.len(), group.neutral.len(), "a neutral value for each part of the summary");
-            sums.iter().zip(group.neutral).for_each(|(slice, tensor)| widened(slice, tensor, 0));
-            assert_eq!(sums.len(), apply.inputs.len(), "the parts of the summary are what is applied");
-            for (slice, input) in sums.iter().zip(&apply.inputs) {
-                let (shape, last) = slice.shape.split_at(slice.shape.len() - 1);
-                assert!(shape == input.shape && last == [lanes] && slice.kind == input.kind, "`{}`", slice.name);
-            }
-            assert!(apply.states.len() == offsets && apply.outputs.len() == offsets, "the scan gives the own states");
-            for (n, &state) in group.states[group.earlier..].iter().enumerate() {
-                let shape = &carry.states[state].shape[1..];
-                let (state, output) = (&apply.states[n], &apply.outputs[n]);
-                assert!(state.shape == shape && output.shape == shape && state.kind == output.kind);
-                assert_eq!(state.kind, kind(&carry.states[group.states[group.earlier + n]]));
-            }
-            assert!(summary.inputs == whole.inputs && summary.delays == whole.delays, "one packed input serves all");
-        }
-        if let Some((delays, steps)) = &self.delays {
-            assert!(delays.signature.inputs == whole.inputs && delays.signature.delays == whole.delays);
-            assert!(*steps <= self.steps, "delays reach into the stretch before, no further");
-        } else {
-            assert!(whole.delays.is_empty(), "delays are filled");
-        }
-        let programs = self.groups.iter().flat_map(|g| [&g.summary, &g.apply]);
-        for program in programs.chain(self.delays.iter().map(|d| &d.0)).chain([&self.whole]) {
-            let signature = program.signature;
-            assert!(signature.bits == F::BITS && !signature.step && signature.functions() == program.entries.len());
-            assert!(signature.passes.len() == 1 && !signature.passes[0].reverse, "one pass, forward");
-        }
-    }
-}
-
-/// Whether the elements are as many as the shape says, and integers in the range that kernels rely on.
-fn sound<F>(slice: &Tensors, tensor: &Tensor<F>) -> bool {
-    let count = tensor.shape.iter().product::<usize>();
-    match &tensor.elements {
-        Elements::Real(v) => v.len() == count,
-        Elements::Complex { re, im } => re.len() == count && im.len() == count,
-        Elements::Int(v) => {
-            let inside = |x: &i32| slice.below.is_none_or(|below| (0..below).contains(&i64::from(*x)));
-            v.len() == count && v.iter().all(inside)
-        }
-        Elements::Bool(v) => v.len() == count && v.iter().all(|&x| x <= 1),
-        Elements::Byte(v) => {
-            v.len() == count && v.iter().all(|&x| slice.below.is_none_or(|below| i64::from(x) < below))
-        }
-    }
-}
-
-fn kind<F>(tensor: &Tensor<F>) -> Kind {
-    match tensor.elements {
-        Elements::Real(_) => Kind::Real,
-        Elements::Complex { .. } => Kind::Complex,
-        Elements::Int(_) => Kind::Int,
-        Elements::Bool(_) => Kind::Bool,
-        Elements::Byte(_) => Kind::Byte,
-    }
-}
-
-/// Two planes of memory.
-struct Pair([Memory; 2]);
-
-impl Pair {
-    fn new<F: Float>(slice: &Tensors, rows: usize) -> Self {
-        let bytes = bytes::<F>(slice) * rows;
-        let imaginary = if slice.kind == Kind::Complex { bytes } else { 0 };
-        Self([Memory::new(bytes), Memory::new(imaginary)])
-    }
-
-    fn planes(&mut self) -> Planes {
-        self.0.each_mut().map(Memory::base)
-    }
-}
-
-/// A program with memory of its own; inputs and outputs may be another's.
-struct Bench<'a> {
-    running: Running<'a>,
-    states: Vec<Planes>,
-    rings: Vec<Planes>,
-    outputs: Vec<Planes>,
-    _memory: Vec<Pair>,
-    _reports: Memory,
-}
-
-impl<'a> Bench<'a> {
-    fn new<F: Float>(program: &Program<'a, F>, rows: usize, inputs: &[Planes], outputs: Option<Vec<Planes>>) -> Self {
-        let signature = program.signature;
-        let mut memory = Vec::new();
-        let mut own = |slice: &Tensors, rows: usize| {
-            let mut pair = Pair::new::<F>(slice, rows);
-            let planes = pair.planes();
-            memory.push(pair);
-            planes
-        };
-        let states: Vec<Planes> = signature.states.iter().map(|slice| own(slice, 1)).collect();
-        let rings: Vec<Planes> = signature.delays.iter().map(|line| own(&line.slice, line.depth + 1)).collect();
-        let outputs = outputs.unwrap_or_else(|| signature.outputs.iter().map(|slice| own(slice, rows)).collect());
-        let kept: Vec<Planes> = signature.kept.iter().map(|slice| own(slice, rows)).collect();
-        let (params, initial) = (planes_of(&program.bound.params), planes_of(&program.bound.initial));
-        let pass = &signature.passes[0];
-        // Whatever is reported here happened in a step that is not to be known.
-        let mut reports = Memory::new(8 * signature.reports);
-        let address = |slot: &Slot| {
-            let plane = usize::from(slot.imaginary);
-            match slot.buffer {
-                Buffer::Param(i) => params[i][plane],
-                Buffer::Initial(i) => initial[i][plane],
-                Buffer::Input(i) => inputs[i][plane],
-                Buffer::Output(i) => outputs[i][plane],
-                Buffer::State(i) => states[i][plane],
-                Buffer::Delay(i) => rings[i][plane],
-                Buffer::Kept(i) => kept[i][plane],
-                Buffer::Derived => program.derived.start(),
-                Buffer::Report => reports.base(),
-                Buffer::Scratch | Buffer::Local => unreachable!("a pass has its own"),
-            }
-        };
-        let running = Running::new(pass, program.entries, 1, address);
-        Self { running, states, rings, outputs, _memory: memory, _reports: reports }
-    }
-
-    /// # Safety
-    /// The rows are inside of the inputs and outputs.
-    unsafe fn run(&self, rows: Range<usize>, number: u64) {
-        let steps = (rows.start, rows.end);
-        // SAFETY: the addresses are those of the slots, with room for these rows.
-        unsafe {
-            self.running.begin(steps, number);
-            self.running.steps(steps, number);
-            self.running.end(steps, number);
-        }
-    }
-}
-
 /// The number of the first step of every stretch. None is the first of its sequence; delays count from it.
 const NUMBER: u64 = 1;
 
@@ -316,6 +170,9 @@ struct Run<'a, F> {
     outputs: Vec<Planes>,
     states: Vec<Planes>,
     delays: Vec<Planes>,
+    /// Whether the outputs go past the caches.
+    past: bool,
+    shares: Shares,
     done: AtomicU64,
     progress: &'a (dyn Fn(u64) + Sync),
 }
@@ -330,16 +187,66 @@ struct Shared<'a> {
     /// The row at which the first segment starts.
     first: usize,
     segments: usize,
+    /// How many threads work on them.
+    workers: usize,
     /// The delays that were carried in.
     delays: &'a [Planes],
     /// By state: a row for each stretch, and one behind the last.
     starts: &'a [Planes],
     /// By group: the summaries, a row for each stretch.
     summaries: &'a [Vec<Planes>],
+    /// By group: what applies summaries to the state that came in. One segment at a time: see `turns`.
+    scans: Vec<Bench<'a>>,
+    /// By group.
+    turns: Vec<Turn>,
 }
 
-// SAFETY: every segment writes its own rows, and reads those of others only after all of them are written.
+// SAFETY: every segment writes its own rows, and reads those of others after it was its turn, which is after theirs; so
+// are the scans' own states used by one thread after the other.
 unsafe impl Sync for Shared<'_> {}
+
+/// Which segment is the next to be scanned.
+///
+/// Threads take segments in order, so that the one that all others wait for is always being worked on.
+#[derive(Default)]
+struct Turn {
+    next: AtomicUsize,
+    /// How many threads sleep until it is their turn.
+    asleep: Mutex<usize>,
+    passed: Condvar,
+}
+
+impl Turn {
+    /// For how many looks a thread stays awake, about as long as a segment takes. Where the thread before has lost its
+    /// core to another process, it should find this one's free.
+    const LOOKS: usize = 1000;
+
+    /// Waits for the segments before this one.
+    fn wait(&self, segment: usize) {
+        let mine = || self.next.load(Ordering::Acquire) == segment;
+        for _ in 0..Self::LOOKS {
+            if mine() {
+                return;
+            }
+            std::hint::spin_loop();
+        }
+        let mut asleep = self.asleep.lock().unwrap_or_else(PoisonError::into_inner);
+        *asleep += 1;
+        while !mine() {
+            asleep = self.passed.wait(asleep).unwrap_or_else(PoisonError::into_inner);
+        }
+        *asleep -= 1;
+    }
+
+    /// Lets the next segment go on.
+    fn pass(&self) {
+        let asleep = self.asleep.lock().unwrap_or_else(PoisonError::into_inner);
+        self.next.fetch_add(1, Ordering::Release);
+        if *asleep > 0 {
+            self.passed.notify_all();
+        }
+    }
+}
 
 /// The memory of one thread.
 struct Worker<'a> {
@@ -401,45 +308,32 @@ impl<F: Float> Run<'_, F> {
             }
             scans.push(scan);
         }
-        let shared = Shared { sequence, first, segments, delays: &delays, starts: &starts, summaries: &summaries };
-        // SAFETY: `Lanes::check` has shown that kernels and tensors fit; segments are summarised before they are scanned, and
-        // scanned before they are run, each once.
-        unsafe {
-            if threads == 1 {
-                let worker = self.worker();
-                for segment in 0..segments {
-                    self.pack(&shared, &worker, segment);
-                    for (g, scan) in scans.iter().enumerate() {
-                        self.summarise(&shared, &worker, segment, g);
-                        scan.run(segment * plan.lanes..(segment + 1) * plan.lanes, NUMBER);
+        let turns = scans.iter().map(|_| Turn::default()).collect();
+        let workers = threads.min(segments);
+        let (delays, starts, summaries) = (&delays[..], &starts[..], &summaries[..]);
+        let shared = Shared { sequence, first, segments, workers, delays, starts, summaries, scans, turns };
+        let next = AtomicUsize::new(0);
+        each(workers, threads, |_| {
+            let (shared, worker) = (&shared, self.worker());
+            let taken = std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
+            for segment in taken.take_while(|&segment| segment < segments) {
+                // SAFETY: `Lanes::check` has shown that kernels and tensors fit; a segment is taken once, summarised before it
+                // is scanned, and scanned before it is run.
+                unsafe {
+                    let reach = &mut self.reach(shared, segment);
+                    self.pack(shared, &worker, segment, reach);
+                    for g in 0..plan.groups.len() {
+                        self.summarise(shared, &worker, segment, g, reach);
+                        self.scan(shared, segment, g);
                     }
-                    self.run(&shared, &worker, segment);
+                    self.run(shared, &worker, segment, reach);
                 }
-            } else {
-                let chunk = segments.div_ceil(4 * threads);
-                let chunks = segments.div_ceil(chunk);
-                let range = |c: usize| c * chunk..((c + 1) * chunk).min(segments);
-                for (g, scan) in scans.iter().enumerate() {
-                    each(chunks, threads, |c| {
-                        let worker = self.worker();
-                        for segment in range(c) {
-                            self.pack(&shared, &worker, segment);
-                            self.summarise(&shared, &worker, segment, g);
-                        }
-                    });
-                    scan.run(0..stretches, NUMBER);
-                }
-                each(chunks, threads, |c| {
-                    let worker = self.worker();
-                    for segment in range(c) {
-                        self.pack(&shared, &worker, segment);
-                        self.run(&shared, &worker, segment);
-                    }
-                });
             }
-            for ((slice, starts), carried) in slices.iter().zip(&starts).zip(&self.states) {
-                copy_row::<F>(slice, starts, stretches, carried, sequence);
-            }
+            fence();
+        });
+        for ((slice, starts), carried) in slices.iter().zip(starts).zip(&self.states) {
+            // SAFETY: what stands behind the last stretch becomes the carry's row of this sequence.
+            unsafe { copy_row::<F>(slice, starts, stretches, carried, sequence) };
         }
     }
 
@@ -464,8 +358,9 @@ impl<F: Float> Run<'_, F> {
     }
 
     /// Transposes a segment's inputs, and finds what its delays hold before each stretch.
-    unsafe fn pack(&self, shared: &Shared<'_>, worker: &Worker<'_>, segment: usize) {
+    unsafe fn pack(&self, shared: &Shared<'_>, worker: &Worker<'_>, segment: usize, reach: &mut Reach) {
         let (lanes, steps) = (self.plan.lanes, self.plan.steps);
+        reach.pace(self.shares.pack, self.shares.inputs);
         let row = shared.first + segment * lanes * steps;
         for ((slice, from), to) in self.plan.whole.signature.inputs.iter().zip(&self.inputs).zip(&worker.packed) {
             let (size, width) = (slice.kind.bytes(F::BITS), slice.size() / lanes);
@@ -473,8 +368,7 @@ impl<F: Float> Run<'_, F> {
                 let from = from[plane].wrapping_add(row * width * size);
                 // SAFETY: `lanes` stretches of `steps` rows follow in the input; the packed one has as many elements.
                 unsafe {
-                    let ahead = Ahead::Read(lanes * steps * width * size);
-                    transpose(size, from, steps * width, to[plane], lanes, lanes, steps * width, ahead);
+                    transpose_and(size, from, steps * width, to[plane], lanes, lanes, steps * width, Far::None, reach);
                 }
             }
         }
@@ -487,11 +381,11 @@ impl<F: Float> Run<'_, F> {
                 let from = from[plane].wrapping_add((row + skip * steps - reach) * width * size);
                 let to = to[plane].wrapping_add(skip * size);
                 // SAFETY: the rows before a stretch are those of another, which are at least as many.
-                unsafe { transpose(size, from, steps * width, to, lanes, lanes - skip, reach * width, Ahead::None) };
+                unsafe { transpose(size, from, steps * width, to, lanes, lanes - skip, reach * width) };
             }
         }
         // SAFETY: the window has `reach` rows.
-        unsafe { bench.run(0..*reach, NUMBER) };
+        unsafe { bench.run(0..*reach, NUMBER, usize::MAX, |_| {}) };
         let now = NUMBER + *reach as u64;
         for (d, line) in self.plan.whole.signature.delays.iter().enumerate() {
             let (size, slice) = (line.slice.kind.bytes(F::BITS), line.slice.size());
@@ -507,10 +401,36 @@ impl<F: Float> Run<'_, F> {
                     let elements = line.depth * slice / lanes;
                     let from = shared.delays[d][plane];
                     // SAFETY: what was carried in becomes the first lane.
-                    unsafe { transpose(size, from, elements, to, lanes, 1, elements, Ahead::None) };
+                    unsafe { transpose(size, from, elements, to, lanes, 1, elements) };
                 }
             }
         }
+    }
+
+    /// What the thread that works on this segment will read of its next one.
+    fn reach(&self, shared: &Shared<'_>, segment: usize) -> Reach {
+        let (lanes, steps) = (self.plan.lanes, self.plan.steps);
+        let next = segment + shared.workers;
+        if next >= shared.segments {
+            return Reach::nothing();
+        }
+        let mut ranges = Vec::new();
+        for (slice, from) in self.plan.whole.signature.inputs.iter().zip(&self.inputs) {
+            let bytes = bytes::<F>(slice) / lanes;
+            for plane in planes(slice.kind) {
+                let row = shared.first + next * lanes * steps;
+                ranges.push((from[plane].wrapping_add(row * bytes).cast_const(), lanes * steps * bytes));
+            }
+        }
+        Reach::new(ranges)
+    }
+
+    /// Runs a kernel, and meanwhile reaches for its share of the next inputs.
+    unsafe fn reaching(&self, bench: &Bench<'_>, reach: &mut Reach) {
+        let steps = self.plan.steps;
+        reach.pace(self.shares.kernel, steps.div_ceil(PIECE));
+        // SAFETY: as for `Bench::run`.
+        unsafe { bench.run(0..steps, NUMBER, PIECE, |_| reach.worked(1)) };
     }
 
     /// Fills a bench's delays with what they hold before each stretch.
@@ -528,7 +448,7 @@ impl<F: Float> Run<'_, F> {
     }
 
     /// Summarises the stretches of a segment.
-    unsafe fn summarise(&self, shared: &Shared<'_>, worker: &Worker<'_>, segment: usize, g: usize) {
+    unsafe fn summarise(&self, shared: &Shared<'_>, worker: &Worker<'_>, segment: usize, g: usize, reach: &mut Reach) {
         let (group, bench) = (&self.plan.groups[g], &worker.summaries[g]);
         let (lanes, stretch) = (self.plan.lanes, segment * self.plan.lanes);
         let slices = &group.summary.signature.states;
@@ -549,14 +469,13 @@ impl<F: Float> Run<'_, F> {
                                 lanes,
                                 lanes,
                                 slice.size() / lanes,
-                                Ahead::None,
                             );
                         }
                     }
                 }
             }
             self.fill(worker, bench);
-            bench.run(0..self.plan.steps, NUMBER);
+            self.reaching(bench, reach);
             for (n, slice) in slices.iter().enumerate().skip(group.earlier) {
                 let to = &shared.summaries[g][n - group.earlier];
                 from_lanes::<F>(slice, lanes, &bench.states[n], to, stretch);
@@ -564,8 +483,17 @@ impl<F: Float> Run<'_, F> {
         }
     }
 
+    /// Finds the starts of a group's states, and what stands behind the last of the segment's stretches.
+    unsafe fn scan(&self, shared: &Shared<'_>, segment: usize, g: usize) {
+        let lanes = self.plan.lanes;
+        shared.turns[g].wait(segment);
+        // SAFETY: the segment's summaries are there, and it is its turn.
+        unsafe { shared.scans[g].run(segment * lanes..(segment + 1) * lanes, NUMBER, usize::MAX, |_| {}) };
+        shared.turns[g].pass();
+    }
+
     /// Runs the stretches of a segment from their starts.
-    unsafe fn run(&self, shared: &Shared<'_>, worker: &Worker<'_>, segment: usize) {
+    unsafe fn run(&self, shared: &Shared<'_>, worker: &Worker<'_>, segment: usize, reach: &mut Reach) {
         let (lanes, steps, whole) = (self.plan.lanes, self.plan.steps, self.plan.whole.signature);
         let (stretch, bench) = (segment * lanes, &worker.whole);
         // SAFETY: all rows are those of this segment's stretches; all groups have been scanned.
@@ -574,14 +502,16 @@ impl<F: Float> Run<'_, F> {
                 to_lanes::<F>(slice, lanes, starts, stretch, state);
             }
             self.fill(worker, bench);
-            bench.run(0..steps, NUMBER);
+            self.reaching(bench, reach);
+            reach.pace(self.shares.unpack, self.shares.outputs);
             for ((slice, from), to) in whole.outputs.iter().zip(&bench.outputs).zip(&self.outputs) {
                 let (size, width) = (slice.kind.bytes(F::BITS), slice.size() / lanes);
                 let row = shared.first + stretch * steps;
                 for plane in planes(slice.kind) {
                     let to = to[plane].wrapping_add(row * width * size);
-                    let ahead = Ahead::Write(lanes * steps * width * size);
-                    transpose(size, from[plane], lanes, to, steps * width, steps * width, lanes, ahead);
+                    let next = shared.workers * lanes * steps * width * size;
+                    let far = if self.past { Far::Past(next) } else { Far::To(next) };
+                    transpose_and(size, from[plane], lanes, to, steps * width, steps * width, lanes, far, reach);
                 }
             }
             if segment + 1 == shared.segments {
@@ -605,7 +535,7 @@ impl<F: Float> Run<'_, F> {
                     let at = (shared.sequence * line.depth + j) * elements;
                     let to = self.delays[d][plane].wrapping_add(at * size);
                     // SAFETY: one lane of a ring's row becomes a row of the carry.
-                    unsafe { transpose(size, from, lanes, to, elements, elements, 1, Ahead::None) };
+                    unsafe { transpose(size, from, lanes, to, elements, elements, 1) };
                 }
             }
         }
@@ -616,62 +546,4 @@ impl<F: Float> Run<'_, F> {
 fn ring_row(now: u64, j: usize, depth: usize) -> usize {
     let rows = depth as u64 + 1;
     ((now % rows + rows - (j as u64 + 1)) % rows) as usize
-}
-
-/// # Safety
-/// Both buffers have these rows of the slice.
-unsafe fn copy_row<F: Float>(slice: &Tensors, from: &Planes, row: usize, to: &Planes, at: usize) {
-    let bytes = bytes::<F>(slice);
-    for plane in planes(slice.kind) {
-        // SAFETY: as for this function.
-        unsafe {
-            std::ptr::copy_nonoverlapping(from[plane].add(row * bytes), to[plane].add(at * bytes), bytes);
-        }
-    }
-}
-
-/// Rows, one a stretch, to lanes; `slice` has the lanes.
-///
-/// # Safety
-/// The buffers have as many elements.
-unsafe fn to_lanes<F: Float>(slice: &Tensors, lanes: usize, from: &Planes, row: usize, to: &Planes) {
-    let (size, elements) = (slice.kind.bytes(F::BITS), slice.size() / lanes);
-    for plane in planes(slice.kind) {
-        // SAFETY: as for this function.
-        unsafe {
-            transpose(
-                size,
-                from[plane].add(row * elements * size),
-                elements,
-                to[plane],
-                lanes,
-                lanes,
-                elements,
-                Ahead::None,
-            );
-        }
-    }
-}
-
-/// Lanes to rows, one a stretch; `slice` has the lanes.
-///
-/// # Safety
-/// The buffers have as many elements.
-unsafe fn from_lanes<F: Float>(slice: &Tensors, lanes: usize, from: &Planes, to: &Planes, row: usize) {
-    let (size, elements) = (slice.kind.bytes(F::BITS), slice.size() / lanes);
-    for plane in planes(slice.kind) {
-        // SAFETY: as for this function.
-        unsafe {
-            transpose(
-                size,
-                from[plane],
-                lanes,
-                to[plane].add(row * elements * size),
-                elements,
-                elements,
-                lanes,
-                Ahead::None,
-            );
-        }
-    }
 }

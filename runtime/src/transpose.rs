@@ -1,22 +1,167 @@
 //! Transposition of matrices of small elements: rows of time to vectors of lanes, and back.
+//!
+//! A matrix is covered with blocks of the widest registers that the machine has, what is left at its edges with smaller
+//! ones. Where the result lies in main memory, its lines are followed in order. What is to be transposed should be in a
+//! cache: a [`Reach`] brings it there in time.
 
-/// What the next transposition of this kind will touch, so many bytes further on: it is fetched ahead, because many
-/// short rows are more than a processor's own prefetching follows.
+mod reach;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+pub(crate) use reach::Reach;
+
+/// Whether what is written lies in main memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ahead {
-    /// Nothing.
+pub(crate) enum Far {
+    /// It does not.
     None,
-    /// What it reads.
-    Read(usize),
-    /// What it writes.
-    Write(usize),
+    /// It does, and the next transposition writes so many bytes further on, which are fetched.
+    To(usize),
+    /// The same, and it is not read for long: whole lines go past the caches. See [`fence`].
+    Past(usize),
+}
+
+/// `to[c * to_stride + r] = from[r * from_stride + c]` for `rows` rows and `columns` columns.
+struct Part<T> {
+    from: *const T,
+    from_stride: usize,
+    to: *mut T,
+    to_stride: usize,
+    rows: usize,
+    columns: usize,
+}
+
+impl<T> Clone for Part<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Part<T> {}
+
+impl<T: Copy> Part<T> {
+    /// The first rows, and the others.
+    fn rows(self, at: usize) -> (Self, Self) {
+        let from = self.from.wrapping_add(at * self.from_stride);
+        (Self { rows: at, ..self }, Self { from, to: self.to.wrapping_add(at), rows: self.rows - at, ..self })
+    }
+
+    /// The first columns, and the others.
+    fn columns(self, at: usize) -> (Self, Self) {
+        let to = self.to.wrapping_add(at * self.to_stride);
+        (
+            Self { columns: at, ..self },
+            Self { from: self.from.wrapping_add(at), to, columns: self.columns - at, ..self },
+        )
+    }
+
+    /// How many rows stand before the first that begins a line of the cache in every column; `None` where columns differ.
+    fn before_line(&self) -> Option<usize> {
+        let (size, address) = (size_of::<T>(), self.to as usize);
+        let alike = (self.to_stride * size).is_multiple_of(LINE) && address.is_multiple_of(size);
+        alike.then(|| (address.next_multiple_of(LINE) - address) / size).filter(|&rows| rows <= self.rows)
+    }
+
+    /// One element after the other.
+    unsafe fn plain(self) {
+        for c in 0..self.columns {
+            for r in 0..self.rows {
+                // SAFETY: the caller vouches for the part.
+                unsafe { *self.to.add(c * self.to_stride + r) = *self.from.add(r * self.from_stride + c) };
+            }
+        }
+    }
+}
+
+/// The bytes of a line of the cache.
+pub(crate) const LINE: usize = 64;
+
+/// Moves parts that are made of whole blocks.
+#[derive(Clone, Copy)]
+struct Sweep<T> {
+    /// The rows and columns of a block.
+    block: usize,
+    /// Its safety: the part lies inside of both matrices, which lie apart, and is made of whole blocks; with
+    /// [`Far::Past`] every column begins with a line of the cache.
+    run: unsafe fn(Part<T>, Far, &mut Reach),
+}
+
+/// Covers a part with blocks, the largest first.
+///
+/// # Safety
+/// As for [`transpose`]; the machine has what the sweeps need.
+unsafe fn cover<T: Copy + Default>(part: Part<T>, far: Far, sweeps: &[Sweep<T>], reach: &mut Reach) {
+    // SAFETY: parts of the part, of whole blocks each; `before_line` finds where lines begin.
+    unsafe {
+        let Some((sweep, smaller)) = sweeps.split_first() else { return part.plain() };
+        let far = match (far, part.before_line()) {
+            (Far::Past(ahead), Some(head @ 1..)) => return between(part, head, ahead, sweeps, reach),
+            (Far::Past(ahead), None) => Far::To(ahead),
+            _ => far,
+        };
+        let whole = |n: usize| n / sweep.block * sweep.block;
+        let (top, bottom) = part.rows(whole(part.rows));
+        let (blocks, right) = top.columns(whole(part.columns));
+        let none = blocks.rows == 0 || blocks.columns == 0;
+        if !none {
+            (sweep.run)(blocks, far, reach);
+        }
+        let edges = match far {
+            // Only whole lines should go past the caches.
+            Far::Past(ahead) => [(right, far), (bottom, Far::To(ahead))],
+            _ if none => [(right, far), (bottom, far)],
+            // Lines of the edges are mostly those of blocks.
+            _ => [(right, Far::None), (bottom, Far::None)],
+        };
+        for (rest, far) in edges {
+            if rest.rows > 0 && rest.columns > 0 {
+                cover(rest, far, smaller, reach);
+            }
+        }
+    }
+}
+
+/// Covers a part that goes past the caches, and whose columns begin `head` rows before a line. Where columns follow each
+/// other without a gap, lines that hold the end of one and the beginning of the next are put together first.
+///
+/// # Safety
+/// As for [`cover`].
+unsafe fn between<T: Copy + Default>(part: Part<T>, head: usize, ahead: usize, sweeps: &[Sweep<T>], reach: &mut Reach) {
+    /// How many lines are put together at a time: the columns of the largest block.
+    const SEAMS: usize = 16;
+    let line = LINE / size_of::<T>();
+    let (top, rest) = part.rows(head);
+    let (lines, bottom) = rest.rows(rest.rows / line * line);
+    let seams = if part.to_stride == part.rows { part.columns.saturating_sub(1) } else { 0 };
+    let mut seam = [T::default(); LINE / 4 * SEAMS];
+    // SAFETY: parts of the part. A seam has `bottom.rows` rows of a column, and then `head` rows of the next: a line, as
+    // columns have whole lines of rows; there are as many seams as columns with a next one.
+    unsafe {
+        cover(lines, Far::Past(ahead), sweeps, reach);
+        for first in (0..seams).step_by(SEAMS) {
+            // The last ones may be some of those before again, so that blocks are whole.
+            let (first, columns) = (first.min(seams.saturating_sub(SEAMS)), SEAMS.min(seams));
+            for r in 0..line {
+                let from = match r.checked_sub(bottom.rows) {
+                    None => bottom.from.add(r * part.from_stride + first),
+                    Some(r) => top.from.add(r * part.from_stride + first + 1),
+                };
+                std::ptr::copy_nonoverlapping(from, seam[r * SEAMS..].as_mut_ptr(), columns);
+            }
+            let (from, to) = (seam.as_ptr(), bottom.to.add(first * part.to_stride));
+            let part = Part { from, from_stride: SEAMS, to, to_stride: part.to_stride, rows: line, columns };
+            cover(part, Far::Past(ahead), sweeps, reach);
+        }
+        let (tops, bottoms) = (top.columns(top.columns - seams).0, bottom.columns(seams).1);
+        cover(tops, Far::To(ahead), sweeps, reach);
+        cover(bottoms, Far::To(ahead), sweeps, reach);
+    }
 }
 
 /// `to[c * to_stride + r] = from[r * from_stride + c]` for `rows` rows and `columns` columns of `size` bytes each.
 ///
 /// # Safety
 /// All these places are inside of the two buffers, which lie apart and are aligned to elements; the size is 1, 4 or 8.
-#[allow(clippy::too_many_arguments, reason = "two matrices")]
 pub(crate) unsafe fn transpose(
     size: usize,
     from: *const u8,
@@ -25,152 +170,101 @@ pub(crate) unsafe fn transpose(
     to_stride: usize,
     rows: usize,
     columns: usize,
-    ahead: Ahead,
 ) {
-    macro_rules! by {
-        ($ty:ty, $n:literal, $block:path) => {
-            blocks::<$ty, $n>(from.cast(), from_stride, to.cast(), to_stride, rows, columns, ahead, |a, b, c, d| {
-                $block(a, b, c, d)
-            })
-        };
-    }
-    // SAFETY: as for this function; `blocks` asks for blocks that lie inside of both matrices.
-    unsafe {
-        match size {
-            1 => by!(u8, 8, simple::<u8, 8>),
-            4 => by!(u32, 4, four),
-            _ => by!(u64, 4, simple::<u64, 4>),
-        }
-    }
+    let reach = &mut Reach::nothing();
+    // SAFETY: as for this function.
+    unsafe { transpose_and(size, from, from_stride, to, to_stride, rows, columns, Far::None, reach) }
 }
 
-/// Block after block, those of a column of blocks first: the rows of the result are written whole.
-#[allow(clippy::too_many_arguments, reason = "two matrices, and how to move a block")]
-unsafe fn blocks<T: Copy, const N: usize>(
-    from: *const T,
+/// The same, fetching meanwhile; the work is counted in bytes.
+///
+/// # Safety
+/// As for [`transpose`].
+#[allow(clippy::too_many_arguments, reason = "two matrices")]
+pub(crate) unsafe fn transpose_and(
+    size: usize,
+    from: *const u8,
     from_stride: usize,
-    to: *mut T,
+    to: *mut u8,
     to_stride: usize,
     rows: usize,
     columns: usize,
-    ahead: Ahead,
-    block: impl Fn(*const T, usize, *mut T, usize),
+    far: Far,
+    reach: &mut Reach,
 ) {
-    let (whole_rows, whole_columns) = (rows / N * N, columns / N * N);
-    // A line of the cache holds this many elements.
-    let line = 64 / size_of::<T>();
-    for c in (0..whole_columns).step_by(N) {
-        match ahead {
-            Ahead::Read(bytes) if c % line == 0 => {
-                for r in 0..whole_rows {
-                    fetch(from.wrapping_add(r * from_stride + c).wrapping_byte_add(bytes));
-                }
-            }
-            Ahead::Write(bytes) => {
-                for c in c..c + N {
-                    for r in (0..whole_rows).step_by(line) {
-                        fetch_to_write(to.wrapping_add(c * to_stride + r).wrapping_byte_add(bytes));
-                    }
-                }
-            }
-            _ => {}
-        }
-        for r in (0..whole_rows).step_by(N) {
-            // SAFETY: the block lies inside of both matrices.
-            unsafe { block(from.add(r * from_stride + c), from_stride, to.add(c * to_stride + r), to_stride) };
-        }
+    macro_rules! by {
+        ($ty:ty, $sweeps:expr) => {{
+            let part = Part { from: from.cast(), from_stride, to: to.cast(), to_stride, rows, columns };
+            cover::<$ty>(part, far, $sweeps, reach)
+        }};
     }
-    let one = |r: usize, c: usize| {
-        // SAFETY: the element lies inside of both matrices.
-        unsafe { *to.add(c * to_stride + r) = *from.add(r * from_stride + c) }
-    };
-    for c in 0..columns {
-        let done = if c < whole_columns { whole_rows } else { 0 };
-        (done..rows).for_each(|r| one(r, c));
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[inline(always)]
-fn fetch<T>(at: *const T) {
-    use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-    // SAFETY: a prefetch accesses nothing, wherever it points.
-    unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) };
-}
-
-#[cfg(target_arch = "x86_64")]
-#[inline(always)]
-fn fetch_to_write<T>(at: *const T) {
-    use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
-    // SAFETY: a prefetch accesses nothing, wherever it points.
-    unsafe { _mm_prefetch::<_MM_HINT_ET0>(at.cast()) };
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn fetch<T>(_: *const T) {}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn fetch_to_write<T>(_: *const T) {}
-
-unsafe fn simple<T: Copy, const N: usize>(from: *const T, from_stride: usize, to: *mut T, to_stride: usize) {
-    for c in 0..N {
-        for r in 0..N {
-            // SAFETY: the caller vouches for the block.
-            unsafe { *to.add(c * to_stride + r) = *from.add(r * from_stride + c) };
-        }
-    }
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-unsafe fn four(from: *const u32, from_stride: usize, to: *mut u32, to_stride: usize) {
-    // SAFETY: as for this function.
-    unsafe { simple::<u32, 4>(from, from_stride, to, to_stride) }
-}
-
-/// Four by four in registers of 128 bits, which every x86-64 has.
-#[cfg(target_arch = "x86_64")]
-#[inline(always)]
-unsafe fn four(from: *const u32, from_stride: usize, to: *mut u32, to_stride: usize) {
-    use std::arch::x86_64::{
-        __m128i, _mm_loadu_si128, _mm_storeu_si128, _mm_unpackhi_epi32, _mm_unpackhi_epi64, _mm_unpacklo_epi32,
-        _mm_unpacklo_epi64,
-    };
-    // SAFETY: the caller vouches for four elements of each of the four rows, and unaligned accesses are allowed.
+    // SAFETY: as for this function; the sweeps are those of this machine.
     unsafe {
-        let row = |r: usize| _mm_loadu_si128(from.add(r * from_stride).cast::<__m128i>());
-        let (a, b, c, d) = (row(0), row(1), row(2), row(3));
-        let (ab_low, ab_high) = (_mm_unpacklo_epi32(a, b), _mm_unpackhi_epi32(a, b));
-        let (cd_low, cd_high) = (_mm_unpacklo_epi32(c, d), _mm_unpackhi_epi32(c, d));
-        let put = |c: usize, v: __m128i| _mm_storeu_si128(to.add(c * to_stride).cast::<__m128i>(), v);
-        put(0, _mm_unpacklo_epi64(ab_low, cd_low));
-        put(1, _mm_unpackhi_epi64(ab_low, cd_low));
-        put(2, _mm_unpacklo_epi64(ab_high, cd_high));
-        put(3, _mm_unpackhi_epi64(ab_high, cd_high));
+        match size {
+            1 => by!(u8, &[]),
+            4 => by!(u32, sweeps_4()),
+            _ => by!(u64, sweeps_8()),
+        }
     }
+}
+
+/// Makes what went past the caches visible to other threads, once they are told.
+pub(crate) fn fence() {
+    #[cfg(target_arch = "x86_64")]
+    x86::fence();
+}
+
+#[cfg(target_arch = "x86_64")]
+use x86::{sweeps_4, sweeps_8};
+
+#[cfg(not(target_arch = "x86_64"))]
+fn sweeps_4() -> &'static [Sweep<u32>] {
+    &[]
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn sweeps_8() -> &'static [Sweep<u64>] {
+    &[]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn check<T: Copy + PartialEq + std::fmt::Debug + Default>(of: impl Fn(usize) -> T) {
-        for rows in [0, 1, 3, 4, 5, 8, 9, 16] {
-            for columns in [0, 1, 2, 4, 7, 8, 17] {
-                let (wide, high) = (columns + 3, rows + 2);
-                let from: Vec<T> = (0..rows * wide).map(&of).collect();
-                let untouched = of(251);
-                let mut to = vec![untouched; columns * high];
-                let size = size_of::<T>();
-                // SAFETY: the matrices have these strides, rows and columns.
-                unsafe {
-                    let (from, to) = (from.as_ptr().cast(), to.as_mut_ptr().cast());
-                    transpose(size, from, wide, to, high, rows, columns, Ahead::Read(4096));
-                    transpose(size, from, wide, to, high, rows, columns, Ahead::Write(4096));
-                }
-                for c in 0..columns {
-                    for r in 0..high {
-                        let expected = if r < rows { from[r * wide + c] } else { untouched };
-                        assert_eq!(to[c * high + r], expected, "{rows} x {columns}, {size} bytes, [{c}, {r}]");
+    /// Compares parts of all sizes around those of blocks with single elements, with some of the sweeps.
+    fn check<T: Copy + PartialEq + std::fmt::Debug + Default>(sweeps: &[Sweep<T>], of: impl Fn(usize) -> T) {
+        let size = size_of::<T>();
+        // Rows of the result begin at all places of a line of the cache, or all at one.
+        for (pad, skip) in [(0, 0), (0, 5), (2, 0), (LINE, 0), (LINE, 1), (LINE, 5)] {
+            for rows in [0usize, 1, 3, 4, 5, 8, 9, 16, 17, 31, 32, 47, 96] {
+                for columns in [0, 1, 2, 4, 7, 8, 15, 16, 17, 35, 64, 83] {
+                    let wide = columns + 3;
+                    let high = if pad == LINE { (rows + 1).next_multiple_of(LINE) } else { rows + pad };
+                    let from: Vec<T> = (0..rows * wide).map(&of).collect();
+                    for far in [Far::None, Far::To(4096), Far::Past(4096)] {
+                        let untouched = of(251);
+                        let mut to = vec![untouched; columns * high + skip + LINE];
+                        let first = (to.as_ptr() as usize).next_multiple_of(LINE) - to.as_ptr() as usize;
+                        let first = first / size + skip;
+                        let part = Part {
+                            from: from.as_ptr(),
+                            from_stride: wide,
+                            to: to[first..].as_mut_ptr(),
+                            to_stride: high,
+                            rows,
+                            columns,
+                        };
+                        // SAFETY: the matrices have these strides, rows and columns; the sweeps are this machine's.
+                        unsafe { cover(part, far, sweeps, &mut Reach::nothing()) };
+                        fence();
+                        let inside = |at: usize| {
+                            let (c, r) = (at.checked_sub(first)?.checked_div(high)?, (at - first) % high);
+                            (c < columns && r < rows).then(|| from[r * wide + c])
+                        };
+                        for (at, &found) in to.iter().enumerate() {
+                            let expected = inside(at).unwrap_or(untouched);
+                            assert_eq!(found, expected, "{rows} x {columns}, {size} bytes, {far:?}, skip {skip}, {at}");
+                        }
                     }
                 }
             }
@@ -179,8 +273,21 @@ mod tests {
 
     #[test]
     fn all_sizes_at_all_edges() {
-        check(|n| (n % 250) as u8);
-        check(|n| n as u32 * 7);
-        check(|n| n as u64 * 1_000_003);
+        check(&[], |n| (n % 250) as u8);
+        for n in 0..=sweeps_4().len() {
+            check(&sweeps_4()[n..], |n| n as u32 * 7);
+        }
+        for n in 0..=sweeps_8().len() {
+            check(&sweeps_8()[n..], |n| n as u64 * 1_000_003);
+        }
+    }
+
+    #[test]
+    fn one_row_may_be_read_as_many() {
+        let from = [1u32, 2, 3];
+        let mut to = [0u32; 3 * 20];
+        // SAFETY: with a stride of 0 all rows are the first.
+        unsafe { transpose(4, from.as_ptr().cast(), 0, to.as_mut_ptr().cast(), 20, 20, 3) };
+        assert!(to.chunks(20).zip(from).all(|(row, x)| row.iter().all(|&y| y == x)), "{to:?}");
     }
 }

@@ -37,6 +37,8 @@ pub struct Instance {
     pub extents: Vec<usize>,
     /// How many earlier steps each delay keeps, at least 1; in the order of [`Layer::delays`].
     pub depths: Vec<usize>,
+    /// Whether a sequence is run by one thread, so that no work need be left for others.
+    pub one_thread: bool,
 }
 
 impl Instance {
@@ -68,7 +70,7 @@ impl Instance {
             return Err(problems);
         }
         let depths = vec![1; layer.delays.len()];
-        let mut instance = Instance { layer, dims, axes, extents, depths };
+        let mut instance = Instance { layer, dims, axes, extents, depths, one_thread: false };
         let ranges = Ranges::of(&instance, &mut problems);
         instance.depths = instance.checked_depths(&ranges.steps, &mut problems);
         if problems.is_empty() { Ok(instance) } else { Err(problems) }

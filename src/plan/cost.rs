@@ -27,20 +27,22 @@ pub struct Machine {
     pub streams: usize,
     /// Vector operations that one loop may be written out to.
     pub code: usize,
+    /// Vector operations that can be under way, each waiting for its own predecessor.
+    pub chains: usize,
 }
 
 impl Default for Machine {
     fn default() -> Self {
-        Self { near: 24 << 10, far: 512 << 10, line: 64, page: 2048, streams: 32, code: 1600 }
+        Self { near: 24 << 10, far: 512 << 10, line: 64, page: 2048, streams: 32, code: 1600, chains: 8 }
     }
 }
 
 impl Machine {
     /// How many vectors a block of a region has: as many as a cache line holds, fewer where that would leave too few
-    /// registers.
+    /// registers; for `one_thread`, which has no use for many blocks, more where a step would wait for the one before it.
     ///
     /// `state` is the number of elements of the state for one lane.
-    pub fn parts(&self, target: Target, extent: usize, state: usize) -> usize {
+    pub fn parts(&self, target: Target, extent: usize, state: usize, one_thread: bool) -> usize {
         let vector = target.width * target.bits as usize / 8;
         let mut parts = (self.line / vector).clamp(1, 4);
         while parts > 1 && (parts - 1) * target.width >= extent {
@@ -59,6 +61,15 @@ impl Machine {
             while !self.in_registers(target, state * parts) {
                 parts /= 2;
             }
+        }
+        // Chains of operations that do not wait for each other, where one lane's state has few.
+        while one_thread
+            && parts < 4
+            && state * parts < self.chains
+            && self.in_registers(target, state * parts * 2)
+            && (parts * 2 - 1) * target.width < extent
+        {
+            parts *= 2;
         }
         parts
     }

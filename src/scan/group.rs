@@ -159,13 +159,18 @@ pub(super) fn initial<F: Real>(layer: &Layer, dims: &[i64], first: usize) -> Res
     Ok(bind::bind(&instance, Vec::new(), 0)?.initial)
 }
 
-/// Compiles a layer that is made of another one. Its delays, if it has them, are those of the other, and keep as much.
+/// Compiles a layer that is made of another one: see [`derived`].
 pub(super) fn kernel<F: Float>(layer: &Layer, whole: &Instance, isa: Isa) -> Result<Kernel<F>, Vec<Diagnostic>> {
+    compile_for(&derived(layer, whole)?, Form::Sequence, isa)
+}
+
+/// A layer that is made of another one, with numbers. Its delays, if it has them, are those of the other, and keep as much.
+pub(super) fn derived(layer: &Layer, whole: &Instance) -> Result<Instance, Vec<Diagnostic>> {
     let mut instance = Instance::new(layer.clone(), whole.dims.clone())?;
     if !layer.delays.is_empty() {
         instance.depths.clone_from(&whole.depths);
     }
-    compile_for(&instance, Form::Sequence, isa)
+    Ok(instance)
 }
 
 impl<F: Real> Group<F> {

@@ -11,11 +11,11 @@ use ssmc_runtime::{Bound, Carry, RunError, Sequences, Tensor, lanes};
 
 use super::Scan;
 use super::delays::{alone, reach};
-use super::group::{Layers, kernel, unread};
+use super::group::{Layers, derived, unread};
 use crate::diag::{Diagnostic, Span};
 use crate::ir::interp::Real;
 use crate::ir::{Equation, Expr, ExprKind, Extent, Index, IndexId, Instance, Layer, Scalar, ValueId, ValueKind};
-use crate::jit::{Isa, Kernel};
+use crate::jit::{Form, Isa, Kernel, compile_for};
 
 /// How many elements the states of a layer may have for lanes to be worth it.
 const NARROW: usize = 8;
@@ -24,9 +24,9 @@ const NARROW: usize = 8;
 /// operations that wait for the step before.
 pub(super) const LANES: usize = 64;
 
-/// How many steps a lane's stretch has if not asked for: a segment then stays in the second-level cache. No power of
-/// two, which would put the same step of all stretches into a few sets of the cache.
-pub(super) const STEPS: usize = 144;
+/// How many steps a lane's stretch has if not asked for: a segment then stays in the second-level cache. An odd number of
+/// lines of the cache, so that blocks of lines are whole, and the same step of all stretches lies in different sets.
+pub(super) const STEPS: usize = 208;
 
 /// Whether a layer can run on lanes.
 pub(super) fn suits(layer: &Layer) -> bool {
@@ -60,8 +60,15 @@ fn asks_for_first(layer: &Layer) -> bool {
     asks
 }
 
+/// A layer that is made of another one, for that many stretches at once, which one thread runs.
+pub(super) fn wide(layer: &Layer, whole: &Instance, lanes: usize) -> Result<Instance, Vec<Diagnostic>> {
+    let mut instance = derived(&widen(layer, lanes), whole)?;
+    instance.one_thread = true;
+    Ok(instance)
+}
+
 /// The layer for that many stretches at once.
-pub(super) fn widen(layer: &Layer, lanes: usize) -> Layer {
+fn widen(layer: &Layer, lanes: usize) -> Layer {
     let mut wide = layer.clone();
     let extent = Extent::Lit(lanes as i64);
     let mut varies = vec![false; layer.values.len()];
@@ -130,7 +137,7 @@ impl<F: Real> Lanes<F> {
         isa: Isa,
     ) -> Result<Option<Self>, Vec<Diagnostic>> {
         let layer = &instance.layer;
-        let kernel = |layer: &Layer| kernel(&widen(layer, lanes), instance, isa);
+        let kernel = |layer: &Layer| compile_for(&wide(layer, instance, lanes)?, Form::Sequence, isa);
         let delays = match reach(instance) {
             Some(0) => None,
             Some(reach) if reach <= steps => Some((kernel(&alone(layer))?, reach)),

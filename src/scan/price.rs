@@ -5,7 +5,7 @@
 
 use super::choose::{Extents, Plan};
 use super::delays::reach;
-use super::group::Layers;
+use super::group::{Layers, derived};
 use super::{LEAST, MOST, SUMMARIES, fixed, lanes};
 use crate::analysis::verdict::judge;
 use crate::analysis::verdict::summary::summary;
@@ -18,7 +18,7 @@ use crate::predict::{PhaseTime, Prediction, Run};
 use crate::profile::Profile;
 
 /// Cycles in which an element changes its place between the order of time and that of lanes.
-const TRANSPOSED: f64 = 0.75;
+const TRANSPOSED: f64 = 0.4;
 
 /// A plan with its time.
 #[derive(Clone, Debug)]
@@ -74,11 +74,11 @@ struct Pricer<'a> {
 impl Pricer<'_> {
     /// A layer that is made of the instance's.
     fn kernel(&self, layer: &Layer, form: Form, run: Run) -> Result<Candidate, Vec<Diagnostic>> {
-        let mut instance = Instance::new(layer.clone(), self.instance.dims.clone())?;
-        if !layer.delays.is_empty() {
-            instance.depths.clone_from(&self.instance.depths);
-        }
-        chosen(&instance, form, self.extents.bits, self.isa, &run, self.profile)
+        self.candidate(&derived(layer, self.instance)?, form, run)
+    }
+
+    fn candidate(&self, instance: &Instance, form: Form, run: Run) -> Result<Candidate, Vec<Diagnostic>> {
+        chosen(instance, form, self.extents.bits, self.isa, &run, self.profile)
     }
 
     /// The layers of all groups.
@@ -144,7 +144,7 @@ impl Pricer<'_> {
         let segments = longest / (lanes * steps) * sequences;
         let wide = |layer: &Layer| {
             let run = Run { sequences: segments, longest: steps, total: segments * steps, threads };
-            self.kernel(&lanes::widen(layer, lanes), Form::Sequence, run)
+            self.candidate(&lanes::wide(layer, self.instance, lanes)?, Form::Sequence, run)
         };
         let kernel = wide(&self.instance.layer)?;
         let mut prediction = named(&kernel.prediction, "run");
@@ -160,9 +160,7 @@ impl Pricer<'_> {
         let layer = &self.instance.layer;
         let elements =
             |values: &mut dyn Iterator<Item = ValueId>| values.map(|v| self.instance.elements(v)).sum::<usize>();
-        // Several threads bring the inputs to the lanes twice: for the summaries, and for the run.
-        let twice = if threads > sequences { 2 } else { 1 };
-        let moved = twice * elements(&mut layer.inputs.iter().copied())
+        let moved = elements(&mut layer.inputs.iter().copied())
             + elements(&mut layer.outputs.iter().map(|output| output.value));
         let cycles = TRANSPOSED * (moved * segments * lanes * steps) as f64 / threads.min(segments.max(1)) as f64;
         prediction.overhead += cycles / (self.profile.widest().ghz * 1e9);

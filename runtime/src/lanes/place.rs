@@ -1,0 +1,145 @@
+//! Where the values of kernels on lanes stand, and rows that move between there and tensors.
+
+use std::ops::Range;
+
+use super::Program;
+use crate::driver::{Planes, planes_of};
+use crate::kernel::{Buffer, Kind, Slot, Tensors};
+use crate::memory::Memory;
+use crate::pass::Running;
+use crate::tensor::Float;
+use crate::transpose::transpose;
+
+/// The bytes of a slice's plane.
+pub(super) fn bytes<F: Float>(slice: &Tensors) -> usize {
+    slice.size() * slice.kind.bytes(F::BITS)
+}
+
+pub(super) fn planes(kind: Kind) -> Range<usize> {
+    if kind == Kind::Complex { 0..2 } else { 0..1 }
+}
+
+/// Two planes of memory.
+pub(super) struct Pair([Memory; 2]);
+
+impl Pair {
+    pub(super) fn new<F: Float>(slice: &Tensors, rows: usize) -> Self {
+        let bytes = bytes::<F>(slice) * rows;
+        let imaginary = if slice.kind == Kind::Complex { bytes } else { 0 };
+        Self([Memory::new(bytes), Memory::new(imaginary)])
+    }
+
+    pub(super) fn planes(&mut self) -> Planes {
+        self.0.each_mut().map(Memory::base)
+    }
+}
+
+/// A program with memory of its own; inputs and outputs may be another's.
+pub(super) struct Bench<'a> {
+    running: Running<'a>,
+    pub(super) states: Vec<Planes>,
+    pub(super) rings: Vec<Planes>,
+    pub(super) outputs: Vec<Planes>,
+    _memory: Vec<Pair>,
+    _reports: Memory,
+}
+
+impl<'a> Bench<'a> {
+    pub(super) fn new<F: Float>(
+        program: &Program<'a, F>,
+        rows: usize,
+        inputs: &[Planes],
+        outputs: Option<Vec<Planes>>,
+    ) -> Self {
+        let signature = program.signature;
+        let mut memory = Vec::new();
+        let mut own = |slice: &Tensors, rows: usize| {
+            let mut pair = Pair::new::<F>(slice, rows);
+            let planes = pair.planes();
+            memory.push(pair);
+            planes
+        };
+        let states: Vec<Planes> = signature.states.iter().map(|slice| own(slice, 1)).collect();
+        let rings: Vec<Planes> = signature.delays.iter().map(|line| own(&line.slice, line.depth + 1)).collect();
+        let outputs = outputs.unwrap_or_else(|| signature.outputs.iter().map(|slice| own(slice, rows)).collect());
+        let kept: Vec<Planes> = signature.kept.iter().map(|slice| own(slice, rows)).collect();
+        let (params, initial) = (planes_of(&program.bound.params), planes_of(&program.bound.initial));
+        let pass = &signature.passes[0];
+        // Whatever is reported here happened in a step that is not to be known.
+        let mut reports = Memory::new(8 * signature.reports);
+        let address = |slot: &Slot| {
+            let plane = usize::from(slot.imaginary);
+            match slot.buffer {
+                Buffer::Param(i) => params[i][plane],
+                Buffer::Initial(i) => initial[i][plane],
+                Buffer::Input(i) => inputs[i][plane],
+                Buffer::Output(i) => outputs[i][plane],
+                Buffer::State(i) => states[i][plane],
+                Buffer::Delay(i) => rings[i][plane],
+                Buffer::Kept(i) => kept[i][plane],
+                Buffer::Derived => program.derived.start(),
+                Buffer::Report => reports.base(),
+                Buffer::Scratch | Buffer::Local => unreachable!("a pass has its own"),
+            }
+        };
+        let running = Running::new(pass, program.entries, 1, address);
+        Self { running, states, rings, outputs, _memory: memory, _reports: reports }
+    }
+
+    /// Runs some rows, and does something else after each so many of them.
+    ///
+    /// # Safety
+    /// The rows are inside of the inputs and outputs.
+    pub(super) unsafe fn run(&self, rows: Range<usize>, number: u64, piece: usize, mut between: impl FnMut(usize)) {
+        let all = (rows.start, rows.end);
+        // SAFETY: the addresses are those of the slots, with room for these rows.
+        unsafe {
+            self.running.begin(all, number);
+            for (n, start) in rows.clone().step_by(piece).enumerate() {
+                self.running.steps((start, start.saturating_add(piece).min(rows.end)), number);
+                between(n);
+            }
+            self.running.end(all, number);
+        }
+    }
+}
+
+/// # Safety
+/// Both buffers have these rows of the slice.
+pub(super) unsafe fn copy_row<F: Float>(slice: &Tensors, from: &Planes, row: usize, to: &Planes, at: usize) {
+    let bytes = bytes::<F>(slice);
+    for plane in planes(slice.kind) {
+        // SAFETY: as for this function.
+        unsafe {
+            std::ptr::copy_nonoverlapping(from[plane].add(row * bytes), to[plane].add(at * bytes), bytes);
+        }
+    }
+}
+
+/// Rows, one a stretch, to lanes; `slice` has the lanes.
+///
+/// # Safety
+/// The buffers have as many elements.
+pub(super) unsafe fn to_lanes<F: Float>(slice: &Tensors, lanes: usize, from: &Planes, row: usize, to: &Planes) {
+    let (size, elements) = (slice.kind.bytes(F::BITS), slice.size() / lanes);
+    for plane in planes(slice.kind) {
+        // SAFETY: as for this function.
+        unsafe {
+            transpose(size, from[plane].add(row * elements * size), elements, to[plane], lanes, lanes, elements);
+        }
+    }
+}
+
+/// Lanes to rows, one a stretch; `slice` has the lanes.
+///
+/// # Safety
+/// The buffers have as many elements.
+pub(super) unsafe fn from_lanes<F: Float>(slice: &Tensors, lanes: usize, from: &Planes, to: &Planes, row: usize) {
+    let (size, elements) = (slice.kind.bytes(F::BITS), slice.size() / lanes);
+    for plane in planes(slice.kind) {
+        // SAFETY: as for this function.
+        unsafe {
+            transpose(size, from[plane], lanes, to[plane].add(row * elements * size), elements, elements, lanes);
+        }
+    }
+}
