@@ -192,11 +192,28 @@ fn steps_are_answered_line_by_line() {
     assert!(answers[1..7].iter().all(|answer| answer["error"]["code"] == "S411"));
     assert_eq!(answers[7]["s"], 2);
     assert_eq!(answers.len(), 8);
+    // The first one stands on stderr, too.
+    assert!(ran.err.starts_with("error[S411]: `tok`") && ran.err.contains("standard input: line 3"), "{ran:?}");
     // On from there, under both plans.
     for plan in ["auto", "interp"] {
         let ran = ssmc_with(&format!("step examples/counter.ssm --state-in {state} --plan {plan}"), "{\"tok\": 4}\n");
         assert_eq!(ran.done(), "{\"s\": 1}\n");
     }
+}
+
+#[cfg(unix)]
+#[test]
+fn what_a_link_leads_to_is_written() {
+    let (directory, arguments) = with_input("layer a { input x state m = 0 m <- m + x output m }", 3);
+    let path = |name: &str| directory.path().join(name);
+    std::fs::write(path("y.npz"), "before").expect("a file");
+    std::os::unix::fs::symlink(path("y.npz"), path("link.npz")).expect("a link");
+    let run = format!("run {arguments} --output {}", path("link.npz").display());
+    ssmc(&format!("{run} --state-out {}", path("y.npz").display())).failed("S401");
+    assert_eq!(std::fs::read(path("y.npz")).expect("the file"), b"before");
+    ssmc(&run).done();
+    assert!(path("link.npz").is_symlink());
+    assert!(std::fs::read(path("y.npz")).expect("the file").starts_with(b"PK"));
 }
 
 #[test]

@@ -53,7 +53,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
-use ssmc::diag::Diagnostic;
+use ssmc::diag::{Code, Diagnostic};
 
 use args::{Cli, Command};
 use program::Program;
@@ -99,7 +99,8 @@ pub fn main() -> ExitCode {
         Ok(Ok(Verdict::Done)) => ExitCode::SUCCESS,
         Ok(Ok(Verdict::Failed) | Err(_)) => ExitCode::FAILURE,
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "error: cannot start a thread: {error}");
+            let message = format!("cannot start a thread: {error}");
+            report::print(&[Diagnostic::error_at(Code::S408, "the command", message)], "", "");
             ExitCode::FAILURE
         }
     }

@@ -12,6 +12,8 @@ use ssmc::diag::{Code, Diagnostic};
 /// A file that will be written.
 pub struct Replacement {
     path: PathBuf,
+    /// What a link at `path` leads to.
+    target: PathBuf,
     file: tempfile::NamedTempFile,
 }
 
@@ -28,7 +30,8 @@ impl Replacement {
         if std::fs::metadata(path).is_ok_and(|there| there.permissions().readonly()) {
             return Err(failed("the file may only be read".into()));
         }
-        let directory = match path.parent() {
+        let target = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let directory = match target.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
         };
@@ -41,7 +44,7 @@ impl Replacement {
             builder.permissions(std::fs::Permissions::from_mode(0o666));
         }
         let file = builder.tempfile_in(directory).map_err(|error| failed(plain(&error)))?;
-        Ok(Self { path: path.to_owned(), file })
+        Ok(Self { path: path.to_owned(), target, file })
     }
 
     /// Writes the contents and gives the file its name.
@@ -49,9 +52,9 @@ impl Replacement {
     /// # Errors
     /// S401
     pub fn finish(self, write: impl FnOnce(&mut File) -> io::Result<()>) -> Result<(), Diagnostic> {
-        let Self { path, mut file } = self;
+        let Self { path, target, mut file } = self;
         let written = write(file.as_file_mut()).and_then(|()| {
-            file.persist(&path).map_err(|error| error.error)?;
+            file.persist(&target).map_err(|error| error.error)?;
             Ok(())
         });
         written.map_err(|error| fault(&path, &plain(&error)))

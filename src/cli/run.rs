@@ -99,8 +99,11 @@ fn run<F: Number>(program: &Program, args: &RunArgs, layer: &ir::Layer, rtol: f6
     Ok(if failures.is_empty() { Verdict::Done } else { Verdict::Failed })
 }
 
-/// Whether two paths lead to one entry of one directory, however they are spelt.
+/// Whether two paths lead to one file, or to one entry of one directory, however they are spelt.
 fn same_file(a: &Path, b: &Path) -> bool {
+    if matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b) {
+        return true;
+    }
     let entry = |path: &Path| {
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         (parent.canonicalize().ok(), path.file_name().map(ToOwned::to_owned))

@@ -96,7 +96,7 @@ impl<F: Number> Stepper<'_, F> {
     /// Answers every line. Lines are counted from 1, blank ones too.
     fn lines(&mut self, mut input: impl BufRead, mut output: impl Write) -> Result<Verdict, Diagnostic> {
         let limit = self.line_limit();
-        let mut verdict = Verdict::Done;
+        let mut refused: Option<(u64, String)> = None;
         let mut line = Vec::new();
         for number in 1u64.. {
             line.clear();
@@ -110,8 +110,9 @@ impl<F: Number> Stepper<'_, F> {
             }
             let answer = if whole { self.answer(&line) } else { Err(format!("the line is longer than {limit} bytes")) };
             let text = answer.unwrap_or_else(|message| {
-                verdict = Verdict::Failed;
-                error_object(number, &message)
+                let text = error_object(number, &message);
+                refused.get_or_insert((number, message));
+                text
             });
             let written = writeln!(output, "{text}").and_then(|()| output.flush());
             match written {
@@ -121,7 +122,11 @@ impl<F: Number> Stepper<'_, F> {
                 Err(error) => return Err(report::stdout_fault(&error)),
             }
         }
-        Ok(verdict)
+        // Who reads the answers by a program sees it there; who looks at stderr, here.
+        let Some((number, message)) = refused else { return Ok(Verdict::Done) };
+        let place = format!("standard input: line {number}");
+        report::print(&[Diagnostic::error_at(Code::S411, place, message)], "", "");
+        Ok(Verdict::Failed)
     }
 
     /// More than any sensible text of the inputs has.

@@ -119,12 +119,13 @@ impl Builder<'_> {
         self.write_out(&mut spots, &pieces);
         let carried = self.carried(states, &spots, &pieces);
         for (n, piece) in pieces.iter().enumerate() {
+            // What is written over a state that stays in no register has the state's place.
+            let at_home = piece.over.is_some() && !carried.iter().any(|c| Some(c.before) == piece.over);
             if !piece.loops.is_empty()
                 && !piece.sums
-                && piece.over.is_none()
+                && !at_home
                 && self.places[piece.value.at()].is_none()
                 && self.needs_memory(n, &spots, &pieces)
-                && !carried.iter().any(|c| c.after == piece.value)
             {
                 let place = self.memory(piece.value, &piece.axes);
                 self.places[piece.value.at()] = Some(place);

@@ -161,7 +161,10 @@ impl<'a> Prover<'a> {
         match (a.as_constant(), b.as_constant()) {
             (_, Some(1)) => a,
             (Some(a), Some(b)) if b > 0 => Poly::constant_wide(a.div_euclid(b)),
-            _ => self.atom(Atom::Quotient(a, b)),
+            _ => match a.divided(&b) {
+                Some((whole, rest)) => whole.plus(&self.quotient(rest, b)),
+                None => self.atom(Atom::Quotient(a, b)),
+            },
         }
     }
 

@@ -125,6 +125,23 @@ impl Poly {
         product.tidy()
     }
 
+    /// Splits it into `quotient * divisor + rest` by the terms that the divisor divides; `None` where it divides none, or
+    /// has more than one term.
+    pub fn divided(&self, divisor: &Poly) -> Option<(Poly, Poly)> {
+        let (by, coefficient) = divisor.terms().next().filter(|_| divisor.terms.len() == 1 && !divisor.overflowed)?;
+        let mut quotient = Poly { overflowed: self.overflowed, ..Poly::default() };
+        let mut rest = quotient.clone();
+        for (atoms, n) in &self.terms {
+            let mut left = atoms.clone();
+            let atoms_divide = by.iter().all(|a| left.iter().position(|b| b == a).map(|at| left.remove(at)).is_some());
+            match n.checked_rem(coefficient) {
+                Some(0) if atoms_divide => quotient.add_term(left, n / coefficient),
+                _ => rest.add_term(atoms.clone(), *n),
+            }
+        }
+        (!quotient.terms.is_empty()).then_some((quotient, rest))
+    }
+
     /// Splits it into `coefficient * atom + rest`; `None` where the atom does not stand in it linearly.
     pub fn split(&self, atom: AtomId) -> Option<(Poly, Poly)> {
         let mut coefficient = Poly { overflowed: self.overflowed, ..Poly::default() };
