@@ -12,6 +12,9 @@ mod large;
 #[path = "verdict/stretch.rs"]
 mod stretch;
 
+#[path = "verdict/stability.rs"]
+mod stability;
+
 #[path = "equivalence/generate.rs"]
 #[allow(dead_code, reason = "small dimensions are chosen here")]
 mod generate;
@@ -158,31 +161,21 @@ fn details() {
     }
 }
 
-/// Whether `|a| <= 1`.
+/// Whether transitions can grow, why, and that runs agree.
 #[test]
-fn stability() {
-    use ssmc::analysis::verdict::stability::Stability;
-    for (source, expected) in [
-        ("{ input g, x state h = 0 h <- sigmoid(g) * h + x }", "always"),
-        ("{ input g, x state h = 0 let a = sigmoid(g) h <- (1 - a) * h + x }", "always"),
-        ("{ param A input d, x state h = 0 h <- exp(-softplus(d) * exp(A)) * h + x }", "always"),
-        ("{ param t state h: complex = 0 h <- cis(t) * h }", "always"),
-        ("{ param t state h: complex = 0 h <- exp(-exp(t) + 1i * t) * h }", "always"),
-        ("{ input x state h = 0 h <- h + x }", "always"),
-        ("{ input x state h = 0 h <- 2 * h + x }", "never"),
-        ("{ input x state h = 0 h <- (1.5 + x * x) * h }", "never"),
-        ("{ input x state h = 0 h <- (1 + exp(x)) * h }", "unknown"),
-        ("{ param A input d, x state h = 0 h <- exp(d * A) * h + x }", "unknown"),
-    ] {
+fn stability_of_transitions() {
+    let mut wrong = String::new();
+    for (source, expected, why) in stability::TABLE {
         let layer = layers(&format!("layer test {source}")).remove(0);
-        let found = match &judge(&layer).groups[0].stability {
-            Some(Stability::Always) => "always",
-            Some(Stability::Never) => "never",
-            Some(Stability::Unknown(_)) => "unknown",
-            None => "none",
-        };
-        assert_eq!(found, expected, "{source}");
+        let verdict = judge(&layer);
+        let group = verdict.groups.last().unwrap();
+        let (found, reason) = stability::said(group.stability.as_ref());
+        if found != *expected || !reason.contains(why) {
+            writeln!(wrong, "{source}\n  expected {expected}: {why}\n  found {found}: {reason}").unwrap();
+        }
+        stability::growth(source, &layer, true);
     }
+    assert!(wrong.is_empty(), "{wrong}");
 }
 
 /// What the transitions give is what stepping gives, for every class.
@@ -289,7 +282,8 @@ fn size(verdict: &Verdict) -> usize {
 }
 
 /// The transitions of random recurrences are what stepping gives. `VERDICT_PROGRAMS` says how many are tried,
-/// `VERDICT_SEED` the seed of the first; `VERDICT_LIST` prints those that are nonlinear without a counterexample.
+/// `VERDICT_SEED` the seed of the first; `VERDICT_PROGRAM` prints each before it is tried, `VERDICT_LIST` those that are nonlinear
+/// without a counterexample.
 #[test]
 fn random_recurrences() {
     let mut seen: Vec<(Class, usize)> = Vec::new();
@@ -306,6 +300,10 @@ fn random_recurrences() {
             continue;
         }
         accepted += 1;
+        if std::env::var_os("VERDICT_PROGRAM").is_some() {
+            println!("seed {seed}\n{source}");
+        }
+        stability::growth(&format!("seed {seed}\n{source}"), layer, false);
         for class in stretch::check(&format!("seed {seed}\n{source}"), layer) {
             match seen.iter_mut().find(|(c, _)| *c == class) {
                 Some((_, n)) => *n += 1,
@@ -330,6 +328,8 @@ fn random_layers() {
     let first = number("VERDICT_SEED", 1);
     for seed in first..first + number("VERDICT_PROGRAMS", 600) / 20 {
         let generate::Program { text, .. } = generate::program(seed);
-        stretch::check(&format!("seed {seed}\n{text}"), &layers(&text)[0]);
+        let layer = &layers(&text)[0];
+        stretch::check(&format!("seed {seed}\n{text}"), layer);
+        stability::growth(&format!("seed {seed}\n{text}"), layer, false);
     }
 }
