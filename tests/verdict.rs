@@ -28,7 +28,7 @@ use std::fs;
 use ssmc::analysis::verdict::algebra::Algebra;
 use ssmc::analysis::verdict::counterexample::Outcome;
 use ssmc::analysis::verdict::{Class, Verdict, judge};
-use ssmc::{ir, sema, syntax};
+use ssmc::{ir, scan, sema, syntax};
 
 /// SplitMix64.
 struct Rng(u64);
@@ -176,6 +176,34 @@ fn stability_of_transitions() {
         stability::growth(source, &layer, true);
     }
     assert!(wrong.is_empty(), "{wrong}");
+}
+
+/// The plans that are said to be allowed are those that compile, and the refusals are the same.
+#[test]
+fn allowed_plans_compile() {
+    let pair = "(N) { input x: index(N) state a: index(N) = 0, b: index(N) = 0 let o = a a <- (b + x) % N b <- (o * 3 + b) % N }";
+    let alone = "(N) { input x: index(N) state a: index(N) = 0 a <- (a + x) % N }";
+    let dense = "(N) { input u[N], v[N] state h[N] = 0 h[i] <- sum[j](cos(u[i] * v[j]) * h[j]) }";
+    let rows = [(pair, 5), (pair, 300), (pair, 20_000), (alone, 20_000), (dense, 3), (dense, 300), (dense, 20_000)];
+    let few = table::TABLE.iter().step_by(9).map(|(source, _)| (*source, 3));
+    let (mut allowed, mut refused) = (0, 0);
+    for (source, n) in rows.into_iter().chain(few) {
+        let layer = layers(&format!("layer test {source}")).remove(0);
+        let dims = vec![n; layer.dims.len()];
+        let Ok(instance) = ir::Instance::new(layer, dims) else { continue };
+        let plans = scan::plans_of(&instance);
+        let (_, refusal) = plans.into_iter().find(|(plan, _)| *plan == scan::Plan::Parallel).unwrap();
+        let compiled = scan::compile::<f32>(&instance, scan::Options::default());
+        match (refusal, compiled) {
+            (None, Ok(_)) => allowed += 1,
+            (Some(refusal), Err(errors)) => {
+                assert_eq!(vec![refusal], errors, "{source} with {n}");
+                refused += 1;
+            }
+            (refusal, compiled) => panic!("{source} with {n}: {refusal:?}, but {:?}", compiled.err()),
+        }
+    }
+    assert!(allowed >= 10 && refused >= 3, "{allowed} allowed, {refused} refused");
 }
 
 /// What the transitions give is what stepping gives, for every class.
