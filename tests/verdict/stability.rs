@@ -88,6 +88,24 @@ pub const TABLE: &[(&str, &str, &str)] = &[
     ("(N) { input A[N, N] state h[N] = 0 h[i] <- sum[j](A[i, j] / norm[k](A[k, i], 1) * h[j]) }", "unknown", ""),
     ("(N) { input A[N, N] state h[N] = 0 h[i] <- sum[j](A[i, j] / sum[k in 1](abs(A[k, j])) * h[j]) }", "unknown", ""),
     ("(N) { input A[N, N] state h[N] = 0 h[i] <- sum[j](A[i, j] / sum[k](A[k, j]) * h[j]) }", "unknown", ""),
+    ("(N) { input A[N, N] state h[N] = 0 h[i] <- sum[j](A[i, j]^2 / sum[k](A[k, j])^2 * h[j]) }", "unknown", ""),
+    ("(N) { input A[N, N] state h[N] = 0 h[i] <- sum[j](A[i, j]^3 / sum[k](A[k, j]^3) * h[j]) }", "unknown", ""),
+    ("(N) { input A[N, N] state h[N] = 0 h[i] <- sum[j](A[i, j]^2 / sum[k](A[k, j]^2) * h[j]) }", "always", "1-norm"),
+    (
+        "(N) { input A[N, N] state h[N] = 0 h[i] <- sum[j](exp(A[i, j]) / sum[k](exp(A[k, j])) * h[j]) }",
+        "always",
+        "1-norm",
+    ),
+    (
+        "(N) { input A[N, N], x state h[N] = 0 h[i] <- sum[j](relu(A[i, j]) / (x * x + sum[k](relu(A[k, j]))) * h[j]) }",
+        "always",
+        "1-norm",
+    ),
+    (
+        "(N) { input A[N, N], x state h[N] = 0 h[i] <- sum[j](relu(A[i, j]) / (x + sum[k](relu(A[k, j]))) * h[j]) }",
+        "unknown",
+        "",
+    ),
     ("(N) { param perm[N]: index(N) input x state h[N] = 0 h[i] <- 0.5 * h[perm[i]] + x }", "always", "infinity-norm"),
     ("(N) { input x state h[N] = 0 h[i] <- if i == 0 then x else h[i - 1] }", "always", ""),
     ("(N) { input x[N] state h[N] = 0 h[i] <- cos(x[i]) * h[(i + 1) % N] }", "always", ""),
@@ -136,6 +154,16 @@ pub const TABLE: &[(&str, &str, &str)] = &[
         "(N, M) { input k[N], b state S[N, M] = 0 let q[i] = k[i] / norm[l](k[l], 3) S[i, m] <- S[i, m] - 2 * sigmoid(b) * q[i] * sum[l](q[l] * S[l, m]) }",
         "unknown",
         "",
+    ),
+    (
+        "(N, M) { input k[N], b state S[N, M] = 0 let q[i] = k[i] / sum[l](k[l]) S[i, m] <- S[i, m] - 2 * sigmoid(b) * q[i] * sum[l](q[l] * S[l, m]) }",
+        "unknown",
+        "along k",
+    ),
+    (
+        "(N, M) { input k[N], b state S[N, M] = 0 let q[i] = k[i] / sqrt(sum[l in 1](k[l] ^ 2)) S[i, m] <- S[i, m] - 2 * sigmoid(b) * q[i] * sum[l](q[l] * S[l, m]) }",
+        "unknown",
+        "along k",
     ),
     (
         "(N, M) { input k[N, M], b state S[N, M] = 0 let q[i] = k[i, 0] / norm[m](k[i, m], 2) S[i, m] <- S[i, m] - 2 * sigmoid(b) * q[i] * sum[l](q[l] * S[l, m]) }",

@@ -124,9 +124,13 @@ impl Symbols<'_> {
         None
     }
 
-    /// The base and the exponent of something that is a single power of something that is not negative.
+    /// The base, which is not negative, and the exponent of what is a single power and not negative either: a sum of `x`
+    /// is none of `|x|`.
     pub(super) fn single(&mut self, e: &Expr) -> Option<(usize, f64)> {
         let m = self.factor(e);
+        if self.lower(&vec![m.clone()]) < 0.0 {
+            return None;
+        }
         let m = self.absolute(&m);
         match m.factors[..] {
             [(atom, e)] if m.coefficient == 1.0 => match self.atoms[atom].clone() {

@@ -244,8 +244,8 @@ fn why_not(symbols: &mut Symbols<'_>, affine: &Affine) -> String {
             .to_owned();
     }
     if affine.time_invariant {
-        return "the spectral radius depends on the parameters, and row and column sums of the transition are not bounded by 1 for \
-                all of them"
+        return "the transition is the same at every step, with a spectral radius that follows from dimensions and parameters \
+                and is not worked out here; neither its row sums nor its column sums are bounded by 1"
             .to_owned();
     }
     "neither the row sums nor the column sums of the transition are bounded by 1 for all parameters and inputs"

@@ -256,11 +256,11 @@ fn radius(symbols: &mut Symbols<'_>, x: &Poly, y: &Poly) -> (f64, f64, String) {
                     let rest_bounds = symbols.bounds(&vec![rest.clone()]);
                     let rest_size = interval::absolute(rest_bounds);
                     let (low, high) = interval::times(rest_size, size);
-                    let mut text = symbols.text(&vec![rest]);
+                    let mut text = format!("`{}`", symbols.text(&vec![rest]));
                     if size != (1.0, 1.0) {
-                        text = format!("{text} times a modulus in [{}, {}]", size.0, size.1);
+                        text = format!("{text} and a modulus in [{}, {}]", size.0, size.1);
                     }
-                    return (low, high, format!("`{text}`"));
+                    return (low, high, text);
                 }
             }
         }
