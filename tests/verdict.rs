@@ -12,6 +12,9 @@ mod large;
 #[path = "verdict/stretch.rs"]
 mod stretch;
 
+#[path = "verdict/stability.rs"]
+mod stability;
+
 #[path = "equivalence/generate.rs"]
 #[allow(dead_code, reason = "small dimensions are chosen here")]
 mod generate;
@@ -25,7 +28,7 @@ use std::fs;
 use ssmc::analysis::verdict::algebra::Algebra;
 use ssmc::analysis::verdict::counterexample::Outcome;
 use ssmc::analysis::verdict::{Class, Verdict, judge};
-use ssmc::{ir, sema, syntax};
+use ssmc::{ir, scan, sema, syntax};
 
 /// SplitMix64.
 struct Rng(u64);
@@ -158,31 +161,49 @@ fn details() {
     }
 }
 
-/// Whether `|a| <= 1`.
+/// Whether transitions can grow, why, and that runs agree.
 #[test]
-fn stability() {
-    use ssmc::analysis::verdict::stability::Stability;
-    for (source, expected) in [
-        ("{ input g, x state h = 0 h <- sigmoid(g) * h + x }", "always"),
-        ("{ input g, x state h = 0 let a = sigmoid(g) h <- (1 - a) * h + x }", "always"),
-        ("{ param A input d, x state h = 0 h <- exp(-softplus(d) * exp(A)) * h + x }", "always"),
-        ("{ param t state h: complex = 0 h <- cis(t) * h }", "always"),
-        ("{ param t state h: complex = 0 h <- exp(-exp(t) + 1i * t) * h }", "always"),
-        ("{ input x state h = 0 h <- h + x }", "always"),
-        ("{ input x state h = 0 h <- 2 * h + x }", "never"),
-        ("{ input x state h = 0 h <- (1.5 + x * x) * h }", "never"),
-        ("{ input x state h = 0 h <- (1 + exp(x)) * h }", "unknown"),
-        ("{ param A input d, x state h = 0 h <- exp(d * A) * h + x }", "unknown"),
-    ] {
+fn stability_of_transitions() {
+    let mut wrong = String::new();
+    for (source, expected, why) in stability::TABLE {
         let layer = layers(&format!("layer test {source}")).remove(0);
-        let found = match &judge(&layer).groups[0].stability {
-            Some(Stability::Always) => "always",
-            Some(Stability::Never) => "never",
-            Some(Stability::Unknown(_)) => "unknown",
-            None => "none",
-        };
-        assert_eq!(found, expected, "{source}");
+        let verdict = judge(&layer);
+        let group = verdict.groups.last().unwrap();
+        let (found, reason) = stability::said(group.stability.as_ref());
+        if found != *expected || !reason.contains(why) {
+            writeln!(wrong, "{source}\n  expected {expected}: {why}\n  found {found}: {reason}").unwrap();
+        }
+        stability::growth(source, &layer, true);
     }
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
+/// The plans that are said to be allowed are those that compile, and the refusals are the same.
+#[test]
+fn allowed_plans_compile() {
+    let pair = "(N) { input x: index(N) state a: index(N) = 0, b: index(N) = 0 let o = a a <- (b + x) % N b <- (o * 3 + b) % N }";
+    let alone = "(N) { input x: index(N) state a: index(N) = 0 a <- (a + x) % N }";
+    let dense = "(N) { input u[N], v[N] state h[N] = 0 h[i] <- sum[j](cos(u[i] * v[j]) * h[j]) }";
+    let rows = [(pair, 5), (pair, 300), (pair, 20_000), (alone, 20_000), (dense, 3), (dense, 300), (dense, 20_000)];
+    let few = table::TABLE.iter().step_by(9).map(|(source, _)| (*source, 3));
+    let (mut allowed, mut refused) = (0, 0);
+    for (source, n) in rows.into_iter().chain(few) {
+        let layer = layers(&format!("layer test {source}")).remove(0);
+        let dims = vec![n; layer.dims.len()];
+        let Ok(instance) = ir::Instance::new(layer, dims) else { continue };
+        let plans = scan::plans_of(&instance);
+        let (_, refusal) = plans.into_iter().find(|(plan, _)| *plan == scan::Plan::Parallel).unwrap();
+        let compiled = scan::compile::<f32>(&instance, scan::Options::default());
+        match (refusal, compiled) {
+            (None, Ok(_)) => allowed += 1,
+            (Some(refusal), Err(errors)) => {
+                assert_eq!(vec![refusal], errors, "{source} with {n}");
+                refused += 1;
+            }
+            (refusal, compiled) => panic!("{source} with {n}: {refusal:?}, but {:?}", compiled.err()),
+        }
+    }
+    assert!(allowed >= 10 && refused >= 3, "{allowed} allowed, {refused} refused");
 }
 
 /// What the transitions give is what stepping gives, for every class.
@@ -289,7 +310,8 @@ fn size(verdict: &Verdict) -> usize {
 }
 
 /// The transitions of random recurrences are what stepping gives. `VERDICT_PROGRAMS` says how many are tried,
-/// `VERDICT_SEED` the seed of the first; `VERDICT_LIST` prints those that are nonlinear without a counterexample.
+/// `VERDICT_SEED` the seed of the first; `VERDICT_PROGRAM` prints each before it is tried, `VERDICT_LIST` those that are nonlinear
+/// without a counterexample.
 #[test]
 fn random_recurrences() {
     let mut seen: Vec<(Class, usize)> = Vec::new();
@@ -306,6 +328,10 @@ fn random_recurrences() {
             continue;
         }
         accepted += 1;
+        if std::env::var_os("VERDICT_PROGRAM").is_some() {
+            println!("seed {seed}\n{source}");
+        }
+        stability::growth(&format!("seed {seed}\n{source}"), layer, false);
         for class in stretch::check(&format!("seed {seed}\n{source}"), layer) {
             match seen.iter_mut().find(|(c, _)| *c == class) {
                 Some((_, n)) => *n += 1,
@@ -330,6 +356,8 @@ fn random_layers() {
     let first = number("VERDICT_SEED", 1);
     for seed in first..first + number("VERDICT_PROGRAMS", 600) / 20 {
         let generate::Program { text, .. } = generate::program(seed);
-        stretch::check(&format!("seed {seed}\n{text}"), &layers(&text)[0]);
+        let layer = &layers(&text)[0];
+        stretch::check(&format!("seed {seed}\n{text}"), layer);
+        stability::growth(&format!("seed {seed}\n{text}"), layer, false);
     }
 }

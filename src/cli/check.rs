@@ -4,6 +4,7 @@
 use ssmc::analysis::verdict;
 use ssmc::diag::{Code, Diagnostic};
 use ssmc::ir::{self, Instance, Type, ValueId, instance, print};
+use ssmc::scan::{self, Plan};
 
 use super::args::CheckArgs;
 use super::carried::carried;
@@ -108,7 +109,26 @@ fn describe(layer: &ir::Layer, instance: Option<&Instance>, source: &str) -> Str
         derived.iter().for_each(|line| text.push_str(&format!("    {line}\n")));
     }
     text.push_str(&verdict::print::verdict(&verdict::judge(layer), source));
+    text.push_str(&plans(layer, instance));
     text
+}
+
+/// The plans that the verdict allows, and why not the others.
+fn plans(layer: &ir::Layer, instance: Option<&Instance>) -> String {
+    let plans = allowed(layer, instance);
+    let names = plans.iter().filter(|(_, refusal)| refusal.is_none()).map(|(plan, _)| plan.name());
+    let mut text = format!("plans: {}\n", names.collect::<Vec<_>>().join(", "));
+    for (plan, refusal) in &plans {
+        if let Some(refusal) = refusal {
+            text.push_str(&format!("    {} is refused: {}\n", plan.name(), refusal.message));
+        }
+    }
+    text
+}
+
+/// All plans with why they are refused: for the dimensions that are known, else for all.
+pub fn allowed(layer: &ir::Layer, instance: Option<&Instance>) -> Vec<(Plan, Option<Diagnostic>)> {
+    instance.map_or_else(|| scan::plans(layer), scan::plans_of)
 }
 
 fn row(layer: &ir::Layer, role: &str, name: &str, value: ValueId, note: String) -> Vec<String> {

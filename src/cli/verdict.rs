@@ -8,6 +8,7 @@ use ssmc::jit::{self, Form};
 
 use super::args::LayerArgs;
 use super::carried::{Carried, carried};
+use super::check::allowed;
 use super::program::Program;
 
 /// The object of the layer that is meant, with the dimensions that are known (`null` for the others).
@@ -37,8 +38,16 @@ pub fn json(
     // Bytes where they are known, else formulas over the dimensions.
     let size = |text: String| text.parse::<u64>().map_or_else(|_| json!(text), |bytes| json!(bytes));
     let carried = json!({ "f32": size(f32), "f64": size(f64) });
-    let mut object =
-        json!({ "layer": layer.name, "dims": dims, "groups": groups, "backend": backend, "carried": carried });
+    let plans: Map<String, Value> = allowed(&layer, instance.as_ref())
+        .into_iter()
+        .map(|(plan, refusal)| {
+            let reason = refusal.map(|refusal| refusal.message);
+            (plan.name().to_owned(), json!({ "allowed": reason.is_none(), "reason": reason }))
+        })
+        .collect();
+    let mut object = json!({
+        "layer": layer.name, "dims": dims, "groups": groups, "plans": plans, "backend": backend, "carried": carried
+    });
     let derived = verdict::print::derived(&layer);
     if !derived.is_empty() {
         object["derived"] = json!(derived);
@@ -72,6 +81,9 @@ fn group(verdict: &Verdict, group: &Group, text: &str) -> Value {
     if let Some(low_rank) = group.transition.as_ref().and_then(|t| t.low_rank.as_ref()) {
         let rank = verdict::print::rank(&verdict.layer, low_rank);
         object["rank"] = rank.parse::<u64>().map_or_else(|_| json!(rank), |rank| json!(rank));
+    }
+    if let Some(stability) = &group.stability {
+        object["stability"] = json!({ "bounded": stability.name(), "reason": stability.reason() });
     }
     if let Some(failure) = &group.failure {
         object["reason"] = json!(failure.reason);

@@ -37,7 +37,16 @@ impl Plan {
     }
 }
 
-/// Every plan, with why the layer does not allow it where it does not.
+/// Every plan, with why the layer does not allow it with these numbers for its dimensions where it does not.
+pub fn plans_of(instance: &Instance) -> Vec<(Plan, Option<Diagnostic>)> {
+    let mut plans = plans(&instance.layer);
+    for (_, refusal) in plans.iter_mut().filter(|(plan, _)| *plan == Plan::Parallel) {
+        *refusal = super::refusal_of(instance);
+    }
+    plans
+}
+
+/// Every plan, with why the layer does not allow it where it does not, for all dimensions.
 pub fn plans(layer: &Layer) -> Vec<(Plan, Option<Diagnostic>)> {
     let why = |plan| match plan {
         Plan::Interp | Plan::Sequential => None,
@@ -79,7 +88,7 @@ pub struct Choice {
 const WORTH: usize = 1 << 14;
 
 /// By how much a scan must be predicted to be faster.
-const MARGIN: f64 = 1.2;
+pub(super) const MARGIN: f64 = 1.2;
 
 /// Picks the plan of `auto`.
 ///

@@ -18,6 +18,7 @@
 //! lanes. A layer that is a map of at most 16 states has a summary of its own ([`finite`]).
 
 mod choose;
+pub mod compact;
 mod delays;
 mod finite;
 mod group;
@@ -28,6 +29,7 @@ mod run;
 use ssmc_runtime::stretch::Stretches;
 use ssmc_runtime::{Bound, Carry, RunError, Sequences, Tensor};
 
+use crate::analysis::bounds;
 use crate::analysis::verdict::summary::summary;
 use crate::analysis::verdict::{self, Class, Verdict, judge};
 use crate::diag::{Code, Diagnostic};
@@ -35,7 +37,7 @@ use crate::ir::interp::Real;
 use crate::ir::{Instance, Layer, Report};
 use crate::jit::finite::Finite;
 use crate::jit::{Backend, Form, Isa, Kernel, compile_for};
-pub use choose::{Choice, Extents, Plan, choose, plans};
+pub use choose::{Choice, Extents, Plan, choose, plans, plans_of};
 use delays::Delays;
 use group::{Group, Layers};
 use lanes::Lanes;
@@ -90,6 +92,33 @@ fn refused(layer: &Layer, verdict: &Verdict) -> Option<Diagnostic> {
                 _ => "there is no summary of a stretch",
             };
             return refuse(span, why);
+        }
+    }
+    None
+}
+
+/// Why a layer cannot be run as a scan with these numbers for its dimensions; `None` where it can.
+///
+/// The diagnostic is S301: beside what [`refusal`] says, summaries may be too large, or their accesses not shown to stay
+/// inside.
+pub fn refusal_of(instance: &Instance) -> Option<Diagnostic> {
+    let layer = &instance.layer;
+    let verdict = judge(layer);
+    if let Some(refusal) = refused(layer, &verdict) {
+        return Some(refusal);
+    }
+    let fits = |layer: &Layer| {
+        let mut sized = Instance::new(layer.clone(), instance.dims.clone())?;
+        if !layer.delays.is_empty() {
+            sized.depths.clone_from(&instance.depths);
+        }
+        bounds::check(&sized)
+    };
+    for group in &verdict.groups {
+        let layers = Layers::of(&summary(&verdict, group)?, fixed(layer, group));
+        let power = layers.power.iter().flat_map(|power| [&power.step, &power.compose]);
+        if let Err(problems) = [&layers.summary, &layers.apply].into_iter().chain(power).try_for_each(fits) {
+            return unsuitable(layer, group, &problems).pop();
         }
     }
     None

@@ -18,7 +18,8 @@ impl Draws {
         (self.next() % 2001) as f64 / 1000.0 - 1.0
     }
 
-    fn tensor(&mut self, instance: &Instance, value: ValueId, before: &[usize]) -> Tensor<f64> {
+    /// Numbers for a value, with further axes before its own.
+    pub fn tensor(&mut self, instance: &Instance, value: ValueId, before: &[usize]) -> Tensor<f64> {
         let shape: Vec<usize> = before.iter().chain(&instance.axes[value.at()]).copied().collect();
         let count = shape.iter().product();
         let elements = match &instance.layer.value(value).ty {

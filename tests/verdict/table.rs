@@ -304,4 +304,17 @@ pub const TABLE: &[(&str, &str)] = &[
     ("{ input x state h: complex = 0 h <- sqrt(h * h) + x }", "nonlinear"),
     ("{ input x state h: complex = 0 h <- log(exp(h)) + x }", "nonlinear"),
     ("{ input x state h: complex = 0 h <- h * re(h) + x }", "nonlinear"),
+    // Sums that run differently far do not cancel.
+    ("(N) { param w[N] input x state h = 0 h <- sum[j](w[j]) * h * h - sum[j in 1](w[j]) * h * h + x }", "nonlinear"),
+    ("(N) { param w[N] input x state h = 0 h <- sum[j](w[j]) * h - sum[j in 1](w[j]) * h + x }", "affine-diagonal"),
+    (
+        "(N) { param w[N] input x state h = 0 h <- if x > 0 then sum[j](w[j]) * h else sum[j in 1](w[j]) * h }",
+        "affine-diagonal",
+    ),
+    ("(N) { input w[N] state h = 0 h <- max(h + sum[j](w[j]), h + sum[j in 1](w[j])) }", "semiring-max-plus"),
+    // A long row of terms: each is said a few times, and not once for each that stands beside it.
+    (
+        "(N) { param A[N] input x state h[N] = 0 h[i] <- log(exp(h[i]) + exp(h[0] + x) + exp(h[N - 1]) + exp(h[N - 1 - i]) + exp(h[i // 2]) + exp(h[max(i - 1, 0)]) + exp(h[(i + 1) % N]) + exp(h[(i + 2) % N]) + exp(h[(i + 3) % N]) + exp(h[(i + 4) % N]) + exp(h[(i + 5) % N]) + exp(h[(i + 6) % N]) + A[i] * A[i]) }",
+        "semiring-log-sum-exp",
+    ),
 ];

@@ -146,6 +146,27 @@ impl Algebra {
         }
     }
 
+    /// The sum of several.
+    ///
+    /// A `logaddexp` says each of its operands three times, so that a row of them would be exponential in its length: they are
+    /// added in pairs.
+    pub(super) fn sum(self, mut parts: Vec<Expr>, ty: Scalar, span: Span) -> Expr {
+        if self != Algebra::LogSumExp {
+            return parts.into_iter().fold(self.zero(ty, span), |sum, part| self.plus(sum, part));
+        }
+        while parts.len() > 1 {
+            let mut rest = parts.into_iter();
+            parts = Vec::new();
+            while let Some(part) = rest.next() {
+                parts.push(match rest.next() {
+                    Some(other) => self.plus(part, other),
+                    None => part,
+                });
+            }
+        }
+        parts.pop().unwrap_or_else(|| self.zero(ty, span))
+    }
+
     /// The product.
     pub(super) fn times(self, a: Expr, b: Expr) -> Expr {
         match self {

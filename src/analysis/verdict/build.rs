@@ -4,6 +4,7 @@
 //! In: expressions of one layer. Out: expressions of that layer that have the same value for finite numbers. Indices
 //! are renamed on the way where a copy needs indices of its own ([`Scope`]).
 
+use super::extents::{Known, differ};
 use super::share::Shared;
 use crate::diag::Span;
 use crate::ir::{BinaryOp, Equation, Expr, ExprKind, Extent, Function, Index, IndexId, Layer, ReduceOp, Scalar};
@@ -295,7 +296,7 @@ pub(crate) fn mentions(e: &Expr, i: IndexId) -> bool {
     found
 }
 
-/// Whether two expressions are the same but for spans and the names of bound indices.
+/// Whether two expressions are the same but for spans and the names of bound indices, of which equal ones run equally far.
 pub(crate) fn same(a: &Expr, b: &Expr) -> bool {
     equal(a, b, &mut Vec::new())
 }
@@ -312,13 +313,13 @@ fn equal(a: &Expr, b: &Expr, renamed: &mut Vec<(IndexId, IndexId)>) -> bool {
         }
         (ExprKind::Reduce { op: p, indices: x, .. }, ExprKind::Reduce { op: q, indices: y, .. }) => {
             renamed.extend(x.iter().copied().zip(y.iter().copied()));
-            p == q && x.len() == y.len()
+            p == q && x.len() == y.len() && !x.iter().zip(y).any(|(i, j)| differ(*i, *j))
         }
         (
             ExprKind::Normalise { op: p, index: i, at: x, eps: e, body: u },
             ExprKind::Normalise { op: q, index: j, at: y, eps: f, body: v },
         ) => {
-            let outer = p == q && equal(x, y, renamed);
+            let outer = p == q && !differ(*i, *j) && equal(x, y, renamed);
             let eps = match (e, f) {
                 (Some(e), Some(f)) => equal(e, f, renamed),
                 (None, None) => true,
@@ -333,7 +334,7 @@ fn equal(a: &Expr, b: &Expr, renamed: &mut Vec<(IndexId, IndexId)>) -> bool {
             ExprKind::Solve { row: i, column: j, at: x, matrix: a, right: u },
             ExprKind::Solve { row: k, column: l, at: y, matrix: b, right: v },
         ) => {
-            let outer = equal(x, y, renamed);
+            let outer = !differ(*i, *k) && !differ(*j, *l) && equal(x, y, renamed);
             renamed.extend([(*i, *k), (*j, *l)]);
             let inner = equal(a, b, renamed) && equal(u, v, renamed);
             renamed.truncate(before);
@@ -370,12 +371,14 @@ pub(crate) struct Scope {
     pub(crate) shared: Option<Shared>,
     /// How many nodes of forms have been copied.
     pub(crate) work: usize,
+    /// Lets expressions of the layer be compared.
+    known: Known,
 }
 
 impl Scope {
     /// A layer to add to.
     pub(crate) fn new(layer: Layer) -> Self {
-        Self { layer, shared: None, work: 0 }
+        Self { known: Known::of(&layer), layer, shared: None, work: 0 }
     }
 
     /// Runs an attempt, and forgets the definitions that it shared where it fails.
@@ -400,6 +403,7 @@ impl Scope {
     /// A new index.
     pub(crate) fn add_index(&mut self, name: &str, extent: Extent, span: Span) -> IndexId {
         let id = IndexId(self.layer.indices.len() as u32);
+        self.known.add(id, &extent);
         self.layer.indices.push(Index { name: name.to_owned(), extent, span });
         id
     }

@@ -214,10 +214,8 @@ impl Form {
 
     /// How many nodes its expressions have.
     pub(crate) fn nodes(&self) -> usize {
-        let mut nodes = self.terms.len();
-        for e in self.terms.iter().flat_map(|t| t.coefficients().chain(&t.at)).chain(&self.offset) {
-            e.walk(&mut |_| nodes += 1);
-        }
+        let mut nodes = self.terms.iter().map(Term::nodes).sum();
+        self.offset.iter().for_each(|e| e.walk(&mut |_| nodes += 1));
         nodes
     }
 
@@ -232,16 +230,14 @@ impl Form {
 
     /// The form as an expression, where `read` gives the elements.
     pub(crate) fn emit(&self, algebra: Algebra, ty: Scalar, span: Span, mut read: impl FnMut(&Term) -> Expr) -> Expr {
-        let mut sum = algebra.zero(ty, span);
-        for term in &self.terms {
+        let terms = self.terms.iter().map(|term| {
             let element = read(term);
             let product = build::widen(algebra.times(term.coefficient.clone(), element), ty);
-            sum = algebra.plus(sum, term.around(algebra, product));
-        }
-        match &self.offset {
-            Some(offset) => algebra.plus(sum, build::widen(offset.clone(), ty)),
-            None => sum,
-        }
+            term.around(algebra, product)
+        });
+        let offset = self.offset.iter().map(|offset| build::widen(offset.clone(), ty));
+        let parts = terms.chain(offset).collect();
+        algebra.sum(parts, ty, span)
     }
 }
 
@@ -338,6 +334,13 @@ impl Term {
     pub(crate) fn weight(&self, algebra: Algebra) -> Expr {
         let zero = algebra.zero(self.coefficient.ty, self.coefficient.span);
         self.guards.iter().fold(self.coefficient.clone(), |e, g| build::select(g.clone(), e, zero.clone()))
+    }
+
+    /// How many nodes its expressions have.
+    pub(crate) fn nodes(&self) -> usize {
+        let mut nodes = 1;
+        self.coefficients().chain(&self.at).for_each(|e| e.walk(&mut |_| nodes += 1));
+        nodes
     }
 
     /// All expressions of the term but the access.

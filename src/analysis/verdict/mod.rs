@@ -19,6 +19,7 @@ pub mod algebra;
 pub(crate) mod build;
 pub mod classify;
 pub mod counterexample;
+mod extents;
 mod finite;
 pub mod form;
 mod groups;
@@ -207,7 +208,8 @@ pub(crate) struct Dependence {
 
 /// Judges all groups of a layer.
 pub fn judge(layer: &Layer) -> Verdict {
-    let mut scope = Scope { shared: Some(Shared::new(layer)), ..Scope::new(layer.clone()) };
+    let mut scope = Scope::new(layer.clone());
+    scope.shared = Some(Shared::new(layer));
     let reads = groups::reads(layer);
     let mut judged = Vec::new();
     for states in groups::groups(layer) {
@@ -223,7 +225,7 @@ fn judge_group(scope: &mut Scope, layer: &Layer, of: &Dependence, states: Vec<St
     let judged = if states.iter().all(finite) {
         scope.attempt(|scope| boolean(scope, of, &states)).or_else(|_| table(scope, of, &states))
     } else {
-        let affine = scope.attempt(|scope| affine(scope, of, &states));
+        let affine = scope.attempt(|scope| affine_group(scope, layer, of, &states));
         affine.or_else(|failure| tropical(scope, of, &states, failure))
     };
     match judged {
@@ -276,7 +278,17 @@ fn components(
     Ok(components)
 }
 
-fn affine(scope: &mut Scope, of: &Dependence, states: &[StateId]) -> Result<Group, Failure> {
+/// The affine form of a group's step.
+struct Affine {
+    class: Class,
+    components: Vec<Component>,
+    low_rank: Option<LowRank>,
+    mixed: Vec<String>,
+    batch: Vec<Batch>,
+    time_invariant: bool,
+}
+
+fn affine(scope: &mut Scope, of: &Dependence, states: &[StateId]) -> Result<Affine, Failure> {
     for &state in states {
         let value = scope.layer.states[state.at()].value;
         if finite::is_finite(&scope.layer.value(value).ty) {
@@ -292,7 +304,6 @@ fn affine(scope: &mut Scope, of: &Dependence, states: &[StateId]) -> Result<Grou
     }
     let batch = classify::classify(&scope.layer, &mut components);
     let mixed = classify::mixed(&scope.layer, &components);
-    let complex = components.iter().any(|c| c.ty == Scalar::Complex);
     let diagonal = components.len() == 1 && mixed.is_empty();
     let low_rank = if components.len() == 1 && !diagonal { low_rank::low_rank(scope, &components[0]) } else { None };
     let class = match (diagonal, &low_rank) {
@@ -300,21 +311,26 @@ fn affine(scope: &mut Scope, of: &Dependence, states: &[StateId]) -> Result<Grou
         (false, Some(_)) => Class::AffineLowRank,
         (false, None) => Class::AffineDense,
     };
-    let stability = Some(match class {
-        Class::AffineDiagonal => stability::of(&scope.layer, &coefficient(&components[0], Algebra::Field)),
-        _ => Stability::Unknown("the transition is a matrix, whose norm is not bounded here".to_owned()),
-    });
+    let time_invariant = fixed(&scope.layer, &components);
+    Ok(Affine { class, components, low_rank, mixed, batch, time_invariant })
+}
+
+fn affine_group(scope: &mut Scope, layer: &Layer, of: &Dependence, states: &[StateId]) -> Result<Group, Failure> {
+    let affine = affine(scope, of, states)?;
+    let stability = stability::judge(scope, layer, states, &affine);
+    let complex = affine.components.iter().any(|c| c.ty == Scalar::Complex);
+    let Affine { class, components, low_rank, mixed, batch, time_invariant } = affine;
     Ok(Group {
         states: states.to_vec(),
         class,
         field: if complex { Field::Complex } else { Field::Real },
-        time_invariant: fixed(&scope.layer, &components),
+        time_invariant,
         mixed,
         batch,
         transition: Some(Transition { algebra: Some(Algebra::Field), components, low_rank }),
         failure: None,
         counterexample: None,
-        stability,
+        stability: Some(stability),
     })
 }
 

@@ -10,7 +10,6 @@ use super::algebra::Algebra;
 use super::build;
 use super::classify::Component;
 use super::form::Term;
-use super::stability::Stability;
 use super::{Class, Group, Part, Transition, Verdict};
 use crate::analysis::verdict::counterexample::Outcome;
 use crate::ir::{BinaryOp, Expr, ExprKind, Extent, IndexId, Layer, NormaliseOp, UnaryOp, ValueId, ValueKind};
@@ -38,11 +37,8 @@ pub fn group(verdict: &Verdict, group: &Group, source: &str) -> String {
         };
         put(&mut text, 1, &format!("batch over {}{shared}", names.join(", ")));
     }
-    match &group.stability {
-        Some(Stability::Always) => put(&mut text, 1, "|a| <= 1 always"),
-        Some(Stability::Never) => put(&mut text, 1, "|a| <= 1 never: it grows"),
-        Some(Stability::Unknown(why)) => put(&mut text, 1, &format!("|a| <= 1 unknown: {why}")),
-        None => {}
+    if let Some(stability) = &group.stability {
+        put(&mut text, 1, &format!("|a| <= 1 {}: {}", stability.name(), stability.reason()));
     }
     if let Some(failure) = &group.failure {
         put(&mut text, 1, &format!("{}{}", quote(failure.span, source), failure.reason));
@@ -74,6 +70,11 @@ fn quote(span: crate::diag::Span, source: &str) -> String {
     let short: String = words.chars().take(LONGEST).collect();
     let more = if short.len() < words.len() { " .." } else { "" };
     format!("{line}:{column} `{short}{more}`: ")
+}
+
+/// An expression in the language's notation.
+pub(super) fn expression(layer: &Layer, e: &Expr) -> String {
+    Names { layer, used: Vec::new(), primes: true }.expr(e, 0)
 }
 
 fn put(text: &mut String, depth: usize, line: &str) {
@@ -139,7 +140,8 @@ pub fn rank(layer: &Layer, low_rank: &super::LowRank) -> String {
     }
 }
 
-fn factor(layer: &Layer, extent: &Extent) -> String {
+/// An extent as a factor of a product.
+pub(super) fn factor(layer: &Layer, extent: &Extent) -> String {
     let text = extent.text(&layer.dims);
     if matches!(extent, Extent::Lit(_) | Extent::Dim(_)) { text } else { format!("({text})") }
 }
@@ -345,16 +347,17 @@ impl Names<'_> {
         found.map_or_else(|| self.layer.index(i).name.clone(), |(_, name)| name.clone())
     }
 
-    /// An index where a program introduces it: with its extent where it stands alone in no axis of the body.
+    /// An index where it is introduced: with its extent where it does not follow from an axis of the body.
     fn introduced(&self, i: IndexId, body: &Expr) -> String {
-        let mut alone = false;
+        let own = &self.layer.index(i).extent;
+        let mut follows = false;
         body.walk(&mut |e| {
-            if let ExprKind::Read { at, .. } = &e.kind {
-                alone |= at.iter().any(|at| at.kind == ExprKind::Index(i));
+            if let ExprKind::Read { value, at } = &e.kind {
+                let axes = &self.layer.value(*value).axes;
+                follows |= at.iter().zip(axes).any(|(at, axis)| at.kind == ExprKind::Index(i) && axis == own);
             }
         });
-        let extent = self.layer.index(i).extent.text(&self.layer.dims);
-        if alone { self.name(i) } else { format!("{} in {extent}", self.name(i)) }
+        if follows { self.name(i) } else { format!("{} in {}", self.name(i), own.text(&self.layer.dims)) }
     }
 
     /// What an expression is called: by itself where it is short, else by a new name.
@@ -472,10 +475,7 @@ impl Names<'_> {
             ExprKind::Reduce { op, indices, body } => {
                 let before = self.used.len();
                 indices.iter().for_each(|&i| self.bind(i));
-                let names: Vec<String> = indices
-                    .iter()
-                    .map(|&i| if self.primes { self.name(i) } else { self.introduced(i, body) })
-                    .collect();
+                let names: Vec<String> = indices.iter().map(|&i| self.introduced(i, body)).collect();
                 let body = self.expr(body, 0);
                 self.used.truncate(before);
                 atom(format!("{}[{}]({body})", op.name(), names.join(", ")))

@@ -449,7 +449,7 @@ impl Maker<'_> {
     ) -> Expr {
         let row = &self.transition.components[r];
         let own: Vec<Expr> = row.indices.iter().map(|&i| build::index(i, Span::default())).collect();
-        let mut sum = self.algebra.zero(row.ty, Span::default());
+        let mut parts = Vec::new();
         for (t, other) in self.transition.components.iter().enumerate() {
             let mut bound = Vec::new();
             let mut element = Vec::new();
@@ -471,9 +471,9 @@ impl Maker<'_> {
             let weight = build::read(&scope.layer, later[r][t].0, place, Span::default());
             let product = self.algebra.times(weight, read(scope, t, &element));
             let product = build::reduce(self.algebra.row().reduce, bound, build::widen(product, row.ty));
-            sum = self.algebra.plus(sum, product);
+            parts.push(product);
         }
-        sum
+        self.algebra.sum(parts, row.ty, Span::default())
     }
 }
 
