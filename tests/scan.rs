@@ -67,6 +67,13 @@ const CASES: &[(&str, Class, &str, f64)] = &[
         24.0,
     ),
     (
+        "parts",
+        Class::AffineDense,
+        "{ input g[3], x[5] state z[3, 5]: complex = 1
+        z[n, m] <- 0.9 * cos(g[n]) * conj(z[n, m]) + x[m] output z }",
+        24.0,
+    ),
+    (
         "delta",
         Class::AffineLowRank,
         "{ input k[4], v[3], beta state S[4, 3] = 0.5

@@ -132,6 +132,19 @@ fn small_recurrences() {
 fn details() {
     for (source, expected) in [
         ("{ input x state h: complex = 0 h <- x * h + conj(h) }", "h: affine-dense real"),
+        // The parts of a complex state that do not meet share its indices.
+        (
+            "(N, M) { input x[N] state h[N, M]: complex = 0 h[i, j] <- x[i] * conj(h[i, j]) + 1 }",
+            "h: affine-dense real batch i j*",
+        ),
+        (
+            "(N) { input x[N] param A[N, N] state h[N, N]: complex = 0 h[i, j] <- sum[k](A[j, k] * conj(h[i, k])) }",
+            "h: affine-dense real time-invariant mixed j batch i*",
+        ),
+        (
+            "(N) { state h[N, N]: complex = 0 h[i, j] <- conj(h[j, i]) + 1 }",
+            "h: affine-dense real time-invariant mixed i j",
+        ),
         (
             "{ param a: complex input x state h: complex = 0 h <- a * h + x }",
             "h: affine-diagonal complex time-invariant",

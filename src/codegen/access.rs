@@ -37,6 +37,11 @@ impl<'e> Access<'e> {
         !self.linear.rest.is_empty() || self.steps.is_some()
     }
 
+    /// Whether values decide which element it is.
+    fn reads(&self) -> bool {
+        self.steps.is_some() || self.linear.rest.iter().any(|(e, _)| !e.reads().is_empty())
+    }
+
     /// How far apart the elements of neighbouring lanes are.
     pub(super) fn step(&self, index: IndexId) -> i64 {
         match self.place.layout {
@@ -127,11 +132,16 @@ impl<'a> Emitter<'a, '_> {
         (time.map_or(base, |time| self.b.ins().iadd(base, time)), add)
     }
 
+    /// Steps side by side share an address but for their rows, unless values decide which element is meant.
+    fn address_key(&self, access: &Access<'_>, imaginary: bool) -> (Key, bool, i64) {
+        (access.key, imaginary, if access.reads() { self.later } else { 0 })
+    }
+
     /// The address without what these indices change.
     fn address(&mut self, access: &Access<'a>, imaginary: bool, without: &[IndexId]) -> Address {
         let (base, timed, _) = self.base(access.place, imaginary);
         let nothing = Address { value: base, includes: Vec::new(), rest: false, timed };
-        let mut address = self.addresses.get(&(access.key, imaginary)).cloned().unwrap_or(nothing);
+        let mut address = self.addresses.get(&self.address_key(access, imaginary)).cloned().unwrap_or(nothing);
         let size = self.bytes(access.ty);
         if !address.rest && !access.bends(without) {
             address.rest = true;
@@ -186,7 +196,7 @@ impl<'a> Emitter<'a, '_> {
         let planes = if access.ty == Scalar::Complex { 2 } else { 1 };
         for imaginary in [false, true].into_iter().take(planes) {
             let address = self.address(access, imaginary, loops);
-            self.addresses.insert((access.key, imaginary), address);
+            self.addresses.insert(self.address_key(access, imaginary), address);
         }
     }
 

@@ -145,7 +145,8 @@ struct Emitter<'a, 'b> {
     calls: Vec<(&'a Expr, Val)>,
     /// Vectors of scalars that were computed before a loop whose index is on the lanes.
     splats: HashMap<Value, Value>,
-    addresses: HashMap<(Key, bool), Address>,
+    /// By access, plane, and the step of those side by side, where that matters.
+    addresses: HashMap<(Key, bool, i64), Address>,
     /// Whether a region is emitted; then these are the elements that are in registers.
     in_region: bool,
     /// How many steps side by side are emitted, and which of them this is.

@@ -2,7 +2,7 @@
 //!
 //! In: the forms of a group's components. Out: for each axis of each component whether it is mixed, or to which batch
 //! index it belongs. An axis is a batch index where every term of every component reads at exactly the index at which it
-//! writes, and where every component has one such axis.
+//! writes, and where every component has one such axis. The real and the imaginary part of a state share its axes.
 
 use super::form::{Form, plain};
 use super::{Atom, build};
@@ -71,6 +71,19 @@ pub(super) fn classify(layer: &Layer, components: &mut [Component]) -> Vec<Batch
                         read.iter().for_each(|p| broken[first[other] + p] = true);
                     }
                 }
+            }
+        }
+    }
+    // The parts of a complex state may know nothing of each other; their axes are the state's all the same.
+    for c in 0..components.len() {
+        let Some(other) = components[..c].iter().position(|o| o.atom.state == components[c].atom.state) else {
+            continue;
+        };
+        for k in 0..components[c].indices.len() {
+            let (from, to) = (class[first[c] + k], class[first[other] + k]);
+            let within = |o: usize, x: usize| (first[o]..first[o] + components[o].indices.len()).any(|m| class[m] == x);
+            if !within(c, to) && !within(other, from) {
+                class.iter_mut().filter(|x| **x == from).for_each(|x| *x = to);
             }
         }
     }
