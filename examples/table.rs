@@ -103,9 +103,7 @@ fn run(mut plan: Box<dyn Compiled>, case: &Case, want: &[f64], times: &mut Times
             times.problems.push(format!("{what}: off by {error:.1e}"));
             continue;
         }
-        // A scan may leave even one thread's work to a pool, of whose time the calling thread knows nothing.
-        let clock = if plan.plan() == "parallel" { 2 } else { threads };
-        let taken = time(budget, clock, || plan.run(threads));
+        let taken = time(budget, threads, || plan.run(threads));
         let best = &mut times.compiled[threads - 1];
         if best.is_none_or(|(best, _)| taken < best) {
             *best = Some((taken, plan.plan()));
