@@ -156,9 +156,7 @@ fn is_right(plan: &mut dyn Compiled, case: &Case, want: &[f64], times: &mut Time
 /// Times one plan; the faster of two plans counts.
 fn run(plan: &mut dyn Compiled, case: &Case, times: &mut Times, budget: Duration) {
     for threads in threads_of(case).filter(|&threads| threads == 1 || case.steps > 1) {
-        // A scan may leave even one thread's work to a pool, of whose time the calling thread knows nothing.
-        let clock = if plan.plan() == "parallel" { 2 } else { threads };
-        let taken = time(budget, clock, || plan.run(threads));
+        let taken = time(budget, threads, || plan.run(threads));
         let best = &mut times.compiled[threads - 1];
         if best.is_none_or(|(best, _)| taken < best) {
             *best = Some((taken, plan.plan()));

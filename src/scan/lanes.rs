@@ -26,7 +26,7 @@ pub(super) const LANES: usize = 64;
 
 /// How many steps a lane's stretch has if not asked for: a segment then stays in the second-level cache. An odd number of
 /// lines of the cache, so that blocks of lines are whole, and the same step of all stretches lies in different sets.
-pub(super) const STEPS: usize = 208;
+pub(super) const STEPS: usize = 144;
 
 /// Whether a layer can run on lanes.
 pub(super) fn suits(layer: &Layer) -> bool {
