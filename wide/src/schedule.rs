@@ -376,10 +376,9 @@ impl<'g> Order<'g> {
         let mut change = self.change(n);
         let loads = self.graph.after[n].iter().filter(|&&m| self.graph.lazy[m] && !self.placed[m]);
         for &reg in loads.flat_map(|&m| &self.graph.writes[m]) {
-            // What only this one reads is there and gone again.
-            if self.readers[reg] > 1 || self.graph.behind[reg] {
-                change[self.graph.classes[reg]] += 1;
-            } else if self.graph.reads[n].contains(&reg) {
+            let stays = self.readers[reg] > 1 || self.graph.behind[reg];
+            // What this one alone reads is there and gone again: `change` has taken it away.
+            if stays || self.graph.reads[n].contains(&reg) {
                 change[self.graph.classes[reg]] += 1;
             }
         }
