@@ -76,7 +76,7 @@ impl Shape {
 }
 
 /// Whether compact summaries make a scan that is worth taking on that many threads: faster than with dense ones, and,
-/// as [`super::choose`] asks, by its margin faster than running in order.
+/// as [`mod@super::choose`] asks, by its margin faster than running in order.
 pub fn pays(shape: &Shape, threads: u64) -> bool {
     let compact = shape.compact().all();
     compact < shape.dense().all() && compact / threads as f64 * super::choose::MARGIN < shape.in_order()
