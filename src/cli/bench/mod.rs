@@ -19,8 +19,10 @@ mod row;
 mod timing;
 pub mod workload;
 
+use std::sync::LazyLock;
 use std::time::Instant;
 
+use core_affinity::CoreId;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use ssmc::analysis::cost::Cost;
 use ssmc::diag::{Code, Diagnostic};
@@ -284,7 +286,12 @@ impl Bench<'_> {
 
 /// Pins the thread that runs single sequences, or each thread of the pool, to a core of its own.
 fn pin(threads: usize) {
-    let Some(cores) = core_affinity::get_core_ids().filter(|cores| !cores.is_empty()) else { return };
+    // A thread that is pinned sees its own core only, and so do the threads that it starts.
+    static CORES: LazyLock<Vec<CoreId>> = LazyLock::new(|| core_affinity::get_core_ids().unwrap_or_default());
+    let cores = &*CORES;
+    if cores.is_empty() {
+        return;
+    }
     // The last core: the first ones serve interrupts on many systems.
     let core = |at: usize| cores[cores.len() - 1 - at % cores.len()];
     core_affinity::set_for_current(core(0));
@@ -298,4 +305,27 @@ fn pin(threads: usize) {
 /// A share in words.
 pub fn percent(share: f64) -> String {
     format!("{:.1} %", share * 100.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_keep_cores_of_their_own_after_a_single_one_was_pinned() {
+        std::thread::spawn(|| {
+            let all = core_affinity::get_core_ids().unwrap_or_default().len();
+            pin(1);
+            // No other test's pool has as many threads.
+            let threads = all + 3;
+            pin(threads);
+            let own = driver::pool(threads).unwrap().broadcast(|_| core_affinity::get_core_ids().unwrap_or_default());
+            let mut different: Vec<usize> = own.iter().flatten().map(|core| core.id).collect();
+            different.sort_unstable();
+            different.dedup();
+            assert_eq!(different.len(), all);
+        })
+        .join()
+        .unwrap();
+    }
 }
