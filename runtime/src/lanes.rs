@@ -29,7 +29,7 @@ use crate::transpose::{Far, LINE, Reach, fence, transpose, transpose_and};
 mod check;
 mod place;
 
-use place::{Bench, Pair, bytes, copy_row, from_lanes, planes, to_lanes};
+use place::{Bench, Room, bytes, copy_row, from_lanes, planes, to_lanes};
 
 /// A kernel with what it is bound to.
 pub struct Program<'a, F> {
@@ -257,20 +257,15 @@ struct Worker<'a> {
     delays: Option<Bench<'a>>,
     summaries: Vec<Bench<'a>>,
     whole: Bench<'a>,
-    _memory: Vec<Pair>,
+    _room: Room,
 }
 
 impl<F: Float> Run<'_, F> {
     fn sequence(&self, sequence: usize, first: usize, segments: usize, threads: usize) {
         let plan = self.plan;
         let stretches = segments * plan.lanes;
-        let mut memory = Vec::new();
-        let mut own = |slice: &Tensors, rows: usize| {
-            let mut pair = Pair::new::<F>(slice, rows);
-            let planes = pair.planes();
-            memory.push(pair);
-            planes
-        };
+        let mut room = Room::default();
+        let mut own = |slice: &Tensors, rows: usize| room.rows::<F>(slice, rows);
         let narrow =
             |slice: &Tensors| Tensors { shape: slice.shape[..slice.shape.len() - 1].to_vec(), ..slice.clone() };
         let slices: Vec<Tensors> = plan.whole.signature.states.iter().map(narrow).collect();
@@ -340,13 +335,8 @@ impl<F: Float> Run<'_, F> {
     fn worker(&self) -> Worker<'_> {
         let plan = self.plan;
         let whole = plan.whole.signature;
-        let mut memory = Vec::new();
-        let mut own = |slice: &Tensors, rows: usize| {
-            let mut pair = Pair::new::<F>(slice, rows);
-            let planes = pair.planes();
-            memory.push(pair);
-            planes
-        };
+        let mut room = Room::default();
+        let mut own = |slice: &Tensors, rows: usize| room.rows::<F>(slice, rows);
         let packed: Vec<Planes> = whole.inputs.iter().map(|slice| own(slice, plan.steps)).collect();
         let reach = plan.delays.as_ref().map_or(0, |(_, steps)| *steps);
         let window: Vec<Planes> = whole.inputs.iter().map(|slice| own(slice, reach)).collect();
@@ -354,10 +344,14 @@ impl<F: Float> Run<'_, F> {
         let delays = plan.delays.as_ref().map(|(program, _)| Bench::new(program, reach, &window, None));
         let summaries = plan.groups.iter().map(|g| Bench::new(&g.summary, plan.steps, &packed, None)).collect();
         let whole = Bench::new(&plan.whole, plan.steps, &packed, None);
-        Worker { packed, window, before, delays, summaries, whole, _memory: memory }
+        Worker { packed, window, before, delays, summaries, whole, _room: room }
     }
 
     /// Transposes a segment's inputs, and finds what its delays hold before each stretch.
+    ///
+    /// # Safety
+    /// [`Lanes::check`] has shown that kernels and tensors fit; the segment is inside of the sequence, and nobody else uses
+    /// the worker.
     unsafe fn pack(&self, shared: &Shared<'_>, worker: &Worker<'_>, segment: usize, reach: &mut Reach) {
         let (lanes, steps) = (self.plan.lanes, self.plan.steps);
         reach.pace(self.shares.pack, self.shares.inputs);
@@ -426,6 +420,9 @@ impl<F: Float> Run<'_, F> {
     }
 
     /// Runs a kernel, and meanwhile reaches for its share of the next inputs.
+    ///
+    /// # Safety
+    /// As for [`Run::pack`].
     unsafe fn reaching(&self, bench: &Bench<'_>, reach: &mut Reach) {
         let steps = self.plan.steps;
         reach.pace(self.shares.kernel, steps.div_ceil(PIECE));
@@ -434,6 +431,9 @@ impl<F: Float> Run<'_, F> {
     }
 
     /// Fills a bench's delays with what they hold before each stretch.
+    ///
+    /// # Safety
+    /// As for [`Run::pack`].
     unsafe fn fill(&self, worker: &Worker<'_>, bench: &Bench<'_>) {
         for (d, line) in self.plan.whole.signature.delays.iter().enumerate() {
             let bytes = bytes::<F>(&line.slice);
@@ -448,6 +448,9 @@ impl<F: Float> Run<'_, F> {
     }
 
     /// Summarises the stretches of a segment.
+    ///
+    /// # Safety
+    /// As for [`Run::pack`].
     unsafe fn summarise(&self, shared: &Shared<'_>, worker: &Worker<'_>, segment: usize, g: usize, reach: &mut Reach) {
         let (group, bench) = (&self.plan.groups[g], &worker.summaries[g]);
         let (lanes, stretch) = (self.plan.lanes, segment * self.plan.lanes);
@@ -484,6 +487,9 @@ impl<F: Float> Run<'_, F> {
     }
 
     /// Finds the starts of a group's states, and what stands behind the last of the segment's stretches.
+    ///
+    /// # Safety
+    /// As for [`Run::pack`].
     unsafe fn scan(&self, shared: &Shared<'_>, segment: usize, g: usize) {
         let lanes = self.plan.lanes;
         shared.turns[g].wait(segment);
@@ -493,6 +499,9 @@ impl<F: Float> Run<'_, F> {
     }
 
     /// Runs the stretches of a segment from their starts.
+    ///
+    /// # Safety
+    /// As for [`Run::pack`].
     unsafe fn run(&self, shared: &Shared<'_>, worker: &Worker<'_>, segment: usize, reach: &mut Reach) {
         let (lanes, steps, whole) = (self.plan.lanes, self.plan.steps, self.plan.whole.signature);
         let (stretch, bench) = (segment * lanes, &worker.whole);

@@ -149,21 +149,6 @@ fn one_plane(mut e: Expr) -> Expr {
     e
 }
 
-/// The factors of a product of reals.
-fn factors(e: &Expr, into: &mut Vec<Expr>) {
-    match &e.kind {
-        ExprKind::Binary(BinaryOp::Mul, a, b) => {
-            factors(a, into);
-            factors(b, into);
-        }
-        ExprKind::Unary(UnaryOp::Neg, a) => {
-            into.push(expr(ExprKind::Real(-1.0), e.ty, e.span));
-            factors(a, into);
-        }
-        _ => into.push(e.clone()),
-    }
-}
-
 /// Whether an expression depends on these values alone, and not on the step.
 fn reads_only(e: &Expr, values: &HashSet<ValueId>) -> bool {
     let mut only = true;
@@ -326,25 +311,33 @@ impl Lowering {
         }
     }
 
+    /// A product as the factor that is not of parameters, and `rate` times those that are. The former is one that the
+    /// program has: another product of the same values may be too large for a number.
+    fn apart(&self, e: &Expr, rate: Expr) -> Option<(Expr, Expr)> {
+        let times = |factor: &Expr| binary(BinaryOp::Mul, factor.clone(), rate.clone());
+        match &e.kind {
+            ExprKind::Binary(BinaryOp::Mul, a, b) if self.is_bound(a) => self.apart(b, times(a)),
+            ExprKind::Binary(BinaryOp::Mul, a, b) if self.is_bound(b) => self.apart(a, times(b)),
+            ExprKind::Unary(UnaryOp::Neg, a) => self.apart(a, times(&expr(ExprKind::Real(-1.0), e.ty, e.span))),
+            _ => (!self.is_bound(e)).then(|| (e.clone(), rate)),
+        }
+    }
+
     /// `exp(x·a)`, `a` of parameters, as `2^(x·(a·log2(e)))` with the second factor computed once: a power of 2 takes
     /// half the operations. Its argument is rounded twice more than the product is.
     fn power_of_two(&mut self, e: &Expr, scope: &Scope) -> Option<Expr> {
         let ExprKind::Call(Function::Exp, arguments) = &e.kind else { return None };
         let (Scalar::Real, [argument]) = (e.ty, &arguments[..]) else { return None };
-        let mut found = Vec::new();
-        factors(argument, &mut found);
-        let (bound, others): (Vec<Expr>, Vec<Expr>) = found.into_iter().partition(|factor| self.is_bound(factor));
         let one = expr(ExprKind::Real(std::f64::consts::LOG2_E), e.ty, e.span);
-        let rate = bound.iter().fold(one, |rate, factor| binary(BinaryOp::Mul, factor.clone(), rate));
+        let (rest, rate) = self.apart(argument, one)?;
         let free = free_indices(&rate);
         // An outer product of parameters may be much larger than they are.
         let mut stored = false;
         rate.walk(&mut |e| {
             stored |= matches!(e.kind, ExprKind::Read { .. }) && free_indices(e).len() == free.len();
         });
-        let rest = others.into_iter().reduce(|a, b| binary(BinaryOp::Mul, a, b)).filter(|_| stored)?;
         let indices: Vec<IndexId> = scope.indices.iter().copied().filter(|i| free.contains(i)).collect();
-        if indices.iter().any(|&i| self.extent(i) == 0) {
+        if !stored || indices.iter().any(|&i| self.extent(i) == 0) {
             return None;
         }
         let rate = self.define("rate", &indices, rate, &[]);

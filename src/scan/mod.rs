@@ -18,7 +18,8 @@
 //! lanes. A layer that is a map of at most 16 states has a summary of its own ([`finite`]).
 
 mod choose;
-pub mod compact;
+#[cfg(test)]
+mod compact;
 mod delays;
 mod finite;
 mod group;

@@ -19,18 +19,19 @@ pub(super) fn planes(kind: Kind) -> Range<usize> {
     if kind == Kind::Complex { 0..2 } else { 0..1 }
 }
 
-/// Two planes of memory.
-pub(super) struct Pair([Memory; 2]);
+/// Memory for rows of slices; it stays where it is as long as this lives.
+#[derive(Default)]
+pub(super) struct Room(Vec<[Memory; 2]>);
 
-impl Pair {
-    pub(super) fn new<F: Float>(slice: &Tensors, rows: usize) -> Self {
+impl Room {
+    /// The planes of so many rows.
+    pub(super) fn rows<F: Float>(&mut self, slice: &Tensors, rows: usize) -> Planes {
         let bytes = bytes::<F>(slice) * rows;
         let imaginary = if slice.kind == Kind::Complex { bytes } else { 0 };
-        Self([Memory::new(bytes), Memory::new(imaginary)])
-    }
-
-    pub(super) fn planes(&mut self) -> Planes {
-        self.0.each_mut().map(Memory::base)
+        let mut planes = [Memory::new(bytes), Memory::new(imaginary)];
+        let bases = planes.each_mut().map(Memory::base);
+        self.0.push(planes);
+        bases
     }
 }
 
@@ -40,7 +41,7 @@ pub(super) struct Bench<'a> {
     pub(super) states: Vec<Planes>,
     pub(super) rings: Vec<Planes>,
     pub(super) outputs: Vec<Planes>,
-    _memory: Vec<Pair>,
+    _room: Room,
     _reports: Memory,
 }
 
@@ -52,13 +53,8 @@ impl<'a> Bench<'a> {
         outputs: Option<Vec<Planes>>,
     ) -> Self {
         let signature = program.signature;
-        let mut memory = Vec::new();
-        let mut own = |slice: &Tensors, rows: usize| {
-            let mut pair = Pair::new::<F>(slice, rows);
-            let planes = pair.planes();
-            memory.push(pair);
-            planes
-        };
+        let mut room = Room::default();
+        let mut own = |slice: &Tensors, rows: usize| room.rows::<F>(slice, rows);
         let states: Vec<Planes> = signature.states.iter().map(|slice| own(slice, 1)).collect();
         let rings: Vec<Planes> = signature.delays.iter().map(|line| own(&line.slice, line.depth + 1)).collect();
         let outputs = outputs.unwrap_or_else(|| signature.outputs.iter().map(|slice| own(slice, rows)).collect());
@@ -83,7 +79,7 @@ impl<'a> Bench<'a> {
             }
         };
         let running = Running::new(pass, program.entries, 1, address);
-        Self { running, states, rings, outputs, _memory: memory, _reports: reports }
+        Self { running, states, rings, outputs, _room: room, _reports: reports }
     }
 
     /// Runs some rows, and does something else after each so many of them.
