@@ -3,8 +3,8 @@
 
 #![allow(unsafe_code)]
 
-use cranelift_codegen::ir::types;
-use ssmc::codegen::math::{Elementary, power_in_sum};
+use cranelift_codegen::ir::{Type, types};
+use ssmc::codegen::math::{Elementary, add_power};
 
 #[path = "math/complex.rs"]
 mod complex;
@@ -120,11 +120,21 @@ fn remainders_in_f64_are_exact() {
 }
 
 /// `x` to a power as a term of a sum: normal numbers to a relative error, all else to what a sum notices.
-fn check_power<T: kernel::Lane>(x: &[T], exponent: f64, bound: f64, least: f64, value: impl Fn(T) -> f64) {
-    let kernel =
-        kernel::Kernel::<T>::new(T::TYPE, 1, 1, |b, environment, x| vec![power_in_sum(b, environment, x[0], exponent)]);
+fn check_power<T: kernel::Lane>(
+    maker: kernel::Maker,
+    ty: Type,
+    x: &[T],
+    exponent: f64,
+    bound: f64,
+    least: f64,
+    value: impl Fn(T) -> f64,
+) {
+    let zero = vec![T::ZERO; x.len()];
     let mut out = [Vec::new()];
-    kernel.run(&[x], &mut out);
+    let kernel = kernel::Kernel::<T>::made(maker, ty, 2, 1, |b, environment, x| {
+        vec![add_power(b, environment, x[0], x[1], exponent)]
+    });
+    kernel.run(&[&zero, x], &mut out);
     for (&x, &got) in x.iter().zip(&out[0]) {
         let (x, got) = (value(x), value(got));
         let exact = x.powf(exponent);
@@ -146,8 +156,13 @@ fn powers_in_sums_are_as_precise_as_promised() {
     let double: Vec<f64> =
         (0..1u64 << 18).map(|i| f64::from_bits(i.wrapping_mul(0x1fff_ffff_ffff_f35b) >> 1)).collect();
     for exponent in [1.0, 1.2, 1.5, 1.999, 2.3, 3.7, 8.0] {
-        check_power(&single, exponent, 1e-6, f64::from(f32::MIN_POSITIVE), f64::from);
-        check_power(&double, exponent, 1e-14, f64::MIN_POSITIVE, |x| x);
+        for maker in kernel::makers() {
+            for bytes in [16, 32, 64].into_iter().filter(|&bytes| bytes <= kernel::widest(maker, types::F32).bytes()) {
+                let (f32s, f64s) = (types::F32.by(bytes / 4).unwrap(), types::F64.by(bytes / 8).unwrap());
+                check_power(maker, f32s, &single, exponent, 1e-6, f64::from(f32::MIN_POSITIVE), f64::from);
+                check_power(maker, f64s, &double, exponent, 1e-14, f64::MIN_POSITIVE, |x| x);
+            }
+        }
     }
 }
 

@@ -75,9 +75,11 @@ impl Emitter<'_, '_> {
         math::emit(&mut self.b, &mut self.routines, f, args)
     }
 
-    /// A power of a magnitude, with an exponent from 1 to 8, as a term of a sum.
-    pub(super) fn power_in_sum(&mut self, base: &Val, exponent: f64) -> Val {
-        let re = self.map(&base.re, |this, x| math::power_in_sum(&mut this.b, &mut this.routines, x, exponent));
+    /// A sum and the power of a magnitude, with an exponent from 1 to 8.
+    pub(super) fn add_power(&mut self, sum: &Val, base: &Val, exponent: f64) -> Val {
+        self.routines.machine = Some(self.machine);
+        let re = self
+            .zip(&sum.re, &base.re, |this, sum, x| math::add_power(&mut this.b, &mut this.routines, sum, x, exponent));
         Val::plane(Scalar::Real, re)
     }
 

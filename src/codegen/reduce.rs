@@ -239,8 +239,7 @@ impl<'a> Emitter<'a, '_> {
             && (1.0..=8.0).contains(exponent)
         {
             let base = self.emit(base);
-            let value = self.power_in_sum(&base, *exponent);
-            return self.combine(op, sum, value);
+            return self.add_power(&sum, &base, *exponent);
         }
         let add = add && self.machine.fma;
         if add

@@ -7,7 +7,7 @@ use cranelift_codegen::ir::UserExternalName;
 
 use crate::Level;
 
-/// An operation on vectors of floats, lane by lane; all arguments and the result are of one type.
+/// An operation on vectors of floats, lane by lane but for [`Primitive::LookUp`]; all arguments and the result are of one type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Primitive {
     /// `p, n`: `p·2^⌊n⌋`, rounded once. For `n = -∞` it is zero and for `n = ∞` infinite, with the sign of `p`; NaN for
@@ -15,6 +15,11 @@ pub enum Primitive {
     Scale,
     /// `x`: `x - ⌊x⌋`, rounded down (hence below 1); zero for infinities, of either sign.
     Fraction,
+    /// `x`: the number from 1 to below 2 that is `|x|` times a power of 2; 1 for zeros and infinities.
+    Mantissa,
+    /// `at, low, high`: the lane of `low`, or behind them of `high`, that the lowest bits of the bits of `at` number. Lanes of
+    /// `low` and `high` meet those of `at` in any place.
+    LookUp,
 }
 
 /// The namespace of the names.
@@ -22,7 +27,7 @@ const NAMESPACE: u32 = 0x6f70;
 
 impl Primitive {
     /// All of them.
-    pub const ALL: [Primitive; 2] = [Primitive::Scale, Primitive::Fraction];
+    pub const ALL: [Primitive; 4] = [Primitive::Scale, Primitive::Fraction, Primitive::Mantissa, Primitive::LookUp];
 
     /// The name of the function whose call is this.
     pub fn name(self) -> UserExternalName {
@@ -38,7 +43,8 @@ impl Primitive {
     pub fn arity(self) -> usize {
         match self {
             Primitive::Scale => 2,
-            Primitive::Fraction => 1,
+            Primitive::Fraction | Primitive::Mantissa => 1,
+            Primitive::LookUp => 3,
         }
     }
 

@@ -387,6 +387,48 @@ pub(crate) const REDUCE: Op = [
         ],
     },
 ];
+/// `dst, a, interval and sign`: the mantissa of `a`; packed, EVEX only.
+pub(crate) const MANTISSA: Op = [
+    Row {
+        vex: [INVALID; 3],
+        evex: [
+            INVALID,
+            EVEX_Vgetmantps_xmm_k1z_xmmm128b32_imm8,
+            EVEX_Vgetmantps_ymm_k1z_ymmm256b32_imm8,
+            EVEX_Vgetmantps_zmm_k1z_zmmm512b32_imm8_sae,
+        ],
+    },
+    Row {
+        vex: [INVALID; 3],
+        evex: [
+            INVALID,
+            EVEX_Vgetmantpd_xmm_k1z_xmmm128b64_imm8,
+            EVEX_Vgetmantpd_ymm_k1z_ymmm256b64_imm8,
+            EVEX_Vgetmantpd_zmm_k1z_zmmm512b64_imm8_sae,
+        ],
+    },
+];
+/// `dst, a, b` with `dst` an input: the lanes of `a` and `b` that `dst` numbers; packed, EVEX only.
+pub(crate) const LOOK_UP: Op = [
+    Row {
+        vex: [INVALID; 3],
+        evex: [
+            INVALID,
+            EVEX_Vpermi2ps_xmm_k1z_xmm_xmmm128b32,
+            EVEX_Vpermi2ps_ymm_k1z_ymm_ymmm256b32,
+            EVEX_Vpermi2ps_zmm_k1z_zmm_zmmm512b32,
+        ],
+    },
+    Row {
+        vex: [INVALID; 3],
+        evex: [
+            INVALID,
+            EVEX_Vpermi2pd_xmm_k1z_xmm_xmmm128b64,
+            EVEX_Vpermi2pd_ymm_k1z_ymm_ymmm256b64,
+            EVEX_Vpermi2pd_zmm_k1z_zmm_zmmm512b64,
+        ],
+    },
+];
 /// `dst, a, b`: `a · 2^floor(b)`; EVEX only.
 pub(crate) const SCALE: Op = [
     Row {

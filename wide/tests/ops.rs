@@ -621,12 +621,56 @@ fn model(primitive: Primitive, x: f64, y: f64) -> f64 {
         }
         Primitive::Fraction if x.is_infinite() => 0.0,
         Primitive::Fraction => x - x.floor(),
+        Primitive::Mantissa if x.is_nan() => x,
+        Primitive::Mantissa if x == 0.0 || x.is_infinite() => 1.0,
+        Primitive::Mantissa => {
+            let mut m = x.abs();
+            while m < 1.0 {
+                m *= 2.0;
+            }
+            while m >= 2.0 {
+                m /= 2.0;
+            }
+            m
+        }
+        Primitive::LookUp => unreachable!("not lane by lane"),
+    }
+}
+
+#[test]
+fn lanes_are_looked_up_in_two_vectors() {
+    for level in levels() {
+        for lane in [types::F32, types::F64] {
+            let size = lane.bytes() as usize;
+            for ty in vectors(level, lane) {
+                let function = mapped(ty, 3, &|b, v| primitive(b, Primitive::LookUp, v));
+                if !Primitive::LookUp.is_at(level) {
+                    assert!(ssmc_wide::compile(&function, level).is_err());
+                    continue;
+                }
+                // Any bits above those that count.
+                let (count, turns) = (ty.lane_count() as usize, 3);
+                let numbers: Vec<u64> =
+                    (0..(count * turns) as u64).map(|i| i.wrapping_mul(0x9e37_79b9_7f4a_7c15)).collect();
+                let bytes = |of: &dyn Fn(usize) -> u64| -> Vec<u8> {
+                    (0..count * turns).flat_map(|i| of(i).to_le_bytes()[..size].to_vec()).collect()
+                };
+                let entry = |i: usize| if size == 4 { u64::from((i as f32).to_bits()) } else { (i as f64).to_bits() };
+                let data = [bytes(&|i| numbers[i]), bytes(&entry), bytes(&|i| entry(1000 + i))];
+                let got = by_wide(&function, level).run(&data, data[0].len());
+                let expected = bytes(&|i| {
+                    let (at, first) = (numbers[i] as usize % (2 * count), i / count * count);
+                    if at < count { entry(first + at) } else { entry(1000 + first + at - count) }
+                });
+                assert_eq!(got, expected, "{level:?} {ty}");
+            }
+        }
     }
 }
 
 #[test]
 fn primitives_are_what_they_say() {
-    for which in Primitive::ALL {
+    for which in Primitive::ALL.into_iter().filter(|&which| which != Primitive::LookUp) {
         for level in levels() {
             for lane in [types::F32, types::F64] {
                 let double = lane == types::F64;

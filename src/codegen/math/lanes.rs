@@ -9,7 +9,7 @@ use std::cell::RefCell;
 use std::ops::{Add, BitAnd, BitOr, BitXor, Div, Mul, Neg, Not, Sub};
 
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
-use cranelift_codegen::ir::{FuncRef, InstBuilder, MemFlagsData, Type, Value, types};
+use cranelift_codegen::ir::{ConstantData, FuncRef, InstBuilder, MemFlagsData, Type, Value, types};
 use cranelift_frontend::FunctionBuilder;
 
 use ssmc_wide::Primitive;
@@ -200,6 +200,21 @@ impl<'e> Float<'e> {
         self.call(Primitive::Fraction, &[self.value]).unwrap_or_else(|| self - self.floor())
     }
 
+    /// How many lanes there are.
+    pub(super) fn count(self) -> usize {
+        self.lanes.float().lane_count() as usize
+    }
+
+    /// Whether the machine has [`Primitive::Mantissa`] and [`Primitive::LookUp`].
+    pub(super) fn can_look_up(self) -> bool {
+        [Primitive::Mantissa, Primitive::LookUp].iter().all(|&primitive| self.lanes.primitive(primitive).is_some())
+    }
+
+    /// The number from 1 to below 2 that is this times a power of 2, where the machine [has it](Float::can_look_up).
+    pub(super) fn mantissa(self) -> Float<'e> {
+        self.call(Primitive::Mantissa, &[self.value]).expect("asked for before")
+    }
+
     /// The square root, correctly rounded.
     pub(super) fn sqrt(self) -> Float<'e> {
         self.emit(|b| b.ins().sqrt(self.value))
@@ -358,6 +373,21 @@ impl<'e> Int<'e> {
             let bits = b.ins().iconst(types::I32, i64::from(bits));
             b.ins().ushr(self.value, bits)
         }))
+    }
+
+    /// The entries that the lowest bits number, of a table of twice as many as there are lanes, where the machine
+    /// [can](Float::can_look_up); shorter ones are repeated.
+    pub(super) fn look_up(self, table: &[f32]) -> Float<'e> {
+        let at = self.float();
+        let mut bytes = table.iter().cycle().map(|entry| entry.to_le_bytes());
+        let mut half = || -> Vec<u8> { bytes.by_ref().take(at.count()).flatten().collect() };
+        let [low, high] = [half(), half()].map(|half| {
+            self.lanes.build(&mut |b| {
+                let pool = b.func.dfg.constants.insert(ConstantData::from(&half[..]));
+                b.ins().vconst(self.lanes.float(), pool)
+            })
+        });
+        at.call(Primitive::LookUp, &[at.value, low, high]).expect("asked for before")
     }
 
     /// Where all bits are zero.

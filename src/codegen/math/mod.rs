@@ -175,7 +175,8 @@ pub trait Environment {
     /// A reference to a routine of signature `fn(lane, ..) -> lane`, in the system's calling convention.
     fn routine(&mut self, builder: &mut FunctionBuilder<'_>, routine: Routine, lane: Type) -> FuncRef;
 
-    /// A reference to an operation on vectors of type `ty`, where the code may use it. Results do not depend on it.
+    /// A reference to an operation on vectors of type `ty`, where the code may use it. Results do not depend on it, but those of
+    /// `exp2` and of powers in sums.
     fn primitive(&mut self, _: &mut FunctionBuilder<'_>, _primitive: Primitive, _ty: Type) -> Option<FuncRef> {
         None
     }
@@ -224,18 +225,19 @@ pub fn emit(
     on_vectors(builder, environment, arguments, |x| vec![apply(function, x)])[0]
 }
 
-/// Emits `x^exponent`, for `x ≥ 0` and an exponent from 1 to 8, as a term of a sum of such powers, which may be less
-/// precise than [`Elementary::Pow`].
+/// Emits `sum + x^exponent`, for `x ≥ 0` and an exponent from 1 to 8: in a sum of such powers each may be less precise than
+/// [`Elementary::Pow`].
 ///
 /// # Numerics
-/// A relative error of the sum of at most 1e-6 for 32-bit lanes, 1e-14 for 64-bit lanes.
-pub fn power_in_sum(
+/// A relative error of the power of at most 1e-6 for 32-bit lanes, 1e-14 for 64-bit lanes.
+pub fn add_power(
     builder: &mut FunctionBuilder<'_>,
     environment: &mut dyn Environment,
+    sum: Value,
     x: Value,
     exponent: f64,
 ) -> Value {
-    on_vectors(builder, environment, &[x], |x| vec![power::power_in_sum(x[0], exponent)])[0]
+    on_vectors(builder, environment, &[sum, x], |x| vec![power::add_power(x[0], x[1], exponent)])[0]
 }
 
 fn apply<'e>(function: Elementary, x: &[Float<'e>]) -> Float<'e> {

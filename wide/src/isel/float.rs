@@ -13,6 +13,9 @@ use crate::{Level, Primitive};
 /// Rounding modes of `vround` and `vrndscale`, without the inexact exception.
 const NEAREST: i64 = 8;
 const FLOOR: i64 = 9;
+
+/// The operand of the mantissa's instructions: from 1 to below 2, without the sign.
+const POSITIVE: i64 = 4;
 const CEIL: i64 = 10;
 const TRUNC: i64 = 11;
 
@@ -78,7 +81,19 @@ impl Select<'_> {
         match primitive {
             Primitive::Scale => self.binary(&table::SCALE, args[0], args[1], shape, false),
             Primitive::Fraction => self.unary(&table::REDUCE, args[0], shape, Some(FLOOR)),
+            Primitive::Mantissa => self.unary(&table::MANTISSA, args[0], shape, Some(POSITIVE)),
+            Primitive::LookUp => self.look_up(args[0], args[1], args[2], shape),
         }
+    }
+
+    fn look_up(&mut self, at: Value, low: Value, high: Value, shape: Shape) -> Result<()> {
+        let code = self.code(&table::LOOK_UP, shape)?;
+        let (access, view) = (self.access(shape), shape.view());
+        let (at, low) = (self.reg(at), self.reg(low));
+        let high = self.rm(high, access);
+        let to = self.result();
+        self.push(Ins::new(code).tied(at, to, view).reg(low, view).rm(high, view, access));
+        Ok(())
     }
 
     /// Emits an operation whose result is wanted in the lanes of a mask only, with zeros in the others; `None` where this
