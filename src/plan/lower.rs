@@ -10,6 +10,7 @@
 //!   ones share one definition;
 //! - so is what is costly and depends on parameters alone;
 //! - `exp` of a product with parameters is a power of 2, with `log2(e)` among the parameters;
+//! - under a sum, what is divided by something with fewer indices than the sum has is what has those indices alone;
 //! - so is a long sum, or an elementary function, that no state reaches, in an equation that one does: it can run for
 //!   many steps at once.
 //!
@@ -149,6 +150,22 @@ fn one_plane(mut e: Expr) -> Expr {
     e
 }
 
+/// The factors and divisors of a product of reals.
+fn take_apart(e: &Expr, divides: bool, factors: &mut Vec<Expr>, divisors: &mut Vec<Expr>) {
+    match &e.kind {
+        ExprKind::Binary(BinaryOp::Mul, a, b) if e.ty == Scalar::Real => {
+            take_apart(a, divides, factors, divisors);
+            take_apart(b, divides, factors, divisors);
+        }
+        ExprKind::Binary(BinaryOp::Div, a, b) if e.ty == Scalar::Real => {
+            take_apart(a, divides, factors, divisors);
+            take_apart(b, !divides, factors, divisors);
+        }
+        _ if divides => divisors.push(e.clone()),
+        _ => factors.push(e.clone()),
+    }
+}
+
 /// Whether an expression depends on these values alone, and not on the step.
 fn reads_only(e: &Expr, values: &HashSet<ValueId>) -> bool {
     let mut only = true;
@@ -279,7 +296,9 @@ impl Lowering {
             ExprKind::Reduce { op, indices, body } => {
                 let mut inner = scope.clone();
                 inner.indices.extend(&indices);
-                let body = Box::new(self.rewrite(*body, &inner));
+                let body = self.rewrite(*body, &inner);
+                let sum = matches!(op, ReduceOp::Sum | ReduceOp::Mean) && ty == Scalar::Real;
+                let body = Box::new(if sum { self.divided_first(body, &inner) } else { body });
                 expr(ExprKind::Reduce { op, indices, body }, ty, span)
             }
             ExprKind::Normalise { op, index, at, body, eps } => {
@@ -309,6 +328,39 @@ impl Lowering {
                 e
             }
         }
+    }
+
+    /// In a product under a sum, a divisor with fewer indices than the product divides those factors that have no others,
+    /// once for all elements of the rest: `t[i, j] / n[j] * x[j]` as `t[i, j] * (x[j] / n[j])`.
+    fn divided_first(&mut self, e: Expr, scope: &Scope) -> Expr {
+        if !scope.guards.is_empty() || scope.indices.iter().any(|&i| self.extent(i) == 0) {
+            return e;
+        }
+        let (mut factors, mut divisors) = (Vec::new(), Vec::new());
+        take_apart(&e, false, &mut factors, &mut divisors);
+        let mut changed = false;
+        divisors.retain(|divisor| {
+            let within = free_indices(divisor);
+            let (mine, rest): (Vec<Expr>, Vec<Expr>) =
+                factors.drain(..).partition(|factor| free_indices(factor).iter().all(|i| within.contains(i)));
+            let wider = rest.iter().flat_map(free_indices).any(|i| !within.contains(&i) && self.extent(i) > 1);
+            factors = rest;
+            if mine.iter().all(|factor| free_indices(factor).is_empty()) || !wider {
+                factors.splice(0..0, mine);
+                return true;
+            }
+            changed = true;
+            let product = mine.into_iter().reduce(|a, b| binary(BinaryOp::Mul, a, b)).expect("one has an index");
+            let indices: Vec<IndexId> = scope.indices.iter().copied().filter(|i| within.contains(i)).collect();
+            let quotient = binary(BinaryOp::Div, product, divisor.clone());
+            factors.push(self.define("part", &indices, quotient, &[]));
+            false
+        });
+        if !changed {
+            return e;
+        }
+        let product = factors.into_iter().reduce(|a, b| binary(BinaryOp::Mul, a, b)).expect("the rest has an index");
+        divisors.into_iter().fold(product, |product, divisor| binary(BinaryOp::Div, product, divisor))
     }
 
     /// A product as the factor that is not of parameters, and `rate` times those that are. The former is one that the
