@@ -2,7 +2,7 @@
 //!
 //! In: a [`Signature`], one entry point per pass, the tensors. Out: the outputs, and the carry for the next piece.
 //! Each sequence is one task and writes only its own rows. Where there are fewer sequences than threads, phases are cut
-//! into ranges of blocks, which write different elements. So the result does not depend on the number of threads. Long
+//! into ranges, which write different elements. So the result does not depend on the number of threads. Long
 //! sequences are run in pieces, so that progress can be reported.
 
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rayon::prelude::*;
 
 use crate::check::{RunError, check, check_outputs};
-use crate::kernel::{Buffer, Entry, Event, Kind, NEVER, PassSignature, Signature, Slot, Tensors};
+use crate::kernel::{Buffer, Cut, Entry, Event, Kind, NEVER, PassSignature, Signature, Slot, Tensors};
 use crate::memory::Memory;
 use crate::pass::{Running, derived};
 use crate::tensor::{Bound, Carry, Elements, Float, Sequences, Tensor};
@@ -94,7 +94,8 @@ pub unsafe fn run_into<F: Float>(
         0 => rayon::current_num_threads(),
         threads => threads,
     };
-    let cuts = signature.passes.iter().flat_map(|pass| &pass.phases).any(|phase| phase.blocks > 1) && !signature.step;
+    let cuts = signature.passes.iter().flat_map(|pass| &pass.phases).any(|phase| phase.cut != Cut::Blocks(1))
+        && !signature.step;
     let ranges = if cuts && count < workers { workers.div_ceil(count.max(1)) } else { 1 };
     let task = Task {
         signature,
@@ -195,7 +196,7 @@ struct Task<'a> {
     /// What the prologue has made.
     derived: *mut u8,
     steps: &'a [u64],
-    /// Into how many ranges of blocks a sequence may be cut.
+    /// Into how many ranges phases may be cut.
     ranges: usize,
     done: AtomicU64,
     /// What was reported so far; the least of all sequences.
@@ -241,7 +242,7 @@ impl Task<'_> {
                     Buffer::Kept(i) => kept[i][plane].base(),
                     Buffer::Derived => self.derived,
                     Buffer::Report => reports.as_mut_ptr().cast(),
-                    Buffer::Scratch | Buffer::Local => unreachable!("a pass has its own"),
+                    Buffer::Home | Buffer::Scratch | Buffer::Local => unreachable!("a pass has its own"),
                 }
             };
             let running = Running::new(pass, self.entries, self.ranges, address);

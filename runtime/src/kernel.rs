@@ -9,8 +9,8 @@
 //! | `begin` | 8 | `u64` | the first step to run, counted from the start of the sequence's tensors |
 //! | `end` | 16 | `u64` | behind the last step to run; a step kernel ignores it and runs `begin` |
 //! | `number` | 24 | `u64` | how many steps the sequence took before the start of its tensors |
-//! | `from` | 32 | `u64` | the first block to work on, in phases that are cut into blocks |
-//! | `to` | 40 | `u64` | behind the last block |
+//! | `from` | 32 | `u64` | the first piece to work on, as [`Cut`] says: a block, or a step counted from `begin` |
+//! | `to` | 40 | `u64` | behind the last piece |
 //!
 //! A pass that runs backwards goes from `end - 1` down to `begin`. What stands behind the address of a slot:
 //!
@@ -23,8 +23,9 @@
 //! | [`Buffer::Delay`] | `depth + 1` rows; step `s` of the sequence (`number` counted in) is in row `s % (depth + 1)` | updated in place |
 //! | [`Buffer::Report`] | for each of the signature's reports the first step where it happened, else [`NEVER`] | updated in place |
 //! | [`Buffer::Derived`] | bytes, aligned to 64; what the prologue makes of the parameters | written by the prologue, read |
-//! | [`Buffer::Scratch`] | bytes, aligned to 64, with any contents; kept from tile to tile | written, read back |
-//! | [`Buffer::Local`] | the same, for one range of blocks alone | written, read back |
+//! | [`Buffer::Home`] | bytes, aligned to 64; states in the order that suits the pass | written by `begin`, updated |
+//! | [`Buffer::Scratch`] | bytes, aligned to 64, with any contents; last for one tile | written, read back |
+//! | [`Buffer::Local`] | the same, for one range of pieces alone; they last for one call | written, read back |
 //!
 //! Reals have the width that the kernel was compiled for, integers 32 bits (or one byte, where the signature says so), truth values one byte; a complex
 //! buffer has two slots, one for each plane.
@@ -45,11 +46,14 @@ pub struct Arguments {
     pub end: u64,
     /// How many steps the sequence took before.
     pub number: u64,
-    /// The first block to work on.
+    /// The first piece to work on.
     pub from: u64,
-    /// Behind the last block to work on.
+    /// Behind the last piece to work on.
     pub to: u64,
 }
+
+/// As [`Arguments::to`], behind all pieces: what is added to it does not overflow.
+pub const WHOLE: u64 = u64::MAX >> 2;
 
 /// Stands for a step where something has not happened.
 pub const NEVER: u64 = u64::MAX;
@@ -163,11 +167,13 @@ pub enum Buffer {
     Kept(usize),
     /// What the prologue makes of the parameters, for all sequences.
     Derived,
-    /// The pass's own memory.
+    /// The pass's own memory for its states.
+    Home,
+    /// The pass's own memory for a tile.
     Scratch,
     /// What is to be reported: 64-bit numbers.
     Report,
-    /// Memory for one range of blocks.
+    /// Memory for one range of pieces.
     Local,
 }
 
@@ -180,15 +186,63 @@ pub struct Slot {
     pub imaginary: bool,
 }
 
+/// How a phase falls into pieces that depend on nothing that another one writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// Into so many blocks, each with all steps of the tile.
+    Blocks(usize),
+    /// Into the steps of the tile.
+    Steps,
+}
+
+impl Cut {
+    /// How many steps stay together, so that what runs several of them side by side still can.
+    const TOGETHER: usize = 4;
+
+    /// Into how many pieces it falls, for a tile of so many steps.
+    pub fn pieces(self, steps: usize) -> usize {
+        match self {
+            Cut::Blocks(blocks) => blocks,
+            Cut::Steps => steps.div_ceil(Self::TOGETHER),
+        }
+    }
+
+    /// The `n`-th of `count` ranges of about equal size, as [`Arguments::from`] and [`Arguments::to`] have it; `count` is at
+    /// most [`Cut::pieces`].
+    pub fn range(self, steps: usize, n: usize, count: usize) -> (usize, usize) {
+        let pieces = self.pieces(steps);
+        let (from, to) = (n * pieces / count, (n + 1) * pieces / count);
+        match self {
+            Cut::Blocks(_) => (from, to),
+            Cut::Steps => (from * Self::TOGETHER, (to * Self::TOGETHER).min(steps)),
+        }
+    }
+}
+
 /// Code that runs for every tile of steps.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PhaseSignature {
     /// Its place among the kernel's functions.
     pub entry: usize,
-    /// Into how many blocks it can be cut, which different threads may run at the same time.
-    pub blocks: usize,
+    /// What of it different threads may run at the same time.
+    pub cut: Cut,
+    /// Whether it writes nothing but [`Buffer::Scratch`] and [`Buffer::Local`].
+    pub private: bool,
     /// About how many operations one step takes.
     pub work: u64,
+}
+
+/// How threads share the work of a pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Each phase of a tile is cut into pieces.
+    Pieces,
+    /// Each thread takes some blocks through all tiles. Phases but the one with the blocks are small: every thread runs them
+    /// for itself.
+    Blocks,
+    /// Threads take tiles in turn. What needs the tile before runs in the order of tiles, by one thread at a time: the phases
+    /// from the first to the last of this range; all others run at the same time.
+    Tiles(usize, usize),
 }
 
 /// One run over a sequence.
@@ -198,9 +252,11 @@ pub struct PassSignature {
     pub reverse: bool,
     /// The addresses that it gets.
     pub slots: Vec<Slot>,
-    /// How many bytes of scratch it needs.
+    /// How many bytes it needs for its states.
+    pub home: usize,
+    /// How many bytes it needs for a tile.
     pub scratch: usize,
-    /// How many bytes each range of blocks needs for itself.
+    /// How many bytes each range of pieces needs for itself.
     pub local: usize,
     /// How many steps a tile has at most; 0 where there is no limit.
     pub tile: usize,
@@ -213,10 +269,35 @@ pub struct PassSignature {
 }
 
 impl PassSignature {
+    /// How so many threads share it.
+    pub fn way(&self, threads: usize) -> Way {
+        if threads < 2 {
+            return Way::Pieces;
+        }
+        let work = |phases: &[PhaseSignature]| phases.iter().map(|phase| phase.work).sum::<u64>();
+        let (all, count) = (work(&self.phases), threads as u64);
+        let ordered = |phase: &PhaseSignature| phase.cut != Cut::Steps;
+        let from = self.phases.iter().position(ordered).unwrap_or(self.phases.len());
+        let to = self.phases.iter().rposition(ordered).map_or(from, |last| last + 1);
+        // Threads wait little for each other while one of them runs a small part.
+        let outside = from > 0 || to < self.phases.len();
+        if outside && work(&self.phases[from..to]).saturating_mul(count) <= all {
+            return Way::Tiles(from, to);
+        }
+        let others = all - work(&self.phases[from..to]);
+        let alone = self.phases.iter().all(|phase| ordered(phase) || phase.private);
+        let blocks = to == from + 1 && self.phases[from].cut != Cut::Blocks(1);
+        // Waiting for each other costs half as much again as sharing everything.
+        if blocks && alone && others * (count - 1) * 2 <= all {
+            return Way::Blocks;
+        }
+        Way::Pieces
+    }
+
     /// A forward pass with one function and no memory of its own.
     pub fn plain(slots: Vec<Slot>) -> Self {
-        let phases = vec![PhaseSignature { entry: 0, blocks: 1, work: 1 }];
-        Self { reverse: false, slots, scratch: 0, local: 0, tile: 0, begin: None, phases, end: None }
+        let phases = vec![PhaseSignature { entry: 0, cut: Cut::Blocks(1), private: false, work: 1 }];
+        Self { reverse: false, slots, home: 0, scratch: 0, local: 0, tile: 0, begin: None, phases, end: None }
     }
 }
 

@@ -1,13 +1,15 @@
 //! One pass of a kernel over a sequence: its tiles of steps, and in each of them its phases.
 //!
 //! In: the functions of a kernel, a [`PassSignature`], the addresses of its slots. A [`Running`] pass owns the memory that
-//! only the pass uses. Phases are cut into ranges of blocks for several threads; ranges write different elements, so
-//! that results do not depend on their number.
+//! only the pass uses. Phases are cut into ranges for several threads, of blocks or of steps; ranges write different
+//! elements, so that results do not depend on their number.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
 use crate::driver::{Planes, SPLIT};
-use crate::kernel::{Arguments, Buffer, Entry, PassSignature, PhaseSignature, Signature, Slot};
+use crate::kernel::{Arguments, Buffer, Cut, Entry, PassSignature, PhaseSignature, Signature, Slot, WHOLE, Way};
 use crate::memory::Memory;
 
 /// Computes what depends on parameters alone: what stands behind [`Buffer::Derived`].
@@ -24,8 +26,7 @@ pub(crate) unsafe fn derived(signature: &Signature, entries: &[Entry], params: &
         _ => base,
     };
     let pointers: Vec<*mut u8> = prologue.slots.iter().map(address).collect();
-    let to = u64::MAX >> 1;
-    let arguments = Arguments { pointers: pointers.as_ptr(), begin: 0, end: 1, number: 0, from: 0, to };
+    let arguments = Arguments { pointers: pointers.as_ptr(), begin: 0, end: 1, number: 0, from: 0, to: WHOLE };
     // SAFETY: the caller vouches for the entry; the addresses are those of its slots.
     unsafe { entries[prologue.entry](&arguments) };
     memory
@@ -35,22 +36,25 @@ pub(crate) unsafe fn derived(signature: &Signature, entries: &[Entry], params: &
 pub(crate) struct Running<'a> {
     pass: &'a PassSignature,
     entries: &'a [Entry],
-    ranges: Vec<BlockRange>,
-    /// Stands behind [`Buffer::Scratch`].
-    _scratch: Memory,
+    ranges: Vec<PieceRange>,
+    way: Way,
+    /// Stands behind [`Buffer::Home`].
+    _home: Memory,
+    /// Stands behind [`Buffer::Scratch`]: one for all ranges, or one for each.
+    _scratch: Vec<Memory>,
 }
 
-/// What the calls for one range of blocks share.
-struct BlockRange {
+/// What the calls for one range of pieces share.
+struct PieceRange {
     pointers: Vec<*mut u8>,
     /// Stands behind [`Buffer::Local`].
     _local: Memory,
 }
 
 // SAFETY: a range is used by one thread at a time, and its addresses are those that the caller of `Running` vouches for.
-unsafe impl Send for BlockRange {}
+unsafe impl Send for PieceRange {}
 // SAFETY: as above; ranges are only read.
-unsafe impl Sync for BlockRange {}
+unsafe impl Sync for PieceRange {}
 
 impl<'a> Running<'a> {
     /// A pass whose phases may be cut into that many ranges. `address` knows all buffers but the pass's own.
@@ -60,21 +64,26 @@ impl<'a> Running<'a> {
         ranges: usize,
         mut address: impl FnMut(&Slot) -> *mut u8,
     ) -> Self {
-        let mut scratch = Memory::new(pass.scratch);
-        let base = scratch.base();
-        let most = pass.begin.iter().chain(&pass.phases).chain(&pass.end).map(|phase| phase.blocks).max();
-        let range = |_| {
+        let pieces = |phase: &PhaseSignature| phase.cut.pieces(if pass.tile == 0 { usize::MAX } else { pass.tile });
+        let most = pass.begin.iter().chain(&pass.phases).chain(&pass.end).map(pieces).max();
+        let count = ranges.min(most.unwrap_or(1)).max(1);
+        let way = pass.way(count);
+        let own = if way == Way::Pieces { 1 } else { count };
+        let mut home = Memory::new(pass.home);
+        let mut scratch: Vec<Memory> = (0..own).map(|_| Memory::new(pass.scratch)).collect();
+        let bases: Vec<*mut u8> = scratch.iter_mut().map(Memory::base).collect();
+        let range = |n: usize| {
             let mut local = Memory::new(pass.local);
-            let own = local.base();
             let address = |slot: &Slot| match slot.buffer {
-                Buffer::Scratch => base,
-                Buffer::Local => own,
+                Buffer::Home => home.base(),
+                Buffer::Scratch => bases[n % own],
+                Buffer::Local => local.base(),
                 _ => address(slot),
             };
-            BlockRange { pointers: pass.slots.iter().map(address).collect(), _local: local }
+            PieceRange { pointers: pass.slots.iter().map(address).collect(), _local: local }
         };
-        let ranges = (0..ranges.min(most.unwrap_or(1)).max(1)).map(range).collect();
-        Self { pass, entries, ranges, _scratch: scratch }
+        let ranges = (0..count).map(range).collect();
+        Self { pass, entries, ranges, way, _home: home, _scratch: scratch }
     }
 
     /// Puts another address in the place of that slot's.
@@ -92,7 +101,7 @@ impl<'a> Running<'a> {
     pub(crate) unsafe fn begin(&self, steps: (usize, usize), number: u64) {
         if let Some(phase) = &self.pass.begin {
             // SAFETY: as for this function.
-            unsafe { self.call(phase, &self.ranges[0], steps, number, (0, phase.blocks)) };
+            unsafe { self.call(phase, &self.ranges[0], steps, number, ALL) };
         }
     }
 
@@ -103,7 +112,7 @@ impl<'a> Running<'a> {
     pub(crate) unsafe fn end(&self, steps: (usize, usize), number: u64) {
         if let Some(phase) = &self.pass.end {
             // SAFETY: as for this function.
-            unsafe { self.call(phase, &self.ranges[0], steps, number, (0, phase.blocks)) };
+            unsafe { self.call(phase, &self.ranges[0], steps, number, ALL) };
         }
     }
 
@@ -113,43 +122,85 @@ impl<'a> Running<'a> {
     /// As for [`Running::begin`].
     pub(crate) unsafe fn steps(&self, steps: (usize, usize), number: u64) {
         let tiles = tiles(steps, self.pass.tile, self.pass.reverse);
-        if let [phase] = &self.pass.phases[..]
-            && self.worth(phase, steps)
-        {
-            // Blocks of one phase do not depend on each other, whatever the step.
-            self.in_ranges(phase, |range, blocks| {
-                for tile in tiles.clone() {
-                    // SAFETY: the ranges of blocks do not overlap, so that no two calls write the same elements.
-                    unsafe { self.call(phase, range, tile, number, blocks) };
-                }
-            });
-            return;
+        let blocks = self.pass.phases.iter().find(|phase| phase.cut != Cut::Steps);
+        match (self.way, blocks) {
+            // SAFETY: as for this function.
+            (Way::Tiles(from, to), _) => return unsafe { self.tile_by_tile(steps, number, (from, to)) },
+            (Way::Blocks, Some(phase)) => {
+                // Blocks of one phase do not depend on each other, whatever the step.
+                let count = self.ranges_of(phase, steps, SPLIT).unwrap_or(1);
+                self.ranges[..count].par_iter().enumerate().for_each(|(n, range)| {
+                    for tile in tiles.clone() {
+                        for phase in &self.pass.phases {
+                            let cut = if phase.cut == Cut::Steps { ALL } else { phase.cut.range(0, n, count) };
+                            // SAFETY: ranges do not overlap, so that no two calls write the same elements.
+                            unsafe { self.call(phase, range, tile, number, cut) };
+                        }
+                    }
+                });
+                return;
+            }
+            _ => {}
         }
         for tile in tiles {
             for phase in &self.pass.phases {
-                if self.worth(phase, tile) {
-                    // SAFETY: as above.
-                    self.in_ranges(phase, |range, blocks| unsafe { self.call(phase, range, tile, number, blocks) });
-                } else {
+                match self.ranges_of(phase, tile, SPLIT) {
+                    Some(count) => self.ranges[..count].par_iter().enumerate().for_each(|(n, range)| {
+                        let cut = phase.cut.range(tile.1 - tile.0, n, count);
+                        // SAFETY: as above.
+                        unsafe { self.call(phase, range, tile, number, cut) };
+                    }),
                     // SAFETY: as for this function.
-                    unsafe { self.call(phase, &self.ranges[0], tile, number, (0, phase.blocks)) };
+                    None => unsafe { self.call(phase, &self.ranges[0], tile, number, ALL) },
                 }
             }
         }
     }
 
-    /// Whether a phase is to be cut for these steps.
-    fn worth(&self, phase: &PhaseSignature, steps: (usize, usize)) -> bool {
-        let work = phase.work.saturating_mul((steps.1 - steps.0) as u64);
-        self.ranges.len() > 1 && phase.blocks > 1 && work >= SPLIT
+    /// The same as [`Way::Tiles`] says, with the phases that run in the order of tiles. Threads take the next tile when they are
+    /// there, so that nobody waits for one that has other things to do.
+    ///
+    /// # Safety
+    /// As for [`Running::begin`].
+    unsafe fn tile_by_tile(&self, steps: (usize, usize), number: u64, (from, to): (usize, usize)) {
+        let (ahead, rest) = self.pass.phases.split_at(from);
+        let (ordered, behind) = rest.split_at(to - from);
+        let tiles: Vec<(usize, usize)> = tiles(steps, self.pass.tile, self.pass.reverse).collect();
+        let (taken, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let work = |range: &PieceRange| {
+            loop {
+                let turn = taken.fetch_add(1, Ordering::Relaxed);
+                let Some(&tile) = tiles.get(turn) else { return };
+                let run = |phases: &[PhaseSignature]| {
+                    for phase in phases {
+                        // SAFETY: as for this function: these write rows of this tile and memory of this range, or it is this
+                        // tile's turn.
+                        unsafe { self.call(phase, range, tile, number, ALL) };
+                    }
+                };
+                run(ahead);
+                wait_until(|| done.load(Ordering::Acquire) == turn);
+                run(ordered);
+                done.store(turn + 1, Ordering::Release);
+                run(behind);
+            }
+        };
+        let worth = self.pass.phases.iter().any(|phase| self.ranges_of(phase, steps, SPLIT).is_some());
+        let helpers = if worth { &self.ranges[1..] } else { &[] };
+        rayon::scope(|scope| {
+            for range in helpers {
+                scope.spawn(|_| work(range));
+            }
+            work(&self.ranges[0]);
+        });
     }
 
-    /// Runs a phase's blocks in ranges of about equal size, at the same time.
-    fn in_ranges(&self, phase: &PhaseSignature, run: impl Fn(&BlockRange, (usize, usize)) + Sync) {
-        let count = self.ranges.len().min(phase.blocks);
-        self.ranges[..count].par_iter().enumerate().for_each(|(n, range)| {
-            run(range, (n * phase.blocks / count, (n + 1) * phase.blocks / count));
-        });
+    /// Into how many ranges a phase is to be cut for these steps, if it has at least so many operations.
+    fn ranges_of(&self, phase: &PhaseSignature, steps: (usize, usize), least: u64) -> Option<usize> {
+        let count = steps.1 - steps.0;
+        let work = phase.work.saturating_mul(count as u64);
+        let pieces = self.ranges.len().min(phase.cut.pieces(count));
+        (pieces > 1 && work >= least).then_some(pieces)
     }
 
     /// # Safety
@@ -157,25 +208,39 @@ impl<'a> Running<'a> {
     unsafe fn call(
         &self,
         phase: &PhaseSignature,
-        range: &BlockRange,
+        range: &PieceRange,
         steps: (usize, usize),
         number: u64,
-        blocks: (usize, usize),
+        pieces: (usize, usize),
     ) {
         let arguments = Arguments {
             pointers: range.pointers.as_ptr(),
             begin: steps.0 as u64,
             end: steps.1 as u64,
             number,
-            from: blocks.0 as u64,
-            to: blocks.1 as u64,
+            from: pieces.0 as u64,
+            to: pieces.1 as u64,
         };
         // SAFETY: the caller vouches for the arguments.
         unsafe { self.entries[phase.entry](&arguments) };
     }
 }
 
-// SAFETY: see `BlockRange`; a running pass is used by one thread at a time, which lends ranges to others.
+/// All pieces of a phase.
+const ALL: (usize, usize) = (0, WHOLE as usize);
+
+/// How often a thread looks before it lets others have its core, on which the one that it waits for may be queueing.
+const LOOKS: usize = 50;
+
+fn wait_until(done: impl Fn() -> bool) {
+    let mut looks = 0;
+    while !done() {
+        looks += 1;
+        if looks < LOOKS { std::hint::spin_loop() } else { std::thread::yield_now() }
+    }
+}
+
+// SAFETY: see `PieceRange`; a running pass is used by one thread at a time, which lends ranges to others.
 unsafe impl Sync for Running<'_> {}
 
 /// The tiles of these steps in the order in which they run.

@@ -71,7 +71,7 @@ impl<'a, F: Float> Session<'a, F> {
                 // Every step has its own.
                 Buffer::Input(_) | Buffer::Output(_) => std::ptr::null_mut(),
                 Buffer::Kept(_) => unreachable!("only other passes read what is kept"),
-                Buffer::Scratch | Buffer::Local => unreachable!("a pass has its own"),
+                Buffer::Home | Buffer::Scratch | Buffer::Local => unreachable!("a pass has its own"),
             }
         };
         let running = Running::new(pass, entries, 1, address);

@@ -113,7 +113,7 @@ impl<'a> Emitter<'a, '_> {
 
     /// Where a buffer starts, whether that is in this step, and what is to be added.
     pub(super) fn base(&self, place: Place, imaginary: bool) -> (Value, bool, i64) {
-        if matches!(place.buffer, Buffer::Scratch | Buffer::Local | Buffer::Derived) {
+        if matches!(place.buffer, Buffer::Home | Buffer::Scratch | Buffer::Local | Buffer::Derived) {
             let plane = if imaginary { place.plane } else { 0 };
             let pointer = self.pointers[&Slot { buffer: place.buffer, imaginary: false }];
             return (pointer, false, (place.offset + plane) as i64);

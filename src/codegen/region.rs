@@ -22,6 +22,9 @@ pub(super) type Element = (ValueId, Vec<(Option<IndexId>, i64)>);
 /// What a region gets from the function around it.
 #[derive(Clone, Copy)]
 pub(super) struct Call {
+    /// The first step of the tile.
+    pub(super) tile: Value,
+    /// The first step to run, and the one behind the last.
     pub(super) begin: Value,
     pub(super) end: Value,
     pub(super) number: Value,
@@ -250,7 +253,7 @@ impl<'a> Emitter<'a, '_> {
         }
         kinds.sort_unstable();
         kinds.dedup();
-        let within = self.b.ins().isub(now, call.begin);
+        let within = self.b.ins().isub(now, call.tile);
         for kind in kinds {
             let count = if kind.0 == Rows::Tile { within } else { now };
             let offset = self.scaled(count, kind.1);

@@ -2,7 +2,7 @@
 
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Type, Value, types};
-use ssmc_runtime::kernel::{Arguments, Buffer, Slot, Tensors};
+use ssmc_runtime::kernel::{Arguments, Buffer, Slot, Tensors, WHOLE};
 
 use super::Emitter;
 use super::region::Call;
@@ -26,8 +26,15 @@ impl<'a> Emitter<'a, '_> {
             let pointer = self.b.ins().load(types::I64, flags, table, n as i32 * 8);
             self.pointers.insert(*slot, pointer);
         }
-        let call = Call { begin, end, number, blocks: (from, to) };
         for phase in self.phases {
+            let call = match phase.is_apart() {
+                true => {
+                    let (first, last) = (self.b.ins().iadd(begin, from), self.b.ins().iadd(begin, to));
+                    let all = (self.int(0), self.int(WHOLE as i64));
+                    Call { tile: begin, begin: first, end: self.b.ins().smin(last, end), number, blocks: all }
+                }
+                false => Call { tile: begin, begin, end, number, blocks: (from, to) },
+            };
             match phase {
                 Phase::Steps(steps) if self.plan.form == Form::Step => self.step(steps, begin, call),
                 Phase::Steps(steps) => self.steps(steps, call),

@@ -110,6 +110,8 @@ pub struct Steps {
     pub cone: Vec<Nest>,
     /// The rest of the step.
     pub body: Vec<Nest>,
+    /// Whether no step reads what another writes.
+    pub apart: bool,
 }
 
 /// Statements that run for one block of lanes after the other.
@@ -123,6 +125,8 @@ pub struct Region {
     pub parts: usize,
     /// Whether the steps of the tile run in each block; else it runs once, outside of time.
     pub timed: bool,
+    /// Whether no step reads what another writes.
+    pub apart: bool,
     /// How many steps run side by side, so that what they all read is loaded once; 1 where a step needs the one before.
     pub together: usize,
     /// The states that stay in registers from step to step.
@@ -188,7 +192,7 @@ pub struct Place {
     pub buffer: Buffer,
     /// Where in the buffer its first plane starts, in bytes.
     pub offset: usize,
-    /// How many bytes its second plane starts behind the first; scratch, local and derived only.
+    /// How many bytes its second plane starts behind the first; home, scratch, local and derived only.
     pub plane: usize,
     /// How many bytes lie between the rows of two steps of a tile; 0 where there is one row.
     pub row: usize,
@@ -366,6 +370,14 @@ impl Plan {
 }
 
 impl Phase {
+    /// Whether no step reads what another writes.
+    pub fn is_apart(&self) -> bool {
+        match self {
+            Phase::Steps(steps) => steps.apart,
+            Phase::Region(region) => region.apart,
+        }
+    }
+
     /// All nests of a phase that runs step by step.
     pub fn nests(&self) -> impl Iterator<Item = &Nest> {
         let steps = match self {

@@ -123,5 +123,14 @@ pub fn copied(instance: &mut Instance, from: ValueId, to: ValueId, place: Place,
         true => Item::One(statement),
         false => Item::Loop(Fused { indices: others, unroll: 1, whole: false, body: vec![statement] }),
     };
-    Region { outer: Vec::new(), lane, parts, timed: false, together: 1, carried: Vec::new(), items: vec![item] }
+    Region {
+        outer: Vec::new(),
+        lane,
+        parts,
+        timed: false,
+        apart: false,
+        together: 1,
+        carried: Vec::new(),
+        items: vec![item],
+    }
 }

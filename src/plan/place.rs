@@ -5,7 +5,7 @@
 //! copied at the end of the step. What a later pass reads has a row per step. All else lies in scratch.
 
 use ssmc_runtime::kernel::{
-    Buffer, DelayLine, Kind, PassSignature, PhaseSignature, Prologue, Signature, Slot, Tensors,
+    Buffer, Cut, DelayLine, Kind, PassSignature, PhaseSignature, Prologue, Signature, Slot, Tensors,
 };
 
 use super::pack::Packer;
@@ -31,8 +31,8 @@ pub fn place(mut instance: Instance, passes: &[Pass], form: Form, target: Target
     for (p, pass) in passes.iter().enumerate() {
         let alone = passes.len() == 1;
         if let Some(split) = alone.then(|| split::split(&instance, pass, &stages[p], target)).flatten() {
-            let (plan, scratch, local) = tile::tiled(&mut instance, split, form, target, &mut packer);
-            signature.passes.push(unnumbered(false, scratch, local, plan.tile));
+            let (plan, memory) = tile::tiled(&mut instance, split, form, target, &mut packer);
+            signature.passes.push(PassSignature { tile: plan.tile, ..unnumbered(false, memory) });
             plans.push(plan);
             continue;
         }
@@ -57,10 +57,10 @@ pub fn place(mut instance: Instance, passes: &[Pass], form: Form, target: Target
         let delays = if p == 0 { (0..instance.layer.delays.len()).collect() } else { Vec::new() };
         let states = pass.states.iter().map(|s| s.at()).collect();
         let reverse = pass.reverse;
-        let phases = vec![Phase::Steps(Steps { cone, body })];
+        let phases = vec![Phase::Steps(Steps { cone, body, apart: false })];
         let reset = instance.layer.reset;
         plans.push(PassPlan { reverse, states, delays, places, reset, phases, ..PassPlan::default() });
-        signature.passes.push(unnumbered(reverse, scratch, 0, 0));
+        signature.passes.push(unnumbered(reverse, tile::Memory { scratch, ..tile::Memory::default() }));
     }
     let prologue = (!packer.phases.is_empty()).then(|| prologue(&instance, packer, &mut signature));
     let mut plan = Plan { instance, form, target, signature, reports, prologue, passes: plans };
@@ -69,8 +69,19 @@ pub fn place(mut instance: Instance, passes: &[Pass], form: Form, target: Target
 }
 
 /// A pass before its functions have numbers.
-fn unnumbered(reverse: bool, scratch: usize, local: usize, tile: usize) -> PassSignature {
-    PassSignature { reverse, slots: Vec::new(), scratch, local, tile, begin: None, phases: Vec::new(), end: None }
+fn unnumbered(reverse: bool, memory: tile::Memory) -> PassSignature {
+    let tile::Memory { home, scratch, local } = memory;
+    PassSignature {
+        reverse,
+        slots: Vec::new(),
+        home,
+        scratch,
+        local,
+        tile: 0,
+        begin: None,
+        phases: Vec::new(),
+        end: None,
+    }
 }
 
 /// Plans what depends on parameters alone.
@@ -92,7 +103,7 @@ fn bind(instance: &mut Instance, stages: &[Vec<Option<Stage>>], target: Target, 
         nests.push(lanes::nest(instance, target, value, place, indices, body));
     }
     if !nests.is_empty() {
-        packer.phases.push(Phase::Steps(Steps { cone: Vec::new(), body: nests }));
+        packer.phases.push(Phase::Steps(Steps { body: nests, ..Steps::default() }));
     }
 }
 
@@ -120,9 +131,17 @@ fn number(plan: &mut Plan) {
         let mut numbered = |phases: &[Phase]| {
             let entry = next;
             next += 1;
-            let blocks = phases.iter().map(|phase| blocks(instance, target, phase)).max().unwrap_or(1);
+            let cut = match phases {
+                [phase] => cut(instance, target, phase),
+                _ => Cut::Blocks(1),
+            };
             let work = phases.iter().map(|phase| work(instance, target, phase)).sum();
-            PhaseSignature { entry, blocks, work }
+            let own = |buffer: Buffer| matches!(buffer, Buffer::Scratch | Buffer::Local);
+            let private = phases.iter().all(|phase| {
+                phase.nests().all(|nest| own(nest.target.buffer) && !reports.contains(&nest.value))
+                    && phase.statements().all(|statement| statement.stores.iter().all(|place| own(place.buffer)))
+            });
+            PhaseSignature { entry, cut, private, work }
         };
         signature.begin = (!pass.begin.is_empty()).then(|| numbered(&pass.begin));
         signature.phases = pass.phases.chunks(1).map(&mut numbered).collect();
@@ -133,14 +152,15 @@ fn number(plan: &mut Plan) {
     }
 }
 
-/// Into how many blocks a phase can be cut.
-pub fn blocks(instance: &Instance, target: Target, phase: &Phase) -> usize {
+/// Into what a phase can be cut.
+pub fn cut(instance: &Instance, target: Target, phase: &Phase) -> Cut {
     match phase {
-        Phase::Steps(_) => 1,
-        Phase::Region(region) => match region.outer.first() {
+        _ if phase.is_apart() => Cut::Steps,
+        Phase::Steps(_) => Cut::Blocks(1),
+        Phase::Region(region) => Cut::Blocks(match region.outer.first() {
             Some(i) => instance.extents[i.at()],
             None => instance.extents[region.lane.at()].div_ceil(region.parts * target.width),
-        },
+        }),
     }
 }
 
@@ -148,7 +168,10 @@ pub fn blocks(instance: &Instance, target: Target, phase: &Phase) -> usize {
 pub fn work(instance: &Instance, target: Target, phase: &Phase) -> u64 {
     let extent = |i: IndexId| instance.extents[i.at()];
     let count = |indices: &[IndexId]| -> usize { indices.iter().map(|&i| extent(i)).product() };
-    let nests = phase.nests().map(|nest| count(&nest.loops) * (cost::operations(&nest.body, &extent) + 1));
+    let nests = phase.nests().map(|nest| {
+        let turns = count(&nest.loops) * (cost::operations(&nest.body, &extent) + 1);
+        if nest.lanes.is_empty() { turns } else { turns.div_ceil(target.width) }
+    });
     let total: usize = match phase {
         Phase::Steps(_) => nests.sum(),
         Phase::Region(region) => {
@@ -206,7 +229,7 @@ fn signature(instance: &Instance, passes: &[Pass], form: Form, target: Target) -
 }
 
 /// What is to be reported: the solutions of linear systems, and what the layer checks.
-fn reports(layer: &Layer) -> Vec<ValueId> {
+pub(super) fn reports(layer: &Layer) -> Vec<ValueId> {
     let solved = layer.equations.iter().filter(|e| matches!(e.body.kind, ExprKind::Solve { .. })).map(|e| e.value);
     solved.chain(layer.checks.iter().map(|check| check.value)).collect()
 }
@@ -489,7 +512,7 @@ fn slots(layer: &Layer, plan: &PassPlan, reports: &[ValueId]) -> Vec<Slot> {
     let mut slots = Vec::new();
     let mut add = |buffer: Buffer, complex: bool| {
         slots.push(Slot { buffer, imaginary: false });
-        if complex && !matches!(buffer, Buffer::Scratch | Buffer::Local | Buffer::Derived) {
+        if complex && !matches!(buffer, Buffer::Home | Buffer::Scratch | Buffer::Local | Buffer::Derived) {
             slots.push(Slot { buffer, imaginary: true });
         }
     };

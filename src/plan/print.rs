@@ -19,7 +19,7 @@ impl fmt::Display for Plan {
             if pass.tile > 0 {
                 write!(f, " in tiles of {}", pass.tile)?;
             }
-            writeln!(f, ", scratch {}, local {}", signature.scratch, signature.local)?;
+            writeln!(f, ", home {}, scratch {}, local {}", signature.home, signature.scratch, signature.local)?;
             for (name, phases) in [("begin", &pass.begin), ("tile", &pass.phases), ("end", &pass.end)] {
                 if !phases.is_empty() {
                     writeln!(f, " {name}")?;
@@ -36,7 +36,7 @@ impl Plan {
         for phase in phases {
             match phase {
                 Phase::Steps(steps) => {
-                    writeln!(f, "  steps")?;
+                    writeln!(f, "  steps{}", if steps.apart { ", in any order" } else { "" })?;
                     for nest in &steps.cone {
                         write!(f, "    reset ")?;
                         self.nest(f, nest)?;
@@ -81,6 +81,9 @@ impl Plan {
                 1 => write!(f, ", steps inside")?,
                 together => write!(f, ", {together} steps at a time inside")?,
             }
+        }
+        if region.apart {
+            write!(f, ", in any order")?;
         }
         let held: Vec<&str> =
             region.carried.iter().map(|c| self.instance.layer.value(c.before).name.as_str()).collect();

@@ -145,7 +145,7 @@ impl Builder<'_> {
         let items = self.items(spots, &mut pieces);
         let together = self.together(draft, &items);
         let (outer, lane, parts) = (self.outer.clone(), self.lane, self.parts);
-        Region { outer, lane, parts, timed: true, together, carried, items }
+        Region { outer, lane, parts, timed: true, apart: false, together, carried, items }
     }
 
     /// How many steps can run side by side: as many as have room for their sums in registers.

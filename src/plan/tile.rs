@@ -11,8 +11,8 @@ use super::cost::Machine;
 use super::pack::{self, Packer};
 use super::region::{Builder, StateOf, new_index};
 use super::split::{Draft, Part, Split};
-use super::{Form, Layout, Nest, PassPlan, Phase, Place, Steps, Target, lanes, place};
-use crate::ir::{Equation, IndexId, Instance, Scalar, ValueId, ValueKind};
+use super::{Form, Layout, Nest, PassPlan, Phase, Place, Region, Steps, Target, lanes, place};
+use crate::ir::{Equation, ExprKind, IndexId, Instance, Scalar, ValueId, ValueKind};
 
 struct Tiling<'a> {
     instance: &'a mut Instance,
@@ -21,22 +21,35 @@ struct Tiling<'a> {
     machine: Machine,
     packer: &'a mut Packer,
     places: Vec<Option<Place>>,
-    scratch: usize,
-    local: usize,
+    memory: Memory,
+    /// What kernels report.
+    reports: Vec<ValueId>,
     begin: Vec<Phase>,
     end: Vec<Phase>,
 }
 
-/// Plans a pass that is cut into phases; with it the bytes of scratch and of local memory.
+/// How many bytes of its own memory a pass needs, of each kind.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Memory {
+    /// Behind [`Buffer::Home`].
+    pub home: usize,
+    /// Behind [`Buffer::Scratch`].
+    pub scratch: usize,
+    /// Behind [`Buffer::Local`].
+    pub local: usize,
+}
+
+/// Plans a pass that is cut into phases.
 pub fn tiled(
     instance: &mut Instance,
     split: Split,
     form: Form,
     target: Target,
     packer: &mut Packer,
-) -> (PassPlan, usize, usize) {
+) -> (PassPlan, Memory) {
     let places = vec![None; instance.layer.values.len()];
     let machine = Machine::default();
+    let reports = place::reports(&instance.layer);
     let mut tiling = Tiling {
         instance,
         form,
@@ -44,15 +57,15 @@ pub fn tiled(
         machine,
         packer,
         places,
-        scratch: 0,
-        local: 0,
+        memory: Memory::default(),
+        reports,
         begin: Vec::new(),
         end: Vec::new(),
     };
     tiling.given();
     let tile = tiling.rows(&split);
     let mut phases = Vec::new();
-    let steps = |body: Vec<Nest>| (!body.is_empty()).then_some(Phase::Steps(Steps { cone: Vec::new(), body }));
+    let steps = |body: Vec<Nest>| (!body.is_empty()).then_some(Phase::Steps(Steps { body, ..Steps::default() }));
     phases.extend(steps(tiling.given_nests()));
     phases.extend(split.input.iter().filter_map(|part| tiling.part(part)));
     for draft in &split.regions {
@@ -60,12 +73,12 @@ pub fn tiled(
     }
     phases.extend(steps(tiling.recurrent_nests(&split.steps)));
     phases.extend(split.output.iter().filter_map(|part| tiling.part(part)));
-    let (scratch, local) = (tiling.scratch, tiling.local);
+    let memory = tiling.memory;
     let (places, begin, end) = (tiling.places, tiling.begin, tiling.end);
     let states = (0..instance.layer.states.len()).collect();
     let delays = (0..instance.layer.delays.len()).collect();
     let plan = PassPlan { reverse: false, states, delays, places, reset: None, tile, begin, phases, end };
-    (plan, scratch, local)
+    (plan, memory)
 }
 
 impl Tiling<'_> {
@@ -130,22 +143,27 @@ impl Tiling<'_> {
         for value in rows {
             let (row, planes) = (bytes_of(self, value), planes_of(self, value));
             let plane = row * tile;
-            let place = Place { offset: self.scratch, plane, row, ..Place::start(Buffer::Scratch) };
-            self.scratch += plane * planes;
+            let place = Place { offset: self.memory.scratch, plane, row, ..Place::start(Buffer::Scratch) };
+            self.memory.scratch += plane * planes;
             self.set(value, place);
         }
         tile
     }
 
-    /// The nests of equations, and the copies of what they define to all outputs but the first.
-    fn nests(&mut self, equations: &[usize]) -> Vec<Nest> {
+    /// The nests of equations, and the copies of what they define to all outputs but the first. What only they read lies in
+    /// memory that no other range of steps uses if they are `apart`.
+    fn nests(&mut self, equations: &[usize], apart: bool) -> Vec<Nest> {
         let mut nests = Vec::new();
         for &e in equations {
             let Equation { value, indices, body, .. } = self.instance.layer.equations[e].clone();
             let target = match self.places[value.at()] {
                 Some(place) => place,
                 None => {
-                    let place = place::single(self.instance, value, self.target, &mut self.scratch);
+                    let (buffer, memory) = match apart {
+                        true => (Buffer::Local, &mut self.memory.local),
+                        false => (Buffer::Scratch, &mut self.memory.scratch),
+                    };
+                    let place = Place { buffer, ..place::single(self.instance, value, self.target, memory) };
                     self.set(value, place);
                     place
                 }
@@ -163,11 +181,21 @@ impl Tiling<'_> {
     fn part(&mut self, part: &Part) -> Option<Phase> {
         match part {
             Part::Steps(equations) => {
-                let body = self.nests(equations);
-                (!body.is_empty()).then_some(Phase::Steps(Steps { cone: Vec::new(), body }))
+                let apart = self.form == Form::Sequence && equations.iter().all(|&e| self.is_apart(e));
+                let body = self.nests(equations, apart);
+                (!body.is_empty()).then_some(Phase::Steps(Steps { body, apart, ..Steps::default() }))
             }
             Part::Contraction(draft) => Some(self.contraction(draft)),
         }
+    }
+
+    /// Whether a step of this equation, which no state reaches, neither reads nor writes what is not its own.
+    fn is_apart(&self, e: usize) -> bool {
+        let layer = &self.instance.layer;
+        let Equation { value, body, .. } = &layer.equations[e];
+        let mut alone = layer.value(*value).kind != ValueKind::Delay && !self.reports.contains(value);
+        body.walk(&mut |e| alone &= !matches!(e.kind, ExprKind::Past { .. } | ExprKind::Solve { .. }));
+        alone
     }
 
     /// A long sum, for one block of lanes after the other.
@@ -175,6 +203,10 @@ impl Tiling<'_> {
         let layer = &self.instance.layer;
         let equation = &layer.equations[draft.equations[0]];
         let index = draft.batches[0].index(layer, equation).expect("a contraction has an index on the lanes");
+        let mut given: Vec<ValueId> = draft.equations.iter().flat_map(|&e| layer.equations[e].body.reads()).collect();
+        given.sort_unstable();
+        given.dedup();
+        given.retain(|v| layer.value(*v).kind == ValueKind::Param || self.packer.places.contains_key(v));
         let others: Vec<IndexId> = draft.batches[1..].iter().filter_map(|b| b.index(layer, equation)).collect();
         let planes = if equation.body.ty == Scalar::Complex { 2 } else { 1 };
         let like = |this: &mut Self, i: IndexId| {
@@ -184,7 +216,11 @@ impl Tiling<'_> {
         let outer = others.into_iter().map(|i| like(self, i)).collect();
         let lane = like(self, index);
         let parts = self.machine.wide(self.target, self.instance.extents[lane.at()], planes);
-        self.build(draft, &[], Vec::new(), outer, lane, parts)
+        // Each range of steps reads all parameters, a range of blocks only its own.
+        let bytes: usize = given.iter().map(|&v| bytes_of(self, v) * planes_of(self, v)).sum();
+        let mut region = self.build(draft, &[], Vec::new(), outer, lane, parts);
+        region.apart = self.form == Form::Sequence && bytes <= self.machine.far;
+        Phase::Region(region)
     }
 
     /// Inputs and parameters that are returned.
@@ -222,7 +258,7 @@ impl Tiling<'_> {
                 nests.extend(place::copy(self.instance, self.target, layer.states[s].value, to));
             }
         }
-        nests.extend(self.nests(equations));
+        nests.extend(self.nests(equations, false));
         for &s in &states {
             let home = Place::start(Buffer::State(s));
             nests.extend(place::copy(self.instance, self.target, layer.states[s].next, home));
@@ -278,7 +314,7 @@ impl Tiling<'_> {
                 early.push((copy, value, outputs));
             }
         }
-        self.build(draft, &states, early, outer, lane, parts)
+        Phase::Region(self.build(draft, &states, early, outer, lane, parts))
     }
 
     fn build(
@@ -289,7 +325,7 @@ impl Tiling<'_> {
         outer: Vec<IndexId>,
         lane: IndexId,
         parts: usize,
-    ) -> Phase {
+    ) -> Region {
         self.places.resize(self.instance.layer.values.len(), None);
         let rows: Vec<Option<Place>> = self.places.clone();
         let outputs = self.instance.layer.outputs.clone();
@@ -305,7 +341,7 @@ impl Tiling<'_> {
             target: self.target,
             machine: self.machine,
             places: &mut self.places,
-            local: &mut self.local,
+            local: &mut self.memory.local,
             packer: self.packer,
             outer,
             lane,
@@ -315,7 +351,7 @@ impl Tiling<'_> {
         if self.form == Form::Step {
             region.together = 1;
         }
-        Phase::Region(region)
+        region
     }
 
     /// Where a state lies between the tiles of a sequence: in its own buffer, where its lanes are contiguous in there.
@@ -328,8 +364,8 @@ impl Tiling<'_> {
         let ty = self.instance.layer.value(before).ty.scalar();
         let bytes = super::element_bytes(ty, self.target.bits);
         let plane = (layout.size(&shape) * bytes).next_multiple_of(self.machine.line);
-        let place = Place { buffer: Buffer::Scratch, offset: self.scratch, plane, row: 0, layout };
-        self.scratch += if ty == Scalar::Complex { 2 * plane } else { plane };
+        let place = Place { buffer: Buffer::Home, offset: self.memory.home, plane, row: 0, layout };
+        self.memory.home += if ty == Scalar::Complex { 2 * plane } else { plane };
         self.set(before, place);
         let indices: Vec<IndexId> = shape.iter().map(|&n| new_index(self.instance, "i", n)).collect();
         let carry = pack::new_value(self.instance, &mut self.places, "carry", &indices, ty);

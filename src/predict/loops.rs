@@ -1,7 +1,7 @@
 //! The loops of a function of CLIF, and how often they turn.
 //!
-//! The emitter counts every loop from a constant to a constant, but two: the steps of a call, and the range of blocks
-//! of a call. These are told by what the counter is compared with, and turn as often as the [`Turns`] say.
+//! The emitter counts every loop from a constant to a constant, but two: the steps of a call, or a range of them, and the
+//! range of blocks of a call. These are told by what the counter is compared with, and turn as often as the [`Turns`] say.
 
 use std::collections::HashMap;
 use std::mem::offset_of;
@@ -131,8 +131,7 @@ impl<'f> Forest<'f> {
                 continue;
             }
             let Some((a, b)) = self.compared(arg) else { continue };
-            let is = |value: Value, offset: usize| self.fields.get(&value) == Some(&offset);
-            if is(b, offset_of!(Arguments, end)) || is(b, offset_of!(Arguments, begin)) {
+            if self.is_step(b) {
                 return (self.rounds(header, the, a, turns.steps), true);
             }
             if let Some(blocks) = self.least(b) {
@@ -194,6 +193,21 @@ impl<'f> Forest<'f> {
         match self.definition(condition)? {
             InstructionData::IntCompare { args: [a, b], .. } => Some((*a, *b)),
             _ => None,
+        }
+    }
+
+    /// Whether a value is the first of the call's steps or the one behind the last: of the tile, or of a range of its steps.
+    fn is_step(&self, value: Value) -> bool {
+        let is = |value: Value, offset: usize| self.fields.get(&value) == Some(&offset);
+        match self.definition(value) {
+            Some(InstructionData::Binary { opcode: Opcode::Iadd, args: [a, b] }) => {
+                let piece = is(*b, offset_of!(Arguments, from)) || is(*b, offset_of!(Arguments, to));
+                piece && is(*a, offset_of!(Arguments, begin))
+            }
+            Some(InstructionData::Binary { opcode: Opcode::Smin, args: [a, b] }) => {
+                self.is_step(*a) && is(*b, offset_of!(Arguments, end))
+            }
+            _ => is(value, offset_of!(Arguments, end)) || is(value, offset_of!(Arguments, begin)),
         }
     }
 

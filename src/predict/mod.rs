@@ -19,6 +19,7 @@ pub mod work;
 
 use cranelift_codegen::isa::TargetIsa;
 use ssmc_runtime::driver::{PIECE, SPLIT};
+use ssmc_runtime::kernel::{Cut, Way};
 use ssmc_runtime::kernel::{Signature, Tensors};
 
 use crate::analysis::cost::Bytes;
@@ -202,10 +203,14 @@ impl<'a> Predictor<'a> {
     fn call(&self, part: usize, pass: &PassPlan, phases: &[Phase], steps: usize, ranges: usize) -> Call {
         let parts = self.plan.parts();
         let function = codegen::emit(self.plan, part, Machine::of(self.isa), self.isa);
-        let blocks = self.blocks(phases);
-        let share = blocks.div_ceil(ranges.min(blocks).max(1)) as f64 / blocks.max(1) as f64;
+        let cut = self.cut(phases);
+        let pieces = cut.pieces(steps).max(1);
+        let share = pieces.div_ceil(ranges.min(pieces).max(1)) as f64 / pieces as f64;
         let timer = Timer::new(&function, &parts[part], self.core);
-        let figures = timer.figures(Turns { steps: steps as f64, share });
+        let figures = timer.figures(match cut {
+            Cut::Blocks(_) => Turns { steps: steps as f64, share },
+            Cut::Steps => Turns { steps: steps as f64 * share, share: 1.0 },
+        });
         let threads = self.run.threads.min(self.run.sequences * ranges).max(1);
         let around = Around { profile: self.profile, all: self.all, threads, shared: memory::shared(self.plan, pass) };
         let traffic: Vec<Traffic> = phases.iter().map(|phase| Traffic::of(self.plan, pass, phase)).collect();
@@ -222,10 +227,12 @@ impl<'a> Predictor<'a> {
         }
     }
 
-    /// Into how many blocks a function can be cut.
-    fn blocks(&self, phases: &[Phase]) -> usize {
-        let each = phases.iter().map(|phase| plan::place::blocks(&self.plan.instance, self.plan.target, phase));
-        each.max().unwrap_or(1)
+    /// Into what a function can be cut.
+    fn cut(&self, phases: &[Phase]) -> Cut {
+        match phases {
+            [phase] => plan::place::cut(&self.plan.instance, self.plan.target, phase),
+            _ => Cut::Blocks(1),
+        }
     }
 
     /// What a function is called: its loops, and what it defines.
@@ -252,7 +259,7 @@ impl<'a> Predictor<'a> {
     fn sequences(&self) -> Prediction {
         let Run { sequences, longest, total, threads } = self.run;
         let signature = &self.plan.signature;
-        let cuts = signature.passes.iter().flat_map(|pass| &pass.phases).any(|phase| phase.blocks > 1);
+        let cuts = signature.passes.iter().flat_map(|pass| &pass.phases).any(|phase| phase.cut != Cut::Blocks(1));
         let ranges = if cuts && sequences < threads { threads.div_ceil(sequences.max(1)) } else { 1 };
         // Sequences go to threads whole: the one with the most of them, or the longest, ends last.
         let mean = total as f64 / sequences.max(1) as f64;
@@ -266,20 +273,31 @@ impl<'a> Predictor<'a> {
                 When::Once => (1, 1.0),
                 When::Tile => (tile.min(longest.max(1)), (mean / tile as f64).ceil().max(1.0)),
             };
-            let blocks = self.blocks(functions);
+            let cut = self.cut(functions);
+            let pieces = cut.pieces(steps);
             let work = functions.iter().map(|phase| plan::place::work(&self.plan.instance, self.plan.target, phase));
             let work = work.sum::<u64>().saturating_mul(steps as u64);
-            let alone = pass.phases.len() == 1;
+            let alone = pass.phases.len() == 1 && matches!(cut, Cut::Blocks(_));
             let worth = if alone { work.saturating_mul((PIECE / steps.max(1)).max(1) as u64) } else { work };
-            let cut = when == When::Tile && ranges > 1 && blocks > 1 && worth >= SPLIT;
-            let ranges = if cut { ranges.min(blocks) } else { 1 };
+            let signature = signature.passes.iter().zip(&self.plan.passes).find(|(_, plan)| std::ptr::eq(*plan, pass));
+            let way =
+                signature.filter(|_| when == When::Tile).map_or(Way::Pieces, |(signature, _)| signature.way(ranges));
+            // Threads that take tiles in turn wait for nobody, and those that take blocks run all else for themselves.
+            let turns = if matches!(way, Way::Tiles(..)) { ranges } else { 1 };
+            let cut = match way {
+                Way::Pieces => when == When::Tile && ranges > 1 && pieces > 1 && worth >= SPLIT,
+                Way::Blocks => cut != Cut::Steps && pieces > 1,
+                Way::Tiles(..) => false,
+            };
+            let alone = alone || way == Way::Blocks;
+            let ranges = if cut { ranges.min(pieces) } else { 1 };
             let call = self.call(part, pass, functions, steps, ranges);
             // A last tile that is not full takes its part.
             let full = match when {
                 When::Once => 1.0,
                 When::Tile => mean / steps.max(1) as f64,
             };
-            let calls = rounds * full;
+            let calls = rounds * full / turns as f64;
             if cut {
                 overhead += rounds * if alone { WAKE * (mean / PIECE as f64).ceil() } else { WAKE * count };
             }

@@ -75,7 +75,7 @@ impl<'a> Bench<'a> {
                 Buffer::Kept(i) => kept[i][plane],
                 Buffer::Derived => program.derived.start(),
                 Buffer::Report => reports.base(),
-                Buffer::Scratch | Buffer::Local => unreachable!("a pass has its own"),
+                Buffer::Home | Buffer::Scratch | Buffer::Local => unreachable!("a pass has its own"),
             }
         };
         let running = Running::new(pass, program.entries, 1, address);
