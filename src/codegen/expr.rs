@@ -164,14 +164,21 @@ impl<'a> Emitter<'a, '_> {
         }
     }
 
-    /// Products that are added to something are contracted where the machine can.
+    /// Products that something is added to, or taken from, are contracted where the machine can; and those that are added or
+    /// taken.
     fn binary_of(&mut self, op: BinaryOp, a: &'a Expr, b: &'a Expr) -> Val {
-        if op == BinaryOp::Add && a.ty == Scalar::Real && self.machine.fma {
-            for (product, other) in [(a, b), (b, a)] {
+        let sum = matches!(op, BinaryOp::Add | BinaryOp::Sub);
+        if sum && a.ty == Scalar::Real && self.machine.fma {
+            for (product, other, taken) in [(a, b, false), (b, a, op == BinaryOp::Sub)] {
                 if let ExprKind::Binary(BinaryOp::Mul, x, y) = &product.kind
                     && !self.is_cached(product)
                 {
-                    let (x, y, other) = (self.emit(x), self.emit(y), self.emit(other));
+                    let (mut x, y, mut other) = (self.emit(x), self.emit(y), self.emit(other));
+                    match op {
+                        BinaryOp::Sub if taken => x = self.negated(&x),
+                        BinaryOp::Sub => other = self.negated(&other),
+                        _ => {}
+                    }
                     let re = self.zip3(&x.re, &y.re, &other.re, |this, x, y, c| this.b.ins().fma(x, y, c));
                     return Val::plane(Scalar::Real, re);
                 }
@@ -185,6 +192,11 @@ impl<'a> Emitter<'a, '_> {
         }
         let (a, b) = (self.emit(a), self.emit(b));
         self.binary(op, a, b)
+    }
+
+    fn negated(&mut self, value: &Val) -> Val {
+        let re = self.map(&value.re, |this, x| this.b.ins().fneg(x));
+        Val::plane(Scalar::Real, re)
     }
 
     /// The quotient of integers, rounded down, or the remainder with the divisor's sign.

@@ -57,6 +57,9 @@ const ROOM: usize = 4096;
 /// From how many operations on a function is a chain that the recurrence should not wait for.
 pub const CHAIN: usize = 20;
 
+/// From how many lanes on an expression that is the same for all of them is worth a row.
+const REPEATED: usize = 64;
+
 /// Where an expression stands.
 #[derive(Clone)]
 struct Scope {
@@ -233,6 +236,15 @@ impl Lowering {
         long && (1..=ROOM).contains(&elements) && largest / elements >= CONTRACTED
     }
 
+    /// Whether an expression is arithmetic that the blocks of a state would do again and again, each for all of its lanes.
+    fn is_repeated(&self, e: &Expr, indices: &[IndexId], scope: &Scope) -> bool {
+        let arithmetic = matches!(e.kind, ExprKind::Binary(..) | ExprKind::Powi(..)) && e.ty == Scalar::Real;
+        let elements: usize = indices.iter().map(|&i| self.extent(i)).product();
+        let others = scope.indices.iter().filter(|i| !indices.contains(i));
+        let times: usize = others.map(|&i| self.extent(i)).product();
+        arithmetic && (1..=ROOM).contains(&elements) && times >= REPEATED
+    }
+
     fn define_at(&mut self, equation: Equation) {
         if self.to.layer.value(equation.value).kind == ValueKind::Let {
             if self.is_bound(&equation.body) {
@@ -265,7 +277,7 @@ impl Lowering {
         if !scope.early && scope.guards.is_empty() && self.is_early(&e) {
             let free = free_indices(&e);
             let indices: Vec<IndexId> = scope.indices.iter().copied().filter(|i| free.contains(i)).collect();
-            if self.is_contraction(&e, &indices) || self.is_chain(&e, &indices) {
+            if self.is_contraction(&e, &indices) || self.is_chain(&e, &indices) || self.is_repeated(&e, &indices, scope) {
                 return self.define("ahead", &indices, e, &[]);
             }
         }
