@@ -18,13 +18,18 @@ pub(crate) struct Reach {
 }
 
 impl Reach {
-    /// These bytes behind these addresses, the last first.
-    pub(crate) fn new(ranges: Vec<(*const u8, usize)>) -> Self {
-        Self { ranges, lines: 0, work: 1, done: 0 }
+    pub(crate) fn nothing() -> Self {
+        Self { ranges: Vec::new(), lines: 0, work: 1, done: 0 }
     }
 
-    pub(crate) fn nothing() -> Self {
-        Self::new(Vec::new())
+    /// Nothing more will be needed.
+    pub(crate) fn forget(&mut self) {
+        self.ranges.clear();
+    }
+
+    /// These bytes will be needed, too, and before all others.
+    pub(crate) fn also(&mut self, from: *const u8, bytes: usize) {
+        self.ranges.push((from, bytes));
     }
 
     /// How many lines there are.
@@ -68,7 +73,9 @@ mod tests {
     #[test]
     fn lines_come_at_the_pace_of_work() {
         let bytes = [0u8; 1000];
-        let mut reach = Reach::new(vec![(bytes.as_ptr(), 1000), (bytes.as_ptr(), 100)]);
+        let mut reach = Reach::nothing();
+        reach.also(bytes.as_ptr(), 1000);
+        reach.also(bytes.as_ptr(), 100);
         assert_eq!(reach.lines(), 18);
         reach.worked(7);
         assert_eq!(reach.lines(), 18);
@@ -76,6 +83,9 @@ mod tests {
         let left: Vec<usize> = (0..10).map(|_| (reach.worked(1), reach.lines()).1).collect();
         assert_eq!(left, [18, 18, 18, 17, 17, 17, 16, 16, 16, 15]);
         reach.worked(1000);
+        assert_eq!(reach.lines(), 0);
+        reach.also(bytes.as_ptr(), 64);
+        reach.forget();
         assert_eq!(reach.lines(), 0);
     }
 }
