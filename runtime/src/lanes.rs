@@ -8,7 +8,7 @@
 //!
 //! | kernel | its states | its rows |
 //! | --- | --- | --- |
-//! | `delays` | none | the steps before each stretch, to fill the delays |
+//! | [`Recent::program`] | those that only hold what was lately; `[.., lanes]` | the steps before each stretch, to find these states and what delays hold |
 //! | [`Group::summary`] | those of earlier groups, the group's own, the products; `[.., lanes]` | the steps of a stretch |
 //! | [`Group::apply`] | the group's own | the stretches, in order; its inputs are their summaries |
 //! | `whole` | all; `[.., lanes]` | the steps of a stretch |
@@ -69,14 +69,24 @@ pub struct Group<'a, F> {
     pub neutral: &'a [Tensor<F>],
 }
 
+/// The delays of a layer, and states that a few steps determine, whatever they were before.
+pub struct Recent<'a, F> {
+    /// The kernel of these alone.
+    pub program: Program<'a, F>,
+    /// How many steps it has to run; at most those of a stretch.
+    pub steps: usize,
+    /// The layer's states that it has, in their order.
+    pub states: &'a [usize],
+}
+
 /// A layer on lanes.
 pub struct Lanes<'a, F> {
     /// How many lanes.
     pub lanes: usize,
     /// How many steps a stretch has.
     pub steps: usize,
-    /// The kernel of the delays alone, and how many steps it has to run; at most those of a stretch.
-    pub delays: Option<(Program<'a, F>, usize)>,
+    /// What is known from a few steps before a stretch; needed where there are delays.
+    pub recent: Option<Recent<'a, F>>,
     /// The groups, each after those it reads.
     pub groups: Vec<Group<'a, F>>,
     /// The layer.
@@ -85,6 +95,9 @@ pub struct Lanes<'a, F> {
 
 /// From how many bytes of outputs on they go past the caches: they would be gone from there before anyone reads them.
 const PAST: usize = 8 << 20;
+
+/// After how many steps a thread reports its progress.
+const REPORT: u64 = 1 << 17;
 
 /// Runs whole segments: `segments[i]` of sequence `i` from row `first[i]` on. The carry goes in and comes out; no
 /// sequence may be before its first step where the layer looks at that.
@@ -166,18 +179,20 @@ struct Shared<'a> {
     workers: usize,
     /// The delays that were carried in.
     delays: &'a [Planes],
+    /// The states of [`Recent`] that were carried in.
+    recent: &'a [Planes],
     /// By group: who may use the carry's states of the group, which are those after the segment that was scanned last.
     turns: Vec<Turn>,
 }
 
-// SAFETY: the delays are only read.
+// SAFETY: what was carried in is only read.
 unsafe impl Sync for Shared<'_> {}
 
 impl<F: Float> Run<'_, F> {
     fn sequence(&self, sequence: usize, first: usize, segments: usize, threads: usize) {
         let plan = self.plan;
         let mut room = Room::default();
-        // The last segment writes the carry's delays, and another thread may come to the first one later.
+        // The last segment writes the carry's delays and recent states, and another thread may come to the first one later.
         let mut delays = Vec::new();
         for (line, carried) in plan.whole.signature.delays.iter().zip(&self.delays) {
             let elements = line.depth * line.slice.size() / plan.lanes;
@@ -187,19 +202,34 @@ impl<F: Float> Run<'_, F> {
             unsafe { copy_row::<F>(&slice, carried, sequence, &planes, 0) };
             delays.push(planes);
         }
+        let mut recent = Vec::new();
+        for &s in plan.recent.iter().flat_map(|recent| recent.states) {
+            let slice = &plan.whole.signature.states[s];
+            let slice = Tensors { shape: vec![slice.size() / plan.lanes], ..slice.clone() };
+            let planes = room.rows::<F>(&slice, 1);
+            // SAFETY: as above.
+            unsafe { copy_row::<F>(&slice, &self.states[s], sequence, &planes, 0) };
+            recent.push(planes);
+        }
         let turns = plan.groups.iter().map(|_| Turn::default()).collect();
         let workers = threads.min(segments);
-        let shared = Shared { sequence, first, segments, workers, delays: &delays, turns };
+        let shared = Shared { sequence, first, segments, workers, delays: &delays, recent: &recent, turns };
         let next = AtomicUsize::new(0);
         each(workers, threads, |_| {
             let mut worker = Worker::new(self, &shared);
-            let taken = std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
-            for segment in taken.take_while(|&segment| segment < segments) {
+            let (mut alone, mut ran) = (0.., 0);
+            // Whatever locks memory waits for all that is on its way past the caches.
+            let take = || if workers == 1 { alone.next() } else { Some(next.fetch_add(1, Ordering::Relaxed)) };
+            for segment in std::iter::from_fn(take).take_while(|&segment| segment < segments) {
                 // SAFETY: `Lanes::check` has shown that kernels and tensors fit; a segment is taken once, in order.
                 unsafe { worker.segment(segment) };
-                let ran = (plan.lanes * plan.steps) as u64;
-                (self.progress)(self.done.fetch_add(ran, Ordering::Relaxed) + ran);
+                ran += (plan.lanes * plan.steps) as u64;
+                if ran >= REPORT || segment + 1 == segments {
+                    (self.progress)(self.done.fetch_add(ran, Ordering::Relaxed) + ran);
+                    ran = 0;
+                }
             }
+            self.done.fetch_add(ran, Ordering::Relaxed);
             fence();
         });
     }

@@ -97,7 +97,8 @@ unsafe fn cover<T: Copy>(part: Part<T>, far: Far, sweeps: &[Sweep<T>], reach: &m
             Far::Past(ahead) if !part.lines() => Far::To(ahead),
             _ => far,
         };
-        let whole = |n: usize| n / sweep.block * sweep.block;
+        // Blocks are powers of 2; a division would take as long as half a block.
+        let whole = |n: usize| n & !(sweep.block - 1);
         let (top, bottom) = part.rows(whole(part.rows));
         let (blocks, right) = top.columns(whole(part.columns));
         let none = blocks.rows == 0 || blocks.columns == 0;
@@ -181,6 +182,13 @@ pub(crate) unsafe fn transpose_and(
 pub(crate) fn fence() {
     #[cfg(target_arch = "x86_64")]
     x86::fence();
+}
+
+/// Fetches a line that will be written, wherever that is.
+pub(crate) fn fetch_to_write(at: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    x86::fetch_to_write(at);
+    let _ = at;
 }
 
 #[cfg(target_arch = "x86_64")]

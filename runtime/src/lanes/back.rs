@@ -8,7 +8,7 @@
 use crate::kernel::Tensors;
 use crate::memory::Memory;
 use crate::tensor::Float;
-use crate::transpose::{Far, LINE, Reach, transpose, transpose_and};
+use crate::transpose::{Far, LINE, Reach, fetch_to_write, transpose, transpose_and};
 
 /// One plane of an output. Its *elements* are those of one lane: the steps of a stretch, each with as many as the output
 /// has in a step.
@@ -45,10 +45,10 @@ fn before_line(to: *mut u8, size: usize, stretch: usize) -> Option<usize> {
 }
 
 impl Back {
-    /// For stretches of so many steps, at most `turn` of them at a time.
+    /// For stretches of so many steps, of which at least `turn` come at a time, and fewer than three times as many.
     pub(super) fn new<F: Float>(slice: &Tensors, lanes: usize, steps: usize, turn: usize) -> Self {
         let (size, width) = (slice.kind.bytes(F::BITS), slice.size() / lanes);
-        let rows = Memory::new((LINE / size + turn * width) * lanes * size);
+        let rows = Memory::new((LINE / size + 3 * turn * width) * lanes * size);
         let seam = Memory::new(LINE * lanes);
         let (stretch, fills) = (steps * width, turn * width * size >= LINE);
         let to = std::ptr::null_mut();
@@ -60,6 +60,10 @@ impl Back {
         let head = before_line(to, self.size, self.stretch).filter(|_| past && self.fills);
         (self.to, self.taken, self.waiting, self.head) = (to, 0, 0, head.unwrap_or(0));
         self.far = if head.is_some() { Far::Past(ahead) } else { Far::To(ahead) };
+        if past {
+            // The one line that is not written whole. A store that waits for its line keeps all later ones waiting.
+            fetch_to_write(to.wrapping_add(self.stretch * self.lanes * self.size - 1));
+        }
     }
 
     /// After how many steps a line begins, if it is after a step.

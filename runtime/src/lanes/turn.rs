@@ -10,38 +10,40 @@ use std::sync::{Condvar, Mutex, PoisonError};
 #[derive(Default)]
 pub(super) struct Turn {
     next: AtomicUsize,
-    /// How many threads sleep until it is their turn.
-    asleep: Mutex<usize>,
+    /// How many threads sleep, or are about to.
+    asleep: AtomicUsize,
+    sleep: Mutex<()>,
     passed: Condvar,
 }
 
 impl Turn {
-    /// For how many looks a thread stays awake, about as long as a segment takes. Where the thread before has lost its
-    /// core to another process, it should find this one's free.
+    /// For how many looks a thread stays awake, several times as long as a segment takes. Where the thread before has
+    /// lost its core to another process, it should find this one's free.
     const LOOKS: usize = 1000;
 
     /// Waits for the segments before this one.
     pub(super) fn wait(&self, segment: usize) {
-        let mine = || self.next.load(Ordering::Acquire) == segment;
+        let mine = || self.next.load(Ordering::SeqCst) == segment;
         for _ in 0..Self::LOOKS {
             if mine() {
                 return;
             }
             std::hint::spin_loop();
         }
-        let mut asleep = self.asleep.lock().unwrap_or_else(PoisonError::into_inner);
-        *asleep += 1;
+        let mut sleep = self.sleep.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whoever passes after this sees it, and then waits for the lock; whoever has passed before is seen here.
+        self.asleep.fetch_add(1, Ordering::SeqCst);
         while !mine() {
-            asleep = self.passed.wait(asleep).unwrap_or_else(PoisonError::into_inner);
+            sleep = self.passed.wait(sleep).unwrap_or_else(PoisonError::into_inner);
         }
-        *asleep -= 1;
+        self.asleep.fetch_sub(1, Ordering::SeqCst);
     }
 
     /// Lets the next segment go on.
     pub(super) fn pass(&self) {
-        let asleep = self.asleep.lock().unwrap_or_else(PoisonError::into_inner);
-        self.next.fetch_add(1, Ordering::Release);
-        if *asleep > 0 {
+        self.next.fetch_add(1, Ordering::SeqCst);
+        if self.asleep.load(Ordering::SeqCst) > 0 {
+            let _sleep = self.sleep.lock().unwrap_or_else(PoisonError::into_inner);
             self.passed.notify_all();
         }
     }

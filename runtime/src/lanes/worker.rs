@@ -5,9 +5,11 @@
 //! then turns are run, and their outputs go back. The next segment's inputs are fetched from memory meanwhile, as many
 //! lines for each block that is transposed: in bursts, fetches wait for each other.
 
+use std::ops::Range;
+
 use super::back::Back;
 use super::place::{Bench, NUMBER, Room, bytes, copy_row, from_lanes, planes, ring_row, to_lanes};
-use super::{Group, Lanes, Run, Shared};
+use super::{Group, Lanes, Recent, Run, Shared};
 use crate::driver::{Planes, planes_of};
 use crate::kernel::Tensors;
 use crate::tensor::Float;
@@ -22,7 +24,7 @@ pub(super) struct Worker<'a, F> {
     window: Vec<Planes>,
     /// The delays at the starts of a segment's stretches: `[depth, .., lanes]`.
     before: Vec<Planes>,
-    delays: Option<Bench<'a>>,
+    recent: Option<Bench<'a>>,
     /// By state of the layer: a row for the start of each stretch, and one behind the last.
     starts: Vec<Planes>,
     groups: Vec<Scanned<'a, F>>,
@@ -44,12 +46,25 @@ struct Scanned<'a, F> {
     scan: Bench<'a>,
 }
 
-/// How many steps a turn has: lines of what has the fewest bytes in a step are whole.
+/// How many lines of the cache a turn has in a stretch, of whatever has the fewest bytes in a step: what two calls of a
+/// kernel cost is little beside them.
+const LINES: usize = 2;
+
+/// How many steps a turn has.
 fn turn<F: Float>(plan: &Lanes<'_, F>) -> usize {
     let whole = plan.whole.signature;
     let moved = whole.inputs.iter().chain(&whole.outputs).filter(|slice| slice.kind.bytes(F::BITS) > 1);
     let step = moved.map(|slice| bytes::<F>(slice) / plan.lanes).filter(|&bytes| bytes > 0).min();
-    LINE.div_ceil(step.unwrap_or(LINE)).clamp(1, plan.steps)
+    (LINES * LINE.div_ceil(step.unwrap_or(LINE))).clamp(1, plan.steps)
+}
+
+/// Steps in turns, of which the first is given; the last has at least a half.
+fn turns(first: usize, turn: usize, steps: usize) -> impl Iterator<Item = Range<usize>> {
+    let first = first.min(steps);
+    let whole = steps - (steps - first) % turn;
+    let last = if steps - whole < turn.div_ceil(2) { whole } else { steps };
+    let more = (first..last).step_by(turn).map(move |at| at..if at + turn >= last { steps } else { at + turn });
+    std::iter::once(0..if first >= last { steps } else { first }).chain(more)
 }
 
 impl<'a, F: Float> Worker<'a, F> {
@@ -59,10 +74,10 @@ impl<'a, F: Float> Worker<'a, F> {
         let mut room = Room::default();
         let mut own = |slice: &Tensors, rows: usize| room.rows::<F>(slice, rows);
         let packed: Vec<Planes> = whole.inputs.iter().map(|slice| own(slice, steps)).collect();
-        let reach = plan.delays.as_ref().map_or(0, |(_, steps)| *steps);
+        let reach = plan.recent.as_ref().map_or(0, |recent| recent.steps);
         let window: Vec<Planes> = whole.inputs.iter().map(|slice| own(slice, reach)).collect();
         let before = whole.delays.iter().map(|line| own(&line.slice, line.depth)).collect();
-        let delays = plan.delays.as_ref().map(|(program, _)| Bench::new(program, reach, &window, &[]));
+        let recent = plan.recent.as_ref().map(|recent| Bench::new(&recent.program, reach, &window, &[]));
         let narrow =
             |slice: &Tensors| Tensors { shape: slice.shape[..slice.shape.len() - 1].to_vec(), ..slice.clone() };
         let starts: Vec<Planes> = whole.states.iter().map(|slice| own(&narrow(slice), lanes + 1)).collect();
@@ -92,7 +107,7 @@ impl<'a, F: Float> Worker<'a, F> {
             .map(|slice| planes(slice.kind).map(|_| Back::new::<F>(slice, lanes, steps, turn)).collect::<Vec<_>>());
         let (back, whole) = (back.collect(), Bench::new(&plan.whole, steps, &packed, &[]));
         let reach = Reach::nothing();
-        Self { run, shared, turn, packed, window, before, delays, starts, groups, whole, back, reach, _room: room }
+        Self { run, shared, turn, packed, window, before, recent, starts, groups, whole, back, reach, _room: room }
     }
 
     /// The first row of a segment.
@@ -100,13 +115,12 @@ impl<'a, F: Float> Worker<'a, F> {
         self.shared.first + segment * self.run.plan.lanes * self.run.plan.steps
     }
 
-    /// The turns of a segment. The first ends where a line of the outputs does, if there is such a step.
-    fn turns(&self) -> impl Iterator<Item = std::ops::Range<usize>> + use<F> {
-        let (steps, turn) = (self.run.plan.steps, self.turn);
+    /// The turns of a segment's run. The first ends where a line of the outputs does, if there is such a step.
+    fn turns(&self) -> impl Iterator<Item = Range<usize>> + use<F> {
         let mut lines = self.back.iter().flatten().map(Back::line);
-        let first = lines.next().flatten().filter(|line| lines.all(|other| other == Some(*line)));
-        let first = first.filter(|&line| line > 0 && line <= turn).unwrap_or(turn).min(steps);
-        std::iter::once(0..first).chain((first..steps).step_by(turn).map(move |at| at..(at + turn).min(steps)))
+        let line = lines.next().flatten().filter(|line| lines.all(|other| other == Some(*line)));
+        let first = line.filter(|&line| line < self.turn).unwrap_or(0) + self.turn;
+        turns(first, self.turn, self.run.plan.steps)
     }
 
     /// Works on one segment.
@@ -136,7 +150,7 @@ impl<'a, F: Float> Worker<'a, F> {
             }
             self.run(segment);
             if segment + 1 == self.shared.segments {
-                self.carry_delays();
+                self.carry_recent();
             }
         }
     }
@@ -157,13 +171,13 @@ impl<'a, F: Float> Worker<'a, F> {
         }
     }
 
-    /// Finds what delays hold before each stretch.
+    /// Finds what delays, and states that only hold what was lately, are before each stretch.
     ///
     /// # Safety
     /// As for [`Worker::segment`].
     unsafe fn look_back(&mut self, segment: usize) {
         let Run { plan, inputs, .. } = self.run;
-        let (Some(bench), Some((_, reach))) = (&self.delays, &plan.delays) else { return };
+        let (Some(bench), Some(Recent { steps: reach, states, .. })) = (&self.recent, &plan.recent) else { return };
         let (lanes, steps, row) = (plan.lanes, plan.steps, self.row(segment));
         for ((slice, from), to) in plan.whole.signature.inputs.iter().zip(inputs).zip(&self.window) {
             let (size, width) = (slice.kind.bytes(F::BITS), slice.size() / lanes);
@@ -178,6 +192,18 @@ impl<'a, F: Float> Worker<'a, F> {
         }
         // SAFETY: the window has `reach` rows.
         unsafe { bench.run(*reach) };
+        for ((n, &state), from) in states.iter().enumerate().zip(&bench.states) {
+            let slice = &plan.whole.signature.states[state];
+            let to = &self.starts[state];
+            let carried = Tensors { shape: vec![slice.size() / lanes], ..slice.clone() };
+            // SAFETY: the starts have a row for each lane; the first was carried in.
+            unsafe {
+                from_lanes::<F>(slice, lanes, from, to, 0);
+                if segment == 0 {
+                    copy_row::<F>(&carried, &self.shared.recent[n], 0, to, 0);
+                }
+            }
+        }
         let now = NUMBER + *reach as u64;
         for (d, line) in plan.whole.signature.delays.iter().enumerate() {
             let (size, slice) = (line.slice.kind.bytes(F::BITS), line.slice.size());
@@ -220,7 +246,7 @@ impl<'a, F: Float> Worker<'a, F> {
     ///
     /// # Safety
     /// As for [`Worker::segment`].
-    unsafe fn pack(&mut self, segment: usize, turn: std::ops::Range<usize>) {
+    unsafe fn pack(&mut self, segment: usize, turn: Range<usize>) {
         let Run { plan, inputs, .. } = self.run;
         let (lanes, steps, row) = (plan.lanes, plan.steps, self.row(segment));
         for ((slice, from), to) in plan.whole.signature.inputs.iter().zip(inputs).zip(&self.packed) {
@@ -256,7 +282,7 @@ impl<'a, F: Float> Worker<'a, F> {
             }
             self.fill(summary);
             summary.begin(steps);
-            for turn in self.turns() {
+            for turn in turns(self.turn, self.turn, steps) {
                 if g == 0 {
                     self.pack(segment, turn.clone());
                 }
@@ -279,7 +305,10 @@ impl<'a, F: Float> Worker<'a, F> {
         let own = &group.states[group.earlier..];
         let slices = &group.apply.signature.states;
         let states = || slices.iter().zip(own).zip(&scan.states);
-        self.shared.turns[g].wait(segment);
+        let others = self.shared.workers > 1;
+        if others {
+            self.shared.turns[g].wait(segment);
+        }
         // SAFETY: it is the segment's turn, so that no other thread uses the carry's rows of these states.
         unsafe {
             for ((slice, &s), state) in states() {
@@ -291,7 +320,9 @@ impl<'a, F: Float> Worker<'a, F> {
                 copy_row::<F>(slice, state, 0, &self.run.states[s], self.shared.sequence);
             }
         }
-        self.shared.turns[g].pass();
+        if others {
+            self.shared.turns[g].pass();
+        }
     }
 
     /// Runs the stretches of a segment from their starts.
@@ -322,12 +353,22 @@ impl<'a, F: Float> Worker<'a, F> {
         }
     }
 
-    /// Takes the delays of the last lane into the carry.
+    /// Takes the delays of the last lane into the carry, and the states that no group has.
     ///
     /// # Safety
     /// As for [`Worker::segment`]; it is the last one, and was run.
-    unsafe fn carry_delays(&self) {
+    unsafe fn carry_recent(&self) {
         let lanes = self.run.plan.lanes;
+        for &s in self.run.plan.recent.iter().flat_map(|recent| recent.states) {
+            let slice = &self.run.plan.whole.signature.states[s];
+            let (size, elements) = (slice.kind.bytes(F::BITS), slice.size() / lanes);
+            for plane in planes(slice.kind) {
+                let from = self.whole.states[s][plane].wrapping_add((lanes - 1) * size);
+                let to = self.run.states[s][plane].wrapping_add(self.shared.sequence * elements * size);
+                // SAFETY: one lane of the state becomes a row of the carry.
+                unsafe { transpose(size, from, lanes, to, elements, elements, 1) };
+            }
+        }
         let now = NUMBER + self.run.plan.steps as u64;
         for (d, line) in self.run.plan.whole.signature.delays.iter().enumerate() {
             let (size, elements) = (line.slice.kind.bytes(F::BITS), line.slice.size() / lanes);
@@ -340,6 +381,27 @@ impl<'a, F: Float> Worker<'a, F> {
                     // SAFETY: one lane of a ring's row becomes a row of the carry.
                     unsafe { transpose(size, from, lanes, to, elements, elements, 1) };
                 }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::turns;
+
+    #[test]
+    fn turns_follow_each_other_to_the_last_step() {
+        let all = |first, turn, steps| turns(first, turn, steps).collect::<Vec<_>>();
+        assert_eq!(all(16, 16, 48), [0..16, 16..32, 32..48]);
+        assert_eq!(all(28, 16, 80), [0..28, 28..44, 44..60, 60..80]);
+        assert_eq!(all(20, 16, 48), [0..20, 20..36, 36..48]);
+        for (first, turn) in [(1, 1), (8, 8), (16, 16), (19, 16), (31, 16)] {
+            for steps in 1..100 {
+                let turns = all(first, turn, steps);
+                assert!(turns.windows(2).all(|two| two[0].end == two[1].start), "{turns:?}");
+                assert_eq!((turns[0].start, turns[turns.len() - 1].end), (0, steps), "{turns:?}");
+                assert!(turns.iter().all(|of| !of.is_empty() && of.len() < first.max(turn) + turn), "{turns:?}");
             }
         }
     }
