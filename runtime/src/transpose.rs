@@ -165,7 +165,15 @@ pub(crate) unsafe fn transpose_and(
     macro_rules! by {
         ($ty:ty, $sweeps:expr) => {{
             let part = Part { from: from.cast(), from_stride, to: to.cast(), to_stride, rows, columns };
-            cover::<$ty>(part, far, $sweeps, reach)
+            let sweeps: &[Sweep<$ty>] = $sweeps;
+            match sweeps.first() {
+                // Most are made of whole blocks, and come often.
+                Some(Sweep { block, run }) if (rows | columns) & (block - 1) == 0 && rows > 0 && columns > 0 => {
+                    let far = if matches!(far, Far::Past(_)) && !part.lines() { Far::None } else { far };
+                    run(part, far, reach)
+                }
+                _ => cover::<$ty>(part, far, sweeps, reach),
+            }
         }};
     }
     // SAFETY: as for this function; the sweeps are those of this machine.

@@ -31,7 +31,7 @@ pub(super) const LANES: usize = 64;
 const LINE: usize = 64;
 
 /// How many lines of the cache a stretch has at least, of whatever has the fewest bytes in a step, if not asked for.
-const LINES: usize = 5;
+const LINES: usize = 7;
 
 /// How many steps it has at least.
 const STEPS: usize = 40;

@@ -7,19 +7,17 @@ use super::LINE;
 
 /// What will be needed soon.
 pub(crate) struct Reach {
-    /// Addresses and bytes, the last first.
+    /// Addresses and lines, the last first.
     ranges: Vec<(*const u8, usize)>,
-    /// So many lines ..
-    lines: usize,
-    /// .. for so much work.
-    work: usize,
-    /// How much of `lines * work` was done since the last line.
-    done: usize,
+    /// How many lines are fetched for a unit of work, in parts of 2^32.
+    rate: u64,
+    /// What was worked for since the last line.
+    done: u64,
 }
 
 impl Reach {
     pub(crate) fn nothing() -> Self {
-        Self { ranges: Vec::new(), lines: 0, work: 1, done: 0 }
+        Self { ranges: Vec::new(), rate: 0, done: 0 }
     }
 
     /// Nothing more will be needed.
@@ -29,39 +27,42 @@ impl Reach {
 
     /// These bytes will be needed, too, and before all others.
     pub(crate) fn also(&mut self, from: *const u8, bytes: usize) {
-        self.ranges.push((from, bytes));
+        if bytes > 0 {
+            self.ranges.push((from, bytes.div_ceil(LINE)));
+        }
     }
 
     /// How many lines there are.
     #[cfg(test)]
     fn lines(&self) -> usize {
-        self.ranges.iter().map(|(_, bytes)| bytes.div_ceil(LINE)).sum()
+        self.ranges.iter().map(|(_, lines)| lines).sum()
     }
 
     /// From now on, so many lines are fetched for so much work, in whatever unit.
     pub(crate) fn pace(&mut self, lines: usize, work: usize) {
-        (self.lines, self.work, self.done) = (lines, work.max(1), 0);
+        self.rate = ((lines as u64) << 32).div_ceil(work.max(1) as u64);
+        self.done = 0;
     }
 
     /// Fetches what that much work is worth.
     #[inline(always)]
     pub(crate) fn worked(&mut self, work: usize) {
-        self.done += self.lines * work;
-        while self.done >= self.work {
-            self.done -= self.work;
-            self.line();
-        }
-    }
-
-    #[inline(always)]
-    fn line(&mut self) {
-        let Some((at, bytes)) = self.ranges.last_mut() else { return };
-        #[cfg(target_arch = "x86_64")]
-        super::x86::fetch(*at);
-        *at = at.wrapping_add(LINE);
-        *bytes = bytes.saturating_sub(LINE);
-        if *bytes == 0 {
-            self.ranges.pop();
+        self.done += self.rate * work as u64;
+        let mut lines = (self.done >> 32) as usize;
+        self.done &= u64::from(u32::MAX);
+        while lines > 0 {
+            let Some((at, left)) = self.ranges.last_mut() else { return };
+            let now = lines.min(*left);
+            for _ in 0..now {
+                #[cfg(target_arch = "x86_64")]
+                super::x86::fetch(*at);
+                *at = at.wrapping_add(LINE);
+            }
+            *left -= now;
+            lines -= now;
+            if *left == 0 {
+                self.ranges.pop();
+            }
         }
     }
 }
