@@ -146,3 +146,59 @@ impl Back {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::Kind;
+
+    /// Steps of outputs in all sizes come to their places, whatever comes at a time, past the caches and not.
+    #[test]
+    fn rows_come_back_in_the_order_of_time() {
+        const LANES: usize = 19;
+        for (kind, width, steps, first, turn) in [
+            (Kind::Real, 1, 48, 28, 16),
+            (Kind::Real, 1, 48, 19, 16),
+            (Kind::Real, 1, 40, 16, 16),
+            (Kind::Real, 3, 32, 16, 16),
+            (Kind::Real, 8, 6, 2, 2),
+            (Kind::Int, 2, 24, 8, 8),
+            (Kind::Bool, 1, 64, 20, 16),
+            (Kind::Bool, 4, 32, 20, 16),
+        ] {
+            let slice = Tensors { name: "y".to_owned(), kind, shape: vec![width, LANES], below: None };
+            let (size, stretch) = (kind.bytes(32), steps * width);
+            let byte = |lane: usize, at: usize| (lane * stretch * size + at) as u8 ^ 0x5a;
+            for (skip, past) in [(0, true), (4, true), (3, true), (0, false), (5, false)] {
+                let mut tensor = Memory::new((LANES * stretch + 2 * LINE) * size);
+                let mut back = Back::new::<f32>(&slice, LANES, steps, turn);
+                back.begin(tensor.base().wrapping_add(skip * size), past, 64);
+                let reach = &mut Reach::nothing();
+                let mut step = 0;
+                while step < steps {
+                    let more = if step == 0 { first } else { turn }.min(steps - step);
+                    for row in step * width..(step + more) * width {
+                        let to = back.rows_before(step).wrapping_add(row * LANES * size);
+                        for (lane, k) in (0..LANES).flat_map(|lane| (0..size).map(move |k| (lane, k))) {
+                            // SAFETY: a turn has room for its steps.
+                            unsafe { *to.add(lane * size + k) = byte(lane, row * size + k) };
+                        }
+                    }
+                    // SAFETY: the tensor has room for all stretches; the rows were written.
+                    unsafe { back.take(more, reach) };
+                    step += more;
+                }
+                // SAFETY: as above.
+                unsafe { back.end(reach) };
+                crate::transpose::fence();
+                for at in 0..(LANES * stretch + LINE) * size {
+                    let inside = at.checked_sub(skip * size).filter(|at| *at < LANES * stretch * size);
+                    let expected = inside.map_or(0, |at| byte(at / (stretch * size), at % (stretch * size)));
+                    // SAFETY: inside of the tensor.
+                    let found = unsafe { *tensor.base().add(at) };
+                    assert_eq!(found, expected, "{kind:?} {width} x {steps}, {first} first, skip {skip}, {past}: {at}");
+                }
+            }
+        }
+    }
+}
