@@ -233,8 +233,9 @@ const CASES: &[(&str, Class, &str, f64)] = &[
     (
         "nothing but held",
         Class::AffineDiagonal,
-        "{ input x[2] state x1[2]: complex = 3, x2 = 1
-        x2 <- re(x1[1]) + past(x[0], 2) x1[i] <- complex(x[1 - i], 2) output y[i] = x[i] + re(2 * x1[i]) - x2 }",
+        "{ input x[2] state held[2]: complex = 3, last = 1
+        last <- re(held[1]) + past(x[0], 2) held[i] <- x[1 - i] + 2.0i
+        output y[i] = x[i] + re(2 * held[i]) - last }",
         16.0,
     ),
     ("no state", Class::Nonlinear, "{ input x[2] output y[i] = x[i] + past(x[i], 5) }", 4.0),
