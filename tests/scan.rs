@@ -222,6 +222,22 @@ const CASES: &[(&str, Class, &str, f64)] = &[
         b <- 0.7 * b + x f <- 0.5 * f + tanh(b) output f }",
         24.0,
     ),
+    (
+        "inputs held",
+        Class::AffineDiagonal,
+        "{ input x, g state x1 = 3, x2 = 4, y = 1
+        let w = x + 0.5 * x1 + 0.25 * x2
+        x2 <- x1 x1 <- x y <- 0.7 * tanh(g) * y + w output y, x2 }",
+        16.0,
+    ),
+    (
+        "nothing but held",
+        Class::AffineDiagonal,
+        "{ input x[2] state held[2]: complex = 3, last = 1
+        last <- re(held[1]) + past(x[0], 2) held[i] <- x[1 - i] + 2.0i
+        output y[i] = x[i] + re(2 * held[i]) - last }",
+        16.0,
+    ),
     ("no state", Class::Nonlinear, "{ input x[2] output y[i] = x[i] + past(x[i], 5) }", 4.0),
 ];
 

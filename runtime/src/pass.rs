@@ -246,8 +246,14 @@ unsafe impl Sync for Running<'_> {}
 /// The tiles of these steps in the order in which they run.
 fn tiles(steps: (usize, usize), tile: usize, reverse: bool) -> impl Iterator<Item = (usize, usize)> + Clone {
     let (begin, end) = steps;
-    let tile = if tile == 0 { (end - begin).max(1) } else { tile };
-    let count = (end - begin).div_ceil(tile);
+    let steps = end - begin;
+    // Few steps come often, and a division takes as long as some of them.
+    let (tile, count) = match tile {
+        _ if steps == 0 => (1, 0),
+        0 => (steps, 1),
+        _ if steps <= tile => (steps, 1),
+        _ => (tile, steps.div_ceil(tile)),
+    };
     (0..count).map(move |i| {
         let start = begin + tile * if reverse { count - 1 - i } else { i };
         (start, (start + tile).min(end))

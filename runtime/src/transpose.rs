@@ -17,7 +17,8 @@ pub(crate) enum Far {
     None,
     /// It does, and the next transposition writes so many bytes further on, which are fetched.
     To(usize),
-    /// The same, and it is not read for long: whole lines go past the caches. See [`fence`].
+    /// The same, and it is not read for long: lines that are whole go past the caches, where all columns begin with one. See
+    /// [`fence`].
     Past(usize),
 }
 
@@ -55,11 +56,9 @@ impl<T: Copy> Part<T> {
         )
     }
 
-    /// How many rows stand before the first that begins a line of the cache in every column; `None` where columns differ.
-    fn before_line(&self) -> Option<usize> {
-        let (size, address) = (size_of::<T>(), self.to as usize);
-        let alike = (self.to_stride * size).is_multiple_of(LINE) && address.is_multiple_of(size);
-        alike.then(|| (address.next_multiple_of(LINE) - address) / size).filter(|&rows| rows <= self.rows)
+    /// Whether every column begins with a line of the cache.
+    fn lines(&self) -> bool {
+        (self.to as usize).is_multiple_of(LINE) && (self.to_stride * size_of::<T>()).is_multiple_of(LINE)
     }
 
     /// One element after the other.
@@ -90,16 +89,16 @@ struct Sweep<T> {
 ///
 /// # Safety
 /// As for [`transpose`]; the machine has what the sweeps need.
-unsafe fn cover<T: Copy + Default>(part: Part<T>, far: Far, sweeps: &[Sweep<T>], reach: &mut Reach) {
-    // SAFETY: parts of the part, of whole blocks each; `before_line` finds where lines begin.
+unsafe fn cover<T: Copy>(part: Part<T>, far: Far, sweeps: &[Sweep<T>], reach: &mut Reach) {
+    // SAFETY: parts of the part, of whole blocks each; `lines` says where they begin with one.
     unsafe {
         let Some((sweep, smaller)) = sweeps.split_first() else { return part.plain() };
-        let far = match (far, part.before_line()) {
-            (Far::Past(ahead), Some(head @ 1..)) => return between(part, head, ahead, sweeps, reach),
-            (Far::Past(ahead), None) => Far::To(ahead),
+        let far = match far {
+            Far::Past(ahead) if !part.lines() => Far::To(ahead),
             _ => far,
         };
-        let whole = |n: usize| n / sweep.block * sweep.block;
+        // Blocks are powers of 2; a division would take as long as half a block.
+        let whole = |n: usize| n & !(sweep.block - 1);
         let (top, bottom) = part.rows(whole(part.rows));
         let (blocks, right) = top.columns(whole(part.columns));
         let none = blocks.rows == 0 || blocks.columns == 0;
@@ -118,43 +117,6 @@ unsafe fn cover<T: Copy + Default>(part: Part<T>, far: Far, sweeps: &[Sweep<T>],
                 cover(rest, far, smaller, reach);
             }
         }
-    }
-}
-
-/// Covers a part that goes past the caches, and whose columns begin `head` rows before a line. Where columns follow each
-/// other without a gap, lines that hold the end of one and the beginning of the next are put together first.
-///
-/// # Safety
-/// As for [`cover`].
-unsafe fn between<T: Copy + Default>(part: Part<T>, head: usize, ahead: usize, sweeps: &[Sweep<T>], reach: &mut Reach) {
-    /// How many lines are put together at a time: the columns of the largest block.
-    const SEAMS: usize = 16;
-    let line = LINE / size_of::<T>();
-    let (top, rest) = part.rows(head);
-    let (lines, bottom) = rest.rows(rest.rows / line * line);
-    let seams = if part.to_stride == part.rows { part.columns.saturating_sub(1) } else { 0 };
-    let mut seam = [T::default(); LINE / 4 * SEAMS];
-    // SAFETY: parts of the part. A seam has `bottom.rows` rows of a column, and then `head` rows of the next: a line, as
-    // columns have whole lines of rows; there are as many seams as columns with a next one.
-    unsafe {
-        cover(lines, Far::Past(ahead), sweeps, reach);
-        for first in (0..seams).step_by(SEAMS) {
-            // The last ones may be some of those before again, so that blocks are whole.
-            let (first, columns) = (first.min(seams.saturating_sub(SEAMS)), SEAMS.min(seams));
-            for r in 0..line {
-                let from = match r.checked_sub(bottom.rows) {
-                    None => bottom.from.add(r * part.from_stride + first),
-                    Some(r) => top.from.add(r * part.from_stride + first + 1),
-                };
-                std::ptr::copy_nonoverlapping(from, seam[r * SEAMS..].as_mut_ptr(), columns);
-            }
-            let (from, to) = (seam.as_ptr(), bottom.to.add(first * part.to_stride));
-            let part = Part { from, from_stride: SEAMS, to, to_stride: part.to_stride, rows: line, columns };
-            cover(part, Far::Past(ahead), sweeps, reach);
-        }
-        let (tops, bottoms) = (top.columns(top.columns - seams).0, bottom.columns(seams).1);
-        cover(tops, Far::To(ahead), sweeps, reach);
-        cover(bottoms, Far::To(ahead), sweeps, reach);
     }
 }
 
@@ -192,10 +154,26 @@ pub(crate) unsafe fn transpose_and(
     far: Far,
     reach: &mut Reach,
 ) {
+    // SAFETY: as for this function; elements follow each other on both sides.
+    unsafe {
+        match (rows, columns) {
+            (1, _) if to_stride == 1 => return std::ptr::copy_nonoverlapping(from, to, columns * size),
+            (_, 1) if from_stride == 1 => return std::ptr::copy_nonoverlapping(from, to, rows * size),
+            _ => {}
+        }
+    }
     macro_rules! by {
         ($ty:ty, $sweeps:expr) => {{
             let part = Part { from: from.cast(), from_stride, to: to.cast(), to_stride, rows, columns };
-            cover::<$ty>(part, far, $sweeps, reach)
+            let sweeps: &[Sweep<$ty>] = $sweeps;
+            match sweeps.first() {
+                // Most are made of whole blocks, and come often.
+                Some(Sweep { block, run }) if (rows | columns) & (block - 1) == 0 && rows > 0 && columns > 0 => {
+                    let far = if matches!(far, Far::Past(_)) && !part.lines() { Far::None } else { far };
+                    run(part, far, reach)
+                }
+                _ => cover::<$ty>(part, far, sweeps, reach),
+            }
         }};
     }
     // SAFETY: as for this function; the sweeps are those of this machine.
@@ -212,6 +190,13 @@ pub(crate) unsafe fn transpose_and(
 pub(crate) fn fence() {
     #[cfg(target_arch = "x86_64")]
     x86::fence();
+}
+
+/// Fetches a line that will be written, wherever that is.
+pub(crate) fn fetch_to_write(at: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    x86::fetch_to_write(at);
+    let _ = at;
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -232,7 +217,7 @@ mod tests {
     use super::*;
 
     /// Compares parts of all sizes around those of blocks with single elements, with some of the sweeps.
-    fn check<T: Copy + PartialEq + std::fmt::Debug + Default>(sweeps: &[Sweep<T>], of: impl Fn(usize) -> T) {
+    fn check<T: Copy + PartialEq + std::fmt::Debug>(sweeps: &[Sweep<T>], of: impl Fn(usize) -> T) {
         let size = size_of::<T>();
         // Rows of the result begin at all places of a line of the cache, or all at one.
         for (pad, skip) in [(0, 0), (0, 5), (2, 0), (LINE, 0), (LINE, 1), (LINE, 5)] {

@@ -25,7 +25,7 @@ pub(super) struct Delays<F> {
 }
 
 /// The layer without its states and outputs.
-pub(super) fn alone(layer: &Layer) -> Layer {
+fn alone(layer: &Layer) -> Layer {
     let mut alone = layer.clone();
     restrict(&mut alone, &[]);
     alone

@@ -10,11 +10,14 @@
 use ssmc_runtime::{Bound, Carry, RunError, Sequences, Tensor, lanes};
 
 use super::Scan;
-use super::delays::{alone, reach};
+use super::delays::reach;
 use super::group::{Layers, derived, unread};
+use crate::analysis::verdict::summary::restrict;
 use crate::diag::{Diagnostic, Span};
 use crate::ir::interp::Real;
-use crate::ir::{Equation, Expr, ExprKind, Extent, Index, IndexId, Instance, Layer, Scalar, ValueId, ValueKind};
+use crate::ir::{
+    Equation, Expr, ExprKind, Extent, Index, IndexId, Instance, Layer, Scalar, StateId, ValueId, ValueKind,
+};
 use crate::jit::{Form, Isa, Kernel, compile_for};
 
 /// How many elements the states of a layer may have for lanes to be worth it.
@@ -24,9 +27,31 @@ const NARROW: usize = 8;
 /// operations that wait for the step before.
 pub(super) const LANES: usize = 64;
 
-/// How many steps a lane's stretch has if not asked for: a segment then stays in the second-level cache. An odd number of
-/// lines of the cache, so that blocks of lines are whole, and the same step of all stretches lies in different sets.
-pub(super) const STEPS: usize = 144;
+/// The bytes of a line of the cache.
+const LINE: usize = 64;
+
+/// How many lines of the cache a stretch has at least, of whatever has the fewest bytes in a step, if not asked for.
+const LINES: usize = 7;
+
+/// How many steps it has at least.
+const STEPS: usize = 40;
+
+/// How many steps a lane's stretch has if not asked for: few, so that a segment of one channel stays in the first cache but
+/// for its inputs; as many as delays reach back. It has an odd number of lines of the cache, so that the same step of all
+/// stretches lies in different sets.
+pub(super) fn steps(instance: &Instance, bits: u32) -> usize {
+    let layer = &instance.layer;
+    let moved = layer.inputs.iter().copied().chain(layer.outputs.iter().map(|output| output.value));
+    let bytes = |v: ValueId| match layer.value(v).ty.scalar() {
+        Scalar::Bool => 0,
+        Scalar::Real | Scalar::Complex => instance.elements(v) * bits as usize / 8,
+        _ => instance.elements(v) * 4,
+    };
+    let least = moved.map(bytes).filter(|&bytes| bytes > 0).min().unwrap_or(LINE);
+    let line = LINE.div_ceil(least);
+    let lines = STEPS.max(reach(instance).unwrap_or(0)).div_ceil(line).max(LINES);
+    (lines | 1) * line
+}
 
 /// Whether a layer can run on lanes.
 pub(super) fn suits(layer: &Layer) -> bool {
@@ -121,31 +146,94 @@ pub(super) struct Lanes<F> {
     /// How many steps at the start of a sequence are run by the layer itself.
     head: usize,
     whole: Kernel<F>,
-    /// By group.
+    /// The groups that are summarised: those whose states are not recent.
+    groups: Vec<usize>,
+    /// By such a group.
     summaries: Vec<Kernel<F>>,
-    /// The layer of delays, and how many steps it runs.
-    delays: Option<(Kernel<F>, usize)>,
+    /// By such a group: what applies summaries, where all states are scalars. With an axis, these stay in registers.
+    applies: Vec<Option<Kernel<F>>>,
+    /// The layer of delays and recent states, and how many steps it runs.
+    recent: Option<(Kernel<F>, usize)>,
+    /// The states that it has.
+    states: Vec<usize>,
+}
+
+/// A state is recent if it is known after so many steps, whatever it was before.
+const RECENT: usize = 8;
+
+/// The states that a few steps determine: those that hold inputs of the steps before, above all. With them, how many
+/// steps that takes.
+pub(super) fn recent(instance: &Instance, steps: usize) -> (Vec<StateId>, usize) {
+    let layer = &instance.layer;
+    // By value: how many steps back it reaches, as far as that is bounded.
+    let mut back: Vec<Option<usize>> = layer.values.iter().map(|_| Some(0)).collect();
+    layer.states.iter().for_each(|state| back[state.value.at()] = None);
+    let most = RECENT.min(steps);
+    // A state that reads others is known one step after them.
+    for _ in 0..=layer.states.len() {
+        for equation in &layer.equations {
+            let mut reaches = Some(0);
+            equation.body.walk(&mut |e| {
+                let of = match &e.kind {
+                    ExprKind::Read { value, .. } => back[value.at()],
+                    ExprKind::Past { delay, .. } => {
+                        let place = layer.delays.iter().position(|d| d == delay).expect("`past` reads a delay");
+                        back[delay.at()].map(|steps| steps.saturating_add(instance.depths[place]))
+                    }
+                    ExprKind::First => None,
+                    _ => Some(0),
+                };
+                reaches = reaches.zip(of).map(|(a, b)| a.max(b));
+            });
+            back[equation.value.at()] = reaches;
+        }
+        for state in layer.states.iter().filter(|state| state.next != state.value) {
+            back[state.value.at()] = back[state.next.at()].map(|steps| steps + 1).filter(|&steps| steps <= most);
+        }
+    }
+    let found = (0..layer.states.len() as u32).map(StateId);
+    let found: Vec<StateId> = found.filter(|s| back[layer.states[s.at()].value.at()].is_some()).collect();
+    let steps = found.iter().filter_map(|s| back[layer.states[s.at()].value.at()]).max().unwrap_or(0);
+    (found, steps)
 }
 
 impl<F: Real> Lanes<F> {
     /// Compiles a layer that [`suits`]; `None` where delays reach further back than a stretch.
     pub(super) fn new(
         instance: &Instance,
-        groups: &[Layers],
+        groups: &[(Vec<usize>, Layers)],
         lanes: usize,
         steps: usize,
         isa: Isa,
     ) -> Result<Option<Self>, Vec<Diagnostic>> {
         let layer = &instance.layer;
         let kernel = |layer: &Layer| compile_for(&wide(layer, instance, lanes)?, Form::Sequence, isa);
-        let delays = match reach(instance) {
-            Some(0) => None,
-            Some(reach) if reach <= steps => Some((kernel(&alone(layer))?, reach)),
+        let (states, known) = recent(instance, steps);
+        let recent = match reach(instance) {
+            Some(0) if states.is_empty() => None,
+            Some(reach) if reach <= steps => {
+                let mut layer = layer.clone();
+                restrict(&mut layer, &states);
+                Some((kernel(&layer)?, reach.max(known)))
+            }
             _ => return Ok(None),
         };
+        let states: Vec<usize> = states.into_iter().map(StateId::at).collect();
+        let all = groups.iter().enumerate();
+        let (chosen, groups): (Vec<usize>, Vec<&Layers>) = all
+            .filter(|(_, (own, _))| own.iter().any(|s| !states.contains(s)))
+            .map(|(g, (_, group))| (g, group))
+            .unzip();
         let summaries = groups.iter().map(|group| kernel(&group.summary)).collect::<Result<_, _>>()?;
+        let apply = |group: &Layers| {
+            let layer = &group.apply;
+            let mut values = layer.inputs.iter().copied().chain(layer.states.iter().map(|state| state.value));
+            let scalars = values.all(|v| layer.value(v).axes.is_empty());
+            scalars.then(|| compile_for(&wide(layer, instance, 1)?, Form::Sequence, isa)).transpose()
+        };
+        let applies = groups.into_iter().map(apply).collect::<Result<_, _>>()?;
         let head = usize::from(asks_for_first(layer));
-        Ok(Some(Self { lanes, steps, head, whole: kernel(layer)?, summaries, delays }))
+        Ok(Some(Self { lanes, steps, head, whole: kernel(layer)?, groups: chosen, summaries, applies, recent, states }))
     }
 
     /// How many steps a segment has.
@@ -200,14 +288,20 @@ impl<F: Real> Lanes<F> {
             initial: kernel.signature().states.iter().map(unread).collect(),
         };
         let (whole, summaries) = (bind(&self.whole), self.summaries.iter().map(bind).collect::<Vec<_>>());
-        let applies = scan.groups.iter().map(|group| group.apply_bound(bound, self.steps));
-        let applies = applies.collect::<Result<Vec<_>, _>>()?;
-        let delays = self.delays.as_ref().map(|(kernel, reach)| (kernel, bind(kernel), *reach));
+        let mut applies = Vec::new();
+        for (&g, own) in self.groups.iter().zip(&self.applies) {
+            let bound = scan.groups[g].apply_bound(bound, self.steps)?;
+            applies.push(match own {
+                Some(kernel) => Bound { params: bound.params, ..bind(kernel) },
+                None => bound,
+            });
+        }
+        let recent = self.recent.as_ref().map(|(kernel, steps)| (kernel, bind(kernel), *steps));
         let mut groups = Vec::new();
-        for (g, group) in scan.groups.iter().enumerate() {
+        for (g, group) in self.groups.iter().map(|&g| &scan.groups[g]).enumerate() {
             groups.push(lanes::Group {
                 summary: self.summaries[g].program(&summaries[g])?,
-                apply: group.apply.program(&applies[g])?,
+                apply: self.applies[g].as_ref().unwrap_or(&group.apply).program(&applies[g])?,
                 states: &group.states,
                 earlier: group.earlier,
                 neutral: &group.neutral,
@@ -216,8 +310,10 @@ impl<F: Real> Lanes<F> {
         let plan = lanes::Lanes {
             lanes: self.lanes,
             steps: self.steps,
-            delays: match &delays {
-                Some((kernel, bound, reach)) => Some((kernel.program(bound)?, *reach)),
+            recent: match &recent {
+                Some((kernel, bound, steps)) => {
+                    Some(lanes::Recent { program: kernel.program(bound)?, steps: *steps, states: &self.states })
+                }
                 None => None,
             },
             groups,

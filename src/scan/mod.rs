@@ -161,8 +161,8 @@ pub fn compile<F: Real>(instance: &Instance, options: Options) -> Result<Scan<F>
         let parts = Layers::of(&summary, fixed(layer, group));
         let group =
             Group::new(&summary, &parts, instance, isa).map_err(|problems| unsuitable(layer, group, &problems))?;
+        layers.push((group.own().to_vec(), parts));
         groups.push(group);
-        layers.push(parts);
     }
     let size = |tensor: &Tensor<F>| tensor.elements.len();
     let summary = groups.iter().map(|g| g.neutral.iter().map(size).sum::<usize>()).max().unwrap_or(0);
@@ -170,7 +170,13 @@ pub fn compile<F: Real>(instance: &Instance, options: Options) -> Result<Scan<F>
     let lanes = match count {
         0 => None,
         _ if !lanes::suits(layer) => None,
-        _ => Lanes::new(instance, &layers, count, options.stretch.unwrap_or(lanes::STEPS), isa)?,
+        _ => Lanes::new(
+            instance,
+            &layers,
+            count,
+            options.stretch.unwrap_or_else(|| lanes::steps(instance, F::BITS)),
+            isa,
+        )?,
     };
     Ok(Scan { whole, groups, delays: Delays::new(instance, isa)?, lanes, options, summary })
 }

@@ -10,7 +10,7 @@ use super::{LEAST, MOST, SUMMARIES, fixed, lanes};
 use crate::analysis::verdict::judge;
 use crate::analysis::verdict::summary::summary;
 use crate::diag::{Code, Diagnostic};
-use crate::ir::{Instance, Layer, ValueId};
+use crate::ir::{Instance, Layer, StateId, ValueId};
 use crate::jit::backend::{Candidate, chosen};
 use crate::jit::finite::counts;
 use crate::jit::{Form, Isa};
@@ -81,8 +81,8 @@ impl Pricer<'_> {
         chosen(instance, form, self.extents.bits, self.isa, &run, self.profile)
     }
 
-    /// The layers of all groups.
-    fn groups(&self) -> Result<Vec<Layers>, Vec<Diagnostic>> {
+    /// The states and the layers of all groups.
+    fn groups(&self) -> Result<Vec<(Vec<StateId>, Layers)>, Vec<Diagnostic>> {
         let layer = &self.instance.layer;
         let verdict = judge(layer);
         if let Some(refusal) = super::refused(layer, &verdict) {
@@ -90,7 +90,7 @@ impl Pricer<'_> {
         }
         let layers = verdict.groups.iter().filter_map(|group| {
             let summary = summary(&verdict, group)?;
-            Some(Layers::of(&summary, fixed(layer, group)))
+            Some((group.states.clone(), Layers::of(&summary, fixed(layer, group))))
         });
         Ok(layers.collect())
     }
@@ -105,7 +105,7 @@ impl Pricer<'_> {
         }
         let Run { sequences, longest, total, threads } = self.extents.run();
         let reach = reach(self.instance).unwrap_or(0);
-        let held = groups.iter().map(|group| self.elements(&group.neutral)).max().unwrap_or(0).max(1);
+        let held = groups.iter().map(|(_, group)| self.elements(&group.neutral)).max().unwrap_or(0).max(1);
         let few = longest.div_ceil(MOST).max(total.div_ceil((SUMMARIES / held).max(1)));
         let stretch = few.next_power_of_two().max(LEAST).max(4 * reach).max(1);
         self.is_cut(stretch)?;
@@ -115,7 +115,7 @@ impl Pricer<'_> {
             |n: usize| Run { sequences: n, longest: stretch.min(longest), total: total.min(n * stretch), threads };
         let kernel = self.kernel(&self.instance.layer, Form::Sequence, cut(stretches))?;
         let mut prediction = named(&kernel.prediction, "run");
-        for group in &groups {
+        for (_, group) in &groups {
             let summarised = self.kernel(&group.summary, Form::Sequence, cut(stretches - sequences))?;
             add(&mut prediction, named(&summarised.prediction, "summary"));
             let scanned = Run { sequences, longest: each, total: stretches, threads };
@@ -137,9 +137,9 @@ impl Pricer<'_> {
     }
 
     /// Segments of stretches on lanes, and what is left behind them in order.
-    fn on_lanes(&self, groups: &[Layers]) -> Result<Priced, Vec<Diagnostic>> {
+    fn on_lanes(&self, groups: &[(Vec<StateId>, Layers)]) -> Result<Priced, Vec<Diagnostic>> {
         let Run { sequences, longest, threads, .. } = self.extents.run();
-        let (lanes, steps) = (lanes::LANES, lanes::STEPS);
+        let (lanes, steps) = (lanes::LANES, lanes::steps(self.instance, self.extents.bits));
         self.is_cut(lanes * steps)?;
         let segments = longest / (lanes * steps) * sequences;
         let wide = |layer: &Layer| {
@@ -148,7 +148,9 @@ impl Pricer<'_> {
         };
         let kernel = wide(&self.instance.layer)?;
         let mut prediction = named(&kernel.prediction, "run");
-        for group in groups {
+        let (recent, _) = lanes::recent(self.instance, steps);
+        let summarised = groups.iter().filter(|(own, _)| own.iter().any(|s| !recent.contains(s)));
+        for (_, group) in summarised {
             add(&mut prediction, named(&wide(&group.summary)?.prediction, "summary"));
             let run = Run { sequences: segments, longest: lanes, total: segments * lanes, threads };
             let scanned = self.kernel(&group.apply, Form::Sequence, run)?;

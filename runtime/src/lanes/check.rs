@@ -57,30 +57,41 @@ impl<F: Float> Lanes<'_, F> {
             assert_eq!(sums.len(), apply.inputs.len(), "the parts of the summary are what is applied");
             for (slice, input) in sums.iter().zip(&apply.inputs) {
                 let (shape, last) = slice.shape.split_at(slice.shape.len() - 1);
-                assert!(shape == input.shape && last == [lanes] && slice.kind == input.kind, "`{}`", slice.name);
+                let same = alike(&input.shape, shape) && last == [lanes] && slice.kind == input.kind;
+                assert!(same, "`{}`", slice.name);
             }
             assert!(apply.states.len() == offsets && apply.outputs.len() == offsets, "the scan gives the own states");
             for (n, &state) in group.states[group.earlier..].iter().enumerate() {
                 let shape = &carry.states[state].shape[1..];
                 let (state, output) = (&apply.states[n], &apply.outputs[n]);
-                assert!(state.shape == shape && output.shape == shape && state.kind == output.kind);
+                assert!(alike(&state.shape, shape) && output.shape == state.shape && state.kind == output.kind);
                 assert_eq!(state.kind, kind(&carry.states[group.states[group.earlier + n]]));
             }
             assert!(summary.inputs == whole.inputs && summary.delays == whole.delays, "one packed input serves all");
         }
-        if let Some((delays, steps)) = &self.delays {
-            assert!(delays.signature.inputs == whole.inputs && delays.signature.delays == whole.delays);
-            assert!(*steps <= self.steps, "delays reach into the stretch before, no further");
+        if let Some(recent) = &self.recent {
+            let signature = recent.program.signature;
+            assert!(signature.inputs == whole.inputs && signature.delays == whole.delays);
+            assert!(recent.steps <= self.steps, "they reach into the stretch before, no further");
+            assert_eq!(signature.states.len(), recent.states.len(), "the states are those that are listed");
+            for (slice, &state) in signature.states.iter().zip(recent.states) {
+                assert_eq!(slice, &Tensors { name: slice.name.clone(), ..whole.states[state].clone() });
+            }
         } else {
             assert!(whole.delays.is_empty(), "delays are filled");
         }
         let programs = self.groups.iter().flat_map(|g| [&g.summary, &g.apply]);
-        for program in programs.chain(self.delays.iter().map(|d| &d.0)).chain([&self.whole]) {
+        for program in programs.chain(self.recent.iter().map(|recent| &recent.program)).chain([&self.whole]) {
             let signature = program.signature;
             assert!(signature.bits == F::BITS && !signature.step && signature.functions() == program.entries.len());
             assert!(signature.passes.len() == 1 && !signature.passes[0].reverse, "one pass, forward");
         }
     }
+}
+
+/// Whether what is applied has this shape, or one more axis, with one element.
+fn alike(applied: &[usize], shape: &[usize]) -> bool {
+    applied == shape || applied.strip_suffix(&[1]) == Some(shape)
 }
 
 /// Whether the elements are as many as the shape says, and integers in the range that kernels rely on.

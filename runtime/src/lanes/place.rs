@@ -10,6 +10,9 @@ use crate::pass::Running;
 use crate::tensor::Float;
 use crate::transpose::transpose;
 
+/// The number of the first step of every stretch. None is the first of its sequence; delays count from it.
+pub(super) const NUMBER: u64 = 1;
+
 /// The bytes of a slice's plane.
 pub(super) fn bytes<F: Float>(slice: &Tensors) -> usize {
     slice.size() * slice.kind.bytes(F::BITS)
@@ -38,26 +41,22 @@ impl Room {
 /// A program with memory of its own; inputs and outputs may be another's.
 pub(super) struct Bench<'a> {
     running: Running<'a>,
+    /// Where the pass has the planes of its outputs: slot, output, plane.
+    slots: Vec<(usize, usize, usize)>,
     pub(super) states: Vec<Planes>,
     pub(super) rings: Vec<Planes>,
-    pub(super) outputs: Vec<Planes>,
     _room: Room,
     _reports: Memory,
 }
 
 impl<'a> Bench<'a> {
-    pub(super) fn new<F: Float>(
-        program: &Program<'a, F>,
-        rows: usize,
-        inputs: &[Planes],
-        outputs: Option<Vec<Planes>>,
-    ) -> Self {
+    /// Without outputs, somebody has to [`Bench::point`] to some before anything runs.
+    pub(super) fn new<F: Float>(program: &Program<'a, F>, rows: usize, inputs: &[Planes], outputs: &[Planes]) -> Self {
         let signature = program.signature;
         let mut room = Room::default();
         let mut own = |slice: &Tensors, rows: usize| room.rows::<F>(slice, rows);
         let states: Vec<Planes> = signature.states.iter().map(|slice| own(slice, 1)).collect();
         let rings: Vec<Planes> = signature.delays.iter().map(|line| own(&line.slice, line.depth + 1)).collect();
-        let outputs = outputs.unwrap_or_else(|| signature.outputs.iter().map(|slice| own(slice, rows)).collect());
         let kept: Vec<Planes> = signature.kept.iter().map(|slice| own(slice, rows)).collect();
         let (params, initial) = (planes_of(&program.bound.params), planes_of(&program.bound.initial));
         let pass = &signature.passes[0];
@@ -69,7 +68,7 @@ impl<'a> Bench<'a> {
                 Buffer::Param(i) => params[i][plane],
                 Buffer::Initial(i) => initial[i][plane],
                 Buffer::Input(i) => inputs[i][plane],
-                Buffer::Output(i) => outputs[i][plane],
+                Buffer::Output(i) => outputs.get(i).map_or(std::ptr::null_mut(), |output| output[plane]),
                 Buffer::State(i) => states[i][plane],
                 Buffer::Delay(i) => rings[i][plane],
                 Buffer::Kept(i) => kept[i][plane],
@@ -79,23 +78,58 @@ impl<'a> Bench<'a> {
             }
         };
         let running = Running::new(pass, program.entries, 1, address);
-        Self { running, states, rings, outputs, _room: room, _reports: reports }
+        let output = |(n, slot): (usize, &Slot)| match slot.buffer {
+            Buffer::Output(i) => Some((n, i, usize::from(slot.imaginary))),
+            _ => None,
+        };
+        let slots = pass.slots.iter().enumerate().filter_map(output).collect();
+        Self { running, slots, states, rings, _room: room, _reports: reports }
     }
 
-    /// Runs some rows, and does something else after each so many of them.
+    /// Puts the outputs' first rows where that says for an output and a plane.
+    pub(super) fn point(&mut self, mut to: impl FnMut(usize, usize) -> *mut u8) {
+        for &(slot, output, plane) in &self.slots {
+            self.running.point(slot, to(output, plane));
+        }
+    }
+
+    /// What stands before the first of all rows.
     ///
     /// # Safety
     /// The rows are inside of the inputs and outputs.
-    pub(super) unsafe fn run(&self, rows: Range<usize>, number: u64, piece: usize, mut between: impl FnMut(usize)) {
-        let all = (rows.start, rows.end);
+    pub(super) unsafe fn begin(&self, all: usize) {
         // SAFETY: the addresses are those of the slots, with room for these rows.
+        unsafe { self.running.begin((0, all), NUMBER) };
+    }
+
+    /// Runs some rows.
+    ///
+    /// # Safety
+    /// As for [`Bench::begin`].
+    pub(super) unsafe fn steps(&self, rows: Range<usize>) {
+        // SAFETY: as for `begin`.
+        unsafe { self.running.steps((rows.start, rows.end), NUMBER) };
+    }
+
+    /// What stands behind the last of all rows.
+    ///
+    /// # Safety
+    /// As for [`Bench::begin`].
+    pub(super) unsafe fn end(&self, all: usize) {
+        // SAFETY: as for `begin`.
+        unsafe { self.running.end((0, all), NUMBER) };
+    }
+
+    /// Runs all rows.
+    ///
+    /// # Safety
+    /// As for [`Bench::begin`].
+    pub(super) unsafe fn run(&self, all: usize) {
+        // SAFETY: as for `begin`.
         unsafe {
-            self.running.begin(all, number);
-            for (n, start) in rows.clone().step_by(piece).enumerate() {
-                self.running.steps((start, start.saturating_add(piece).min(rows.end)), number);
-                between(n);
-            }
-            self.running.end(all, number);
+            self.begin(all);
+            self.steps(0..all);
+            self.end(all);
         }
     }
 }
@@ -138,4 +172,10 @@ pub(super) unsafe fn from_lanes<F: Float>(slice: &Tensors, lanes: usize, from: &
             transpose(size, from[plane], lanes, to[plane].add(row * elements * size), elements, elements, lanes);
         }
     }
+}
+
+/// Where the value of `j + 1` steps before step `now` stands in a ring.
+pub(super) fn ring_row(now: u64, j: usize, depth: usize) -> usize {
+    let rows = depth as u64 + 1;
+    ((now % rows + rows - (j as u64 + 1)) % rows) as usize
 }

@@ -58,7 +58,7 @@ pub(super) fn fetch<T>(at: *const T) {
 }
 
 #[inline(always)]
-fn fetch_to_write<T>(at: *const T) {
+pub(super) fn fetch_to_write<T>(at: *const T) {
     // SAFETY: a prefetch accesses nothing, wherever it points.
     unsafe { _mm_prefetch::<_MM_HINT_ET0>(at.cast()) };
 }
