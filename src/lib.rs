@@ -11,6 +11,7 @@
 //! Nothing in this library reads or writes a file: only the command line does.
 
 pub mod analysis;
+pub mod chunked;
 pub mod codegen;
 pub mod diag;
 pub mod ir;

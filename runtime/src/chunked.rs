@@ -268,3 +268,50 @@ impl Program {
         }
     }
 }
+
+/// Puts what the units have read into the rows of a tensor; `starts` are the first rows of the sequences, ascending.
+///
+/// # Panics
+/// If the tensor is shorter than that, or places lie outside of its rows.
+#[allow(clippy::too_many_arguments, reason = "where from and where to")]
+pub fn collect<F: Float>(
+    shape: Shape,
+    read: usize,
+    lengths: &[usize],
+    units: &mut [Mutex<Unit<F>>],
+    access: &Access,
+    to: &mut [F],
+    starts: &[usize],
+    threads: usize,
+) {
+    const ROWS: usize = 64;
+    if access.row == 0 {
+        return;
+    }
+    let units: Vec<&Unit<F>> =
+        units.iter_mut().map(|unit| &*unit.get_mut().unwrap_or_else(PoisonError::into_inner)).collect();
+    // The rows of all sequences, in pieces that threads share.
+    let (mut pieces, mut rest, mut row) = (Vec::new(), to, 0);
+    for (sequence, (&start, &length)) in starts.iter().zip(lengths).enumerate().filter(|(_, (_, n))| **n > 0) {
+        let (own, behind) = std::mem::take(&mut rest)[(start - row) * access.row..].split_at_mut(length * access.row);
+        (rest, row) = (behind, start + length);
+        for (n, piece) in own.chunks_mut(ROWS * access.row).enumerate() {
+            pieces.push((sequence, n * ROWS, Mutex::new(piece)));
+        }
+    }
+    let dense = access.is_dense();
+    each(pieces.len(), threads, |at| {
+        let (sequence, first, piece) = &pieces[at];
+        let mut piece = piece.lock().unwrap_or_else(PoisonError::into_inner);
+        for (t, row) in piece.chunks_exact_mut(access.row).enumerate() {
+            for (head, &place) in access.heads.iter().enumerate() {
+                let from =
+                    &units[sequence * shape.heads + head].rows[read][(first + t) * shape.values..][..shape.values];
+                match dense {
+                    true => row[place..place + shape.values].copy_from_slice(from),
+                    false => from.iter().zip(&access.inner).for_each(|(&x, &at)| row[place + at] = x),
+                }
+            }
+        }
+    });
+}

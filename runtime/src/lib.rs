@@ -5,9 +5,9 @@
 //! on, it has loops whose work is known ([`probe`]).
 
 pub mod check;
-pub mod chunked;
 #[allow(unsafe_code, reason = "kernels call it with addresses")]
 pub mod cholesky;
+pub mod chunked;
 #[allow(unsafe_code, reason = "calls kernels, which are machine code")]
 pub mod driver;
 pub mod kernel;

@@ -275,9 +275,8 @@ mod tests {
                             for i in 0..rows {
                                 for j in 0..columns {
                                     let old = if add { before[i * wide + j].to_f64() } else { 0.0 };
-                                    let term = |k: usize| {
-                                        a[i * a_row + k * a_column].to_f64() * b[k * wide + j].to_f64()
-                                    };
+                                    let term =
+                                        |k: usize| a[i * a_row + k * a_column].to_f64() * b[k * wide + j].to_f64();
                                     let sum = old + (0..inner).map(term).sum::<f64>();
                                     let found = c[i * wide + j].to_f64();
                                     assert!(

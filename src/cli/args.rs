@@ -121,7 +121,8 @@ pub enum Plan {
     Sequential,
     /// A parallel scan over time: stretches side by side; refused where the verdict is `nonlinear`
     Parallel,
-    /// Blocks of time as matrix products (not in this version)
+    /// Blocks of time as matrix products; refused where no state's step is a decay, or a decay plus low rank, with
+    /// outer products added
     Chunked,
     /// The compiled step kernel, once per step
     Step,

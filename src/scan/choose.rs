@@ -3,6 +3,7 @@
 //! All that decides between plans stands in [`choose`].
 
 use super::price::price;
+use crate::chunked;
 use crate::diag::{Code, Diagnostic};
 use crate::ir::{Instance, Layer};
 use crate::jit::Isa;
@@ -20,11 +21,13 @@ pub enum Plan {
     Sequential,
     /// The scan over stretches of time.
     Parallel,
+    /// Blocks of time as matrix products.
+    Chunked,
 }
 
 impl Plan {
     /// All plans.
-    pub const ALL: [Plan; 4] = [Plan::Interp, Plan::Step, Plan::Sequential, Plan::Parallel];
+    pub const ALL: [Plan; 5] = [Plan::Interp, Plan::Step, Plan::Sequential, Plan::Parallel, Plan::Chunked];
 
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
@@ -33,6 +36,7 @@ impl Plan {
             Plan::Step => "step",
             Plan::Sequential => "sequential",
             Plan::Parallel => "parallel",
+            Plan::Chunked => "chunked",
         }
     }
 }
@@ -40,8 +44,12 @@ impl Plan {
 /// Every plan, with why the layer does not allow it with these numbers for its dimensions where it does not.
 pub fn plans_of(instance: &Instance) -> Vec<(Plan, Option<Diagnostic>)> {
     let mut plans = plans(&instance.layer);
-    for (_, refusal) in plans.iter_mut().filter(|(plan, _)| *plan == Plan::Parallel) {
-        *refusal = super::refusal_of(instance);
+    for (plan, refusal) in &mut plans {
+        match plan {
+            Plan::Parallel => *refusal = super::refusal_of(instance),
+            Plan::Chunked => *refusal = chunked::refusal_of(instance),
+            Plan::Interp | Plan::Step | Plan::Sequential => {}
+        }
     }
     plans
 }
@@ -58,6 +66,7 @@ pub fn plans(layer: &Layer) -> Vec<(Plan, Option<Diagnostic>)> {
             Diagnostic::error(Code::S301, layer.value(state.value).span, message)
         }),
         Plan::Parallel => super::refusal(layer),
+        Plan::Chunked => chunked::refusal(layer),
     };
     Plan::ALL.into_iter().map(|plan| (plan, why(plan))).collect()
 }

@@ -263,17 +263,9 @@ impl<F: Float> Scratch<F> {
             F::product(
                 program.vectors,
                 Extents { rows: rows.len(), columns: program.shape.values, inner: written.len() },
-                Left {
-                    elements: &scores[rows.start * self.step_row + written.start..],
-                    row: self.step_row,
-                    column: 1,
-                },
+                Left { elements: &scores[rows.start * self.step_row + written.start..], row: self.step_row, column: 1 },
                 Right { elements: &self.values[w][written.start * self.value_row..], row: self.value_row },
-                Target {
-                    elements: &mut self.found[p][rows.start * self.value_row..],
-                    row: self.value_row,
-                    add: true,
-                },
+                Target { elements: &mut self.found[p][rows.start * self.value_row..], row: self.value_row, add: true },
             );
         }
     }

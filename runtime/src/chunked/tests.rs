@@ -123,11 +123,8 @@ fn check<F: Float>(case: &Case, vectors: Vectors, tolerance: f64) {
         .map(|n| Access { row: n * heads, heads: (0..heads).map(|h| h * n).collect(), inner: (0..*n).collect() })
         .collect();
     let elements: Vec<Vec<F>> = data.elements.iter().map(|v| v.iter().map(|&x| F::from_f64(x)).collect()).collect();
-    let factors: Vec<Factor<'_, F>> = elements
-        .iter()
-        .zip(&accesses)
-        .map(|(elements, access)| Factor { elements, access, start: &[0] })
-        .collect();
+    let factors: Vec<Factor<'_, F>> =
+        elements.iter().zip(&accesses).map(|(elements, access)| Factor { elements, access, start: &[0] }).collect();
     let write = |w: usize| Write {
         key: 1 + 4 * w,
         value: Some(2 + 4 * w),
@@ -210,8 +207,7 @@ fn nothing_comes_from_later_steps() {
     for poison in [f64::NAN, f64::INFINITY] {
         for decay in [Decay::Head(0), Decay::Key(0)] {
             let by_key = matches!(decay, Decay::Key(_));
-            let access =
-                |n: usize| Access { row: n, heads: vec![0], inner: (0..n).collect() };
+            let access = |n: usize| Access { row: n, heads: vec![0], inner: (0..n).collect() };
             let accesses = [access(if by_key { 4 } else { 1 }), access(4), access(3)];
             let mut elements = [vec![0.5; steps * accesses[0].row], vec![0.5; steps * 4], vec![1.0; steps * 3]];
             elements[2][20 * 3 + 1] = poison;

@@ -112,7 +112,7 @@ fn explain(
         plans.push(Entry { plan: "sequential", lanes: candidate.vector_bits() / bits, chosen, time: Ok(time) });
     }
     for (plan, refusal) in scan::plans(&instance.layer) {
-        if !matches!(plan, scan::Plan::Step | scan::Plan::Parallel) {
+        if matches!(plan, scan::Plan::Interp | scan::Plan::Sequential) {
             continue;
         }
         let name = plan.name();
