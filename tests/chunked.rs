@@ -126,8 +126,8 @@ const CASES: &[(&str, &str, f64)] = &[
         32.0,
     ),
     (
-        "resets by delays, of a state behind",
-        "{ input x[3], b[5], go: bool state h[3, 5] = 0.25, m[3] = 1 reset when past(go, 2)
+        "resets, of a state behind",
+        "{ input x[3], b[5], go: bool state h[3, 5] = 0.25, m[3] = 1 reset when go and x[0] > 0
         h[p, i] <- 0.9 * h[p, i] + x[p] * b[i]
         m[p] <- 0.5 * m[p] + sum[i](b[i] * h[p, i]) + past(x[p], 1)
         output m }",
@@ -197,6 +197,11 @@ const REFUSED: &[(&str, &str)] = &[
         "{ input q[6, 3], k[2, 3], v[2, 4] state S[2, 3, 4] = 0 S[h, i, j] <- S[h, i, j] + k[h, i] * v[h, j]
         output y[g, j] = sum[i](q[g, i] * S[g // 3, i, j]) }",
         "an index that it lacks",
+    ),
+    (
+        "{ input k[3], v[4], go: bool state S[3, 4] = 0 reset when past(go, 2) S[i, j] <- S[i, j] + k[i] * v[j]
+        output y[j] = sum[i](k[i] * S[i, j]) }",
+        "delays decide",
     ),
     (
         "{ input k[4], v[4] state S[4, 4] = 0 S[i, j] <- S[i, j] + k[i] * v[j]
@@ -316,8 +321,17 @@ fn what_is_not_finite_goes_no_further_than_in_order() {
         let expected = interp::run(&instance, &data.bound, &sequences, &data.inputs, &mut truth);
         let chunked = compile::<f64>(&instance, Isa::widest());
         let got = chunked.run(&data.bound, &sequences, &data.inputs, &mut data.carry, 1, &|_| {}).expect("it fits");
-        compare("outputs", &got, &expected, 400.0);
-        compare("states", &data.carry.states, &truth.states, 400.0);
+        // Sums are in another order: what is infinite there may be no number here.
+        let finite = |tensors: &[Tensor<f64>]| {
+            let mut tensors = tensors.to_vec();
+            for tensor in &mut tensors {
+                let Elements::Real(x) = &mut tensor.elements else { panic!("reals") };
+                x.iter_mut().filter(|x| !x.is_finite()).for_each(|x| *x = f64::NAN);
+            }
+            tensors
+        };
+        compare("outputs", &finite(&got), &finite(&expected), 400.0);
+        compare("states", &finite(&data.carry.states), &finite(&truth.states), 400.0);
     }
 }
 

@@ -67,6 +67,8 @@ pub(super) fn staged(layer: &Layer) -> Result<Staged, Vec<Refusal>> {
             Err(refusal) => refusals.push(refusal),
         }
     }
+    // What says most about the layer comes last: a state that has no linear step, or one that came close.
+    refusals.sort_by_key(|refusal| verdict.groups.iter().any(|g| g.failure.is_some() && g.states[0] == refusal.state));
     loop {
         let mut scope = Scope::new(verdict.layer.clone());
         match attempt(&mut scope, &candidates) {
@@ -112,6 +114,9 @@ impl<'a> Candidate<'a> {
         if group.states.len() > 1 {
             return refuse(span, "it is coupled with another state");
         }
+        if layer.reset.is_some_and(|reset| depends_on_delays(layer, reset)) {
+            return refuse(span, "delays decide when it is reset");
+        }
         if layer.states[state.at()].reverse {
             return refuse(span, "it is carried from the last step to the first");
         }
@@ -128,6 +133,23 @@ impl<'a> Candidate<'a> {
             None => refuse(span, "nothing reads it in a sum of products"),
         }
     }
+}
+
+/// Whether the condition of a reset is other behind it: it forgets delays. One that no step changes is taken for such, too.
+fn depends_on_delays(layer: &Layer, value: ValueId) -> bool {
+    let mut wanted = vec![false; layer.values.len()];
+    wanted[value.at()] = true;
+    let mut found = layer.value(value).kind == ValueKind::Param;
+    for equation in layer.equations.iter().rev() {
+        if wanted[equation.value.at()] {
+            equation.body.walk(&mut |e| match e.kind {
+                ExprKind::Read { value, .. } => wanted[value.at()] = true,
+                ExprKind::Past { .. } | ExprKind::First => found = true,
+                _ => {}
+            });
+        }
+    }
+    found
 }
 
 /// The cores of all candidates, in a layer that reads them.
