@@ -170,35 +170,39 @@ trait Vector: Copy {
 /// # Safety
 /// The rows and columns lie inside of the target; the host has the instructions.
 #[inline(always)]
+#[allow(clippy::needless_range_loop, reason = "iterators over vectors are not inlined, and sums leave the registers")]
 unsafe fn tile<V: Vector, const M: usize, const N: usize>(p: &Checked<V::Real>, row: usize, column: usize) {
     let (a_row, a_column, b_row, c_row) = p.strides;
     // SAFETY: all places lie inside of the matrices, as the caller vouches.
     unsafe {
         let mut sums = [[V::zero(); N]; M];
-        let a = p.a.wrapping_add(row * a_row);
+        let mut a = p.a.wrapping_add(row * a_row);
+        let mut b = p.b.wrapping_add(column);
         let c = p.c.wrapping_add(row * c_row + column);
         if p.add {
-            for (m, sums) in sums.iter_mut().enumerate() {
-                for (n, sum) in sums.iter_mut().enumerate() {
-                    *sum = V::load(c.wrapping_add(m * c_row + n * V::LANES));
+            for m in 0..M {
+                for n in 0..N {
+                    sums[m][n] = V::load(c.wrapping_add(m * c_row + n * V::LANES));
                 }
             }
         }
-        for k in 0..p.extents.inner {
-            let mut b = [V::zero(); N];
-            for (n, b) in b.iter_mut().enumerate() {
-                *b = V::load(p.b.wrapping_add(k * b_row + column + n * V::LANES));
+        for _ in 0..p.extents.inner {
+            let mut right = [V::zero(); N];
+            for n in 0..N {
+                right[n] = V::load(b.wrapping_add(n * V::LANES));
             }
-            for (m, sums) in sums.iter_mut().enumerate() {
-                let a = V::splat(a.wrapping_add(m * a_row + k * a_column));
-                for (sum, b) in sums.iter_mut().zip(b) {
-                    *sum = a.multiply_add(b, *sum);
+            for m in 0..M {
+                let left = V::splat(a.wrapping_add(m * a_row));
+                for n in 0..N {
+                    sums[m][n] = left.multiply_add(right[n], sums[m][n]);
                 }
             }
+            a = a.wrapping_add(a_column);
+            b = b.wrapping_add(b_row);
         }
-        for (m, sums) in sums.iter().enumerate() {
-            for (n, sum) in sums.iter().enumerate() {
-                sum.store(c.wrapping_add(m * c_row + n * V::LANES));
+        for m in 0..M {
+            for n in 0..N {
+                sums[m][n].store(c.wrapping_add(m * c_row + n * V::LANES));
             }
         }
     }
