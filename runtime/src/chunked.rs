@@ -31,6 +31,7 @@ mod tests;
 use std::sync::{Mutex, PoisonError};
 
 use crate::driver::each;
+use crate::memory::Aligned;
 use crate::product::{PAD, Vectors};
 use crate::tensor::Float;
 use block::Scratch;
@@ -153,9 +154,9 @@ impl<F: Float> Factor<'_, F> {
 
 /// The state of one head of one sequence.
 #[derive(Clone, Debug)]
-pub struct State<F> {
+pub struct State<F: Float> {
     /// Keys by values, rows padded.
-    elements: Vec<F>,
+    elements: Aligned<F>,
 }
 
 impl Shape {
@@ -169,7 +170,7 @@ impl Shape {
     /// A state with these elements, by key and value.
     pub fn state<F: Float>(&self, element: impl Fn(usize, usize) -> F) -> State<F> {
         let row = Self::stride(self.values);
-        let mut elements = vec![F::default(); self.keys * row];
+        let mut elements = Aligned::zeros(self.keys * row);
         for (key, row) in elements.chunks_exact_mut(row).enumerate() {
             for (value, to) in row[..self.values].iter_mut().enumerate() {
                 *to = element(key, value);
@@ -185,7 +186,7 @@ impl Shape {
 }
 
 /// A stretch of all sequences: what a program gets.
-pub struct Task<'a, F> {
+pub struct Task<'a, F: Float> {
     /// How many steps each sequence has.
     pub lengths: &'a [usize],
     /// The factors.
@@ -200,7 +201,7 @@ pub struct Task<'a, F> {
 
 /// What one head of one sequence has: its state, and the rows that were read.
 #[derive(Debug)]
-pub struct Unit<F> {
+pub struct Unit<F: Float> {
     /// The state, which goes in and comes out.
     pub state: State<F>,
     /// For each read `[steps, values]`; as long as the longest run so far.
@@ -209,11 +210,11 @@ pub struct Unit<F> {
 
 /// The memory that blocks are worked on in, kept from run to run.
 #[derive(Debug)]
-pub struct Workspace<F> {
+pub struct Workspace<F: Float> {
     free: Mutex<Vec<Scratch<F>>>,
 }
 
-impl<F> Default for Workspace<F> {
+impl<F: Float> Default for Workspace<F> {
     fn default() -> Self {
         Self { free: Mutex::new(Vec::new()) }
     }

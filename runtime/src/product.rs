@@ -165,7 +165,7 @@ trait Vector: Copy {
     unsafe fn multiply_add(self, b: Self, c: Self) -> Self;
 }
 
-/// `M` rows and `N` vectors of the target, in registers.
+/// `M` rows, at most 8, and `N` vectors of the target, in registers.
 ///
 /// # Safety
 /// The rows and columns lie inside of the target; the host has the instructions.
@@ -176,7 +176,9 @@ unsafe fn tile<V: Vector, const M: usize, const N: usize>(p: &Checked<V::Real>, 
     // SAFETY: all places lie inside of the matrices, as the caller vouches.
     unsafe {
         let mut sums = [[V::zero(); N]; M];
-        let mut a = p.a.wrapping_add(row * a_row);
+        // Rows of four have one address and three distances, so that no chain of additions finds them.
+        let far = [0, a_row, 2 * a_row, 3 * a_row];
+        let mut a = [p.a.wrapping_add(row * a_row), p.a.wrapping_add((row + 4) * a_row)];
         let mut b = p.b.wrapping_add(column);
         let c = p.c.wrapping_add(row * c_row + column);
         if p.add {
@@ -192,12 +194,12 @@ unsafe fn tile<V: Vector, const M: usize, const N: usize>(p: &Checked<V::Real>, 
                 right[n] = V::load(b.wrapping_add(n * V::LANES));
             }
             for m in 0..M {
-                let left = V::splat(a.wrapping_add(m * a_row));
+                let left = V::splat(a[m / 4].wrapping_add(far[m % 4]));
                 for n in 0..N {
                     sums[m][n] = left.multiply_add(right[n], sums[m][n]);
                 }
             }
-            a = a.wrapping_add(a_column);
+            a = [a[0].wrapping_add(a_column), a[1].wrapping_add(a_column)];
             b = b.wrapping_add(b_row);
         }
         for m in 0..M {

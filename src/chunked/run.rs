@@ -14,7 +14,7 @@ use crate::jit::Backend;
 const TOGETHER: usize = 8;
 
 /// The sequences that run together, with what they carry.
-struct Batch<'a, F> {
+struct Batch<'a, F: Float> {
     chunked: &'a Chunked<F>,
     /// What the parts are bound to.
     bounds: Vec<Bound<F>>,

@@ -1,6 +1,7 @@
 //! One block of steps of one head.
 
 use super::{Decay, Factor, Program, Shape, Unit};
+use crate::memory::Aligned;
 use crate::product::{Extents, Left, Right, Target, Vectors};
 use crate::tensor::Float;
 
@@ -27,7 +28,7 @@ struct Probe {
 
 /// The memory for a block. Matrices by step have a row for each step; those by key have one for each key.
 #[derive(Debug)]
-pub(super) struct Scratch<F> {
+pub(super) struct Scratch<F: Float> {
     /// The extents that it was made for: the shape, writes and probes.
     made_for: (Shape, usize, usize, bool),
     /// From row to row of matrices with a column for each key, step or value.
@@ -35,26 +36,26 @@ pub(super) struct Scratch<F> {
     pub(super) step_row: usize,
     value_row: usize,
     /// The keys of a write by step, where decays are by key.
-    pub(super) keys: Vec<F>,
+    pub(super) keys: Aligned<F>,
     /// The keys of each write by key: a column for each step.
-    pub(super) keys_across: Vec<Vec<F>>,
+    pub(super) keys_across: Vec<Aligned<F>>,
     /// The rows of each write by step.
-    values: Vec<Vec<F>>,
+    values: Vec<Aligned<F>>,
     /// A probe by step.
-    pub(super) probe: Vec<F>,
+    pub(super) probe: Aligned<F>,
     /// A probe, or half of its rows, times decays; and keys so, by key.
-    pub(super) scaled: Vec<F>,
-    pub(super) scaled_across: Vec<F>,
+    pub(super) scaled: Aligned<F>,
+    pub(super) scaled_across: Aligned<F>,
     /// The scores of each probe and write by step: a column for each step that writes.
-    pub(super) scores: Vec<Vec<F>>,
+    pub(super) scores: Vec<Aligned<F>>,
     /// What each probe finds, by step.
-    found: Vec<Vec<F>>,
+    found: Vec<Aligned<F>>,
     /// The decays of the block: a number for each step, or for each step and key.
-    pub(super) decays: Vec<F>,
+    pub(super) decays: Aligned<F>,
     /// The products of decays from column to row.
-    pub(super) spans: Vec<F>,
+    pub(super) spans: Aligned<F>,
     /// A running product for each key, or for each step.
-    pub(super) running: Vec<F>,
+    pub(super) running: Aligned<F>,
 }
 
 impl Program {
@@ -83,7 +84,7 @@ impl<F: Float> Scratch<F> {
         let made_for = Self::wanted(program);
         let (Shape { keys, values, block, .. }, writes, probes, by_key) = made_for;
         let (key_row, step_row, value_row) = (Shape::stride(keys), Shape::stride(block), Shape::stride(values));
-        let zeros = |n: usize| vec![F::default(); n];
+        let zeros = Aligned::zeros;
         let only = |n: usize, wanted: bool| zeros(if wanted { n } else { 0 });
         Self {
             made_for,
@@ -296,7 +297,7 @@ impl<F: Float> Scratch<F> {
                     let decays = &self.decays[t * self.key_row..][..keys];
                     self.running.iter_mut().zip(decays).for_each(|(x, &decay)| *x *= decay);
                 }
-                for (row, &whole) in state.chunks_exact_mut(self.value_row).zip(&self.running) {
+                for (row, &whole) in state.chunks_exact_mut(self.value_row).zip(self.running.iter()) {
                     row[..values].iter_mut().for_each(|x| *x *= whole);
                 }
             }
