@@ -5,6 +5,9 @@ use crate::memory::Aligned;
 use crate::product::{Extents, Left, Right, Target, Vectors};
 use crate::tensor::Float;
 
+/// The side of the squares in which matrices are turned.
+const SIDE: usize = 8;
+
 /// How many rows are solved, and read, one after the other, between products.
 const ROWS: usize = 8;
 
@@ -330,15 +333,30 @@ fn along<F: Float>(factor: &Factor<'_, F>, place: Place, to: &mut [F], row: usiz
 
 /// Copies the rows of a factor as columns: one for each step.
 fn across<F: Float>(factor: &Factor<'_, F>, place: Place, to: &mut [F], row: usize) {
-    const STEPS: usize = 8;
-    // A few steps at a time: what they write lies side by side.
-    for first in (0..place.steps).step_by(STEPS) {
-        let steps = STEPS.min(place.steps - first);
-        let mut from: [&[F]; STEPS] = [&[]; STEPS];
+    let n = factor.access.inner.len();
+    // What is turned in squares, which stay in registers.
+    let dense = if factor.access.is_dense() { n - n % SIDE } else { 0 };
+    for first in (0..place.steps).step_by(SIDE) {
+        let steps = SIDE.min(place.steps - first);
+        let mut from: [&[F]; SIDE] = [&[]; SIDE];
         for (t, from) in from.iter_mut().enumerate().take(steps) {
             *from = factor.at(place.sequence, place.head, place.start + first + t);
         }
-        for (to, &at) in to.chunks_exact_mut(row).zip(&factor.access.inner) {
+        let whole = if steps == SIDE { dense } else { 0 };
+        for key in (0..whole).step_by(SIDE) {
+            let mut square = [[F::default(); SIDE]; SIDE];
+            for (side, from) in square.iter_mut().zip(&from) {
+                side.copy_from_slice(&from[key..key + SIDE]);
+            }
+            for k in 0..SIDE {
+                let to = &mut to[(key + k) * row + first..][..SIDE];
+                for (to, side) in to.iter_mut().zip(&square) {
+                    *to = side[k];
+                }
+            }
+        }
+        let rest = to.chunks_exact_mut(row).zip(&factor.access.inner).skip(whole);
+        for (to, &at) in rest {
             for (to, from) in to[first..first + steps].iter_mut().zip(&from) {
                 *to = from[at];
             }
