@@ -220,6 +220,54 @@ impl<F: Float> Default for Workspace<F> {
     }
 }
 
+/// Numbers that states are made of. Its functions are those of [`Program::run`] and [`collect()`], made here, as optimised as
+/// this crate is.
+pub trait Blocks: Sized {
+    #[doc(hidden)]
+    fn run_blocks(program: &Program, task: &Task<'_, Self>, units: &[Mutex<Unit<Self>>], workspace: &Workspace<Self>)
+    where
+        Self: Float;
+
+    #[doc(hidden)]
+    #[allow(clippy::too_many_arguments, reason = "where from and where to")]
+    fn collect_rows(
+        shape: Shape,
+        read: usize,
+        lengths: &[usize],
+        units: &mut [Mutex<Unit<Self>>],
+        access: &Access,
+        to: &mut [Self],
+        starts: &[usize],
+        threads: usize,
+    ) where
+        Self: Float;
+}
+
+macro_rules! blocks {
+    ($($float:ty)*) => {$(
+        impl Blocks for $float {
+            fn run_blocks(program: &Program, task: &Task<'_, Self>, units: &[Mutex<Unit<Self>>], workspace: &Workspace<Self>) {
+                program.run_all(task, units, workspace);
+            }
+
+            fn collect_rows(
+                shape: Shape,
+                read: usize,
+                lengths: &[usize],
+                units: &mut [Mutex<Unit<Self>>],
+                access: &Access,
+                to: &mut [Self],
+                starts: &[usize],
+                threads: usize,
+            ) {
+                collect_all(shape, read, lengths, units, access, to, starts, threads);
+            }
+        }
+    )*};
+}
+
+blocks!(f32 f64);
+
 impl Program {
     /// Runs all sequences; `units` has the heads of the first sequence, then those of the second, and so on.
     ///
@@ -227,6 +275,10 @@ impl Program {
     /// If factors are shorter than the sequences, there are not as many units as heads of sequences, or states are not
     /// those of the shape.
     pub fn run<F: Float>(&self, task: &Task<'_, F>, units: &[Mutex<Unit<F>>], workspace: &Workspace<F>) {
+        F::run_blocks(self, task, units, workspace);
+    }
+
+    fn run_all<F: Float>(&self, task: &Task<'_, F>, units: &[Mutex<Unit<F>>], workspace: &Workspace<F>) {
         assert_eq!(units.len(), task.lengths.len() * self.shape.heads, "one unit for each head of each sequence");
         assert!(task.factors.iter().all(|factor| factor.holds(task.lengths)), "factors have all steps");
         each(units.len(), task.threads, |at| {
@@ -276,6 +328,20 @@ impl Program {
 /// If the tensor is shorter than that, or places lie outside of its rows.
 #[allow(clippy::too_many_arguments, reason = "where from and where to")]
 pub fn collect<F: Float>(
+    shape: Shape,
+    read: usize,
+    lengths: &[usize],
+    units: &mut [Mutex<Unit<F>>],
+    access: &Access,
+    to: &mut [F],
+    starts: &[usize],
+    threads: usize,
+) {
+    F::collect_rows(shape, read, lengths, units, access, to, starts, threads);
+}
+
+#[allow(clippy::too_many_arguments, reason = "where from and where to")]
+fn collect_all<F: Float>(
     shape: Shape,
     read: usize,
     lengths: &[usize],
