@@ -347,6 +347,27 @@ fn tensors_that_do_not_fit_are_refused() {
     assert_eq!(carry, data.carry, "nothing was computed");
 }
 
+/// `auto` takes blocks where they are predicted to be faster, which small states never are, and short runs are not looked at.
+#[test]
+fn auto_takes_blocks_by_their_price() {
+    let text = "layer a(K, V) { input q[K], k[K], v[V], a state S[K, V] = 0
+        S[i, j] <- sigmoid(a) * S[i, j] + k[i] * v[j] output y[j] = sum[i](q[i] * S[i, j]) }";
+    let profile = Profile::reference();
+    for (size, longest) in [(4, 1 << 16), (64, 1 << 14), (256, 1 << 14), (256, 1000), (384, 1 << 13)] {
+        let instance = Instance::new(layer(text), vec![size, size]).expect("sizes that can be run");
+        let extents = scan::Extents { sequences: 1, longest, threads: 1, bits: 32 };
+        for isa in Isa::ALL.into_iter().filter(|isa| isa.is_here()) {
+            let price =
+                |plan| scan::price(plan, &instance, extents, isa, &profile).expect("a price").prediction.seconds();
+            let faster = 1.2 * price(Plan::Chunked) < price(Plan::Sequential);
+            let choice = scan::choose(&instance, extents, isa, &profile);
+            let taken = choice.plan == Plan::Chunked;
+            assert_eq!(taken, faster && longest >= 1 << 12, "{size}, {longest}, {isa}: {choice:?}");
+            assert!(size > 4 || !taken, "{isa}: a small state");
+        }
+    }
+}
+
 /// A larger state gains more from products; a prediction is there for all, and grows with the run.
 #[test]
 fn blocks_have_a_price() {

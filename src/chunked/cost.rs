@@ -16,16 +16,17 @@ use crate::predict::{PhaseTime, Prediction, Run};
 use crate::profile::Profile;
 
 /// How much of the peak products of small matrices reach, whose operands come from the second-level cache.
-const REACHED: f64 = 0.7;
+const REACHED: f64 = 0.65;
 
 /// Cycles for an element of a key, which is copied to another row than its neighbour.
-const TURNED: f64 = 1.0;
+const TURNED: f64 = 2.0;
 
 /// Cycles for an element that is copied with its neighbours, or multiplied by a decay.
-const COPIED: f64 = 0.35;
+const COPIED: f64 = 0.8;
 
-/// Cycles for an element of a key or a probe where decays are by key: it is multiplied in every halving of a block.
-const SCALED: f64 = 8.0;
+/// Cycles for an element of a probe where decays are by key: it meets the keys of up to fifteen steps by itself, and is
+/// multiplied in every halving of a block.
+const SCALED: f64 = 40.0;
 
 /// Seconds of a call of a part for a tile.
 const CALL: f64 = 2e-6;

@@ -209,6 +209,43 @@ pub fn refusal_of(instance: &Instance) -> Option<Diagnostic> {
     checked.err().and_then(|problems| unsuitable(instance, &problems).pop())
 }
 
+/// What runs, in order, a line for each part and for the blocks of each state.
+///
+/// # Errors
+/// As for [`compile`].
+pub fn outline(instance: &Instance, isa: Isa) -> Result<Vec<String>, Vec<Diagnostic>> {
+    let staged = staged(&instance.layer).map_err(|refusals| vec![refused(&instance.layer, &refusals)])?;
+    let tables = Instance::new(tables(&staged.layer), instance.dims.clone()).map_err(|p| unsuitable(instance, &p))?;
+    let mut lines = Vec::new();
+    for (rank, stage) in staged.stages.iter().enumerate() {
+        for n in (0..staged.cores.len()).filter(|&n| staged.ranks[n] == rank) {
+            let core = running(&staged, n, &tables, isa);
+            let Program { shape, decay, writes, reads, .. } = &core.program;
+            let decay = match decay {
+                Decay::One => "no decay",
+                Decay::Head(_) => "a decay for each matrix",
+                Decay::Key(_) => "a decay for each row",
+            };
+            lines.push(format!(
+                "blocks of {} steps of {}: {} of {} by {}, {decay}, outer products: {}, of them read back: {}, reads: {}",
+                shape.block,
+                instance.layer.states[core.state].name,
+                shape.heads,
+                shape.keys,
+                shape.values,
+                writes.len(),
+                writes.iter().map(|w| w.answers.len()).sum::<usize>(),
+                reads.len(),
+            ));
+        }
+        if let Some(stage) = stage {
+            let names: Vec<&str> = stage.layer.equations.iter().map(|e| &*stage.layer.value(e.value).name).collect();
+            lines.push(format!("part {rank}: {}", names.join(", ")));
+        }
+    }
+    Ok(lines)
+}
+
 /// From element to element along each axis of a row-major shape.
 fn strides(shape: &[usize]) -> Vec<usize> {
     let mut strides = vec![1; shape.len()];

@@ -87,7 +87,7 @@ pub struct Extents {
 /// What `auto` takes, and what the user has to know about it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Choice {
-    /// [`Plan::Sequential`] or [`Plan::Parallel`].
+    /// [`Plan::Sequential`], [`Plan::Parallel`] or [`Plan::Chunked`].
     pub plan: Plan,
     /// Why it is not the one that would be faster, where the layer does not allow that.
     pub note: Option<Diagnostic>,
@@ -99,36 +99,57 @@ const WORTH: usize = 1 << 14;
 /// By how much a scan must be predicted to be faster.
 pub(super) const MARGIN: f64 = 1.2;
 
+/// The fewest steps for which blocks of time are worth being looked at.
+const BLOCKS: usize = 1 << 12;
+
 /// Picks the plan of `auto`.
 ///
 /// In order, as many threads work as there are sequences and blocks. A scan has the work of the summaries on top, and all
 /// threads for it; a layer of a few channels also has the lanes of a vector, which in order are empty. Where there is
 /// one of the two, and the sequences have at least [`WORTH`] steps, the scan is taken if it is predicted to be faster by
-/// [`MARGIN`].
+/// [`MARGIN`]. Blocks of time are taken by the same margin, of a layer that allows them.
 pub fn choose(instance: &Instance, run: Extents, isa: Isa, profile: &Profile) -> Choice {
     let in_order = Choice { plan: Plan::Sequential, note: None };
     let threads = run.workers();
     let idle = run.sequences < threads;
-    let narrow = super::lanes::narrow(instance);
-    if run.longest < WORTH || run.sequences == 0 || !(idle || narrow) {
+    let blocks = run.longest >= BLOCKS && run.sequences > 0 && chunked::refusal_of(instance).is_none();
+    let scans = run.longest >= WORTH && run.sequences > 0 && (idle || super::lanes::narrow(instance));
+    if !(blocks || scans) {
         return in_order;
     }
-    if let Some(refusal) = super::refusal(&instance.layer) {
-        if !idle {
-            return in_order;
+    let mut plans = vec![Plan::Sequential];
+    let mut note = None;
+    match super::refusal(&instance.layer).filter(|_| scans) {
+        Some(refusal) if idle => {
+            let refusal = refusal.into_note();
+            let message = format!("running in order, on {} of {threads} threads: {}", run.sequences, refusal.message);
+            note = Some(Diagnostic { message, ..refusal });
         }
-        let note = refusal.into_note();
-        let message = format!("running in order, on {} of {threads} threads: {}", run.sequences, note.message);
-        return Choice { plan: Plan::Sequential, note: Some(Diagnostic { message, ..note }) };
+        Some(_) => {}
+        None if scans && counts(instance).is_some() => {
+            // Composing the maps of stretches takes about half as long as running them.
+            let plan = if idle { Plan::Parallel } else { Plan::Sequential };
+            return Choice { plan, note: None };
+        }
+        None if scans => plans.push(Plan::Parallel),
+        None => {}
     }
-    if counts(instance).is_some() {
-        // Composing the maps of stretches takes about half as long as running them.
-        let plan = if idle { Plan::Parallel } else { Plan::Sequential };
-        return Choice { plan, note: None };
+    if blocks {
+        plans.push(Plan::Chunked);
     }
-    let time = |plan| price(plan, instance, run, isa, profile).map(|priced| priced.prediction.seconds());
-    match (time(Plan::Sequential), time(Plan::Parallel)) {
-        (Ok(sequential), Ok(parallel)) if parallel * MARGIN < sequential => Choice { plan: Plan::Parallel, note: None },
-        _ => in_order,
+    if plans.len() == 1 {
+        return Choice { plan: Plan::Sequential, note };
+    }
+    let time = |plan: &Plan| {
+        let priced = price(*plan, instance, run, isa, profile).map(|priced| priced.prediction.seconds());
+        // Running in order needs no gain over itself.
+        let margin = if *plan == Plan::Sequential { 1.0 } else { MARGIN };
+        priced.map_or(f64::INFINITY, |seconds| seconds * margin)
+    };
+    let times: Vec<f64> = plans.iter().map(time).collect();
+    let best = (1..plans.len()).fold(0, |best, n| if times[n] < times[best] { n } else { best });
+    match plans[best] {
+        Plan::Chunked => Choice { plan: Plan::Chunked, note: None },
+        plan => Choice { plan, note },
     }
 }

@@ -7,6 +7,7 @@ use indicatif::ProgressBar;
 use ssmc::analysis::cost::Cost;
 use ssmc::analysis::passes::passes;
 use ssmc::analysis::stages::{self, Stage};
+use ssmc::chunked;
 use ssmc::diag::{Code, Diagnostic};
 use ssmc::ir::{Instance, ValueId, instance};
 use ssmc::jit::backend::{candidates, predicted};
@@ -124,7 +125,10 @@ fn explain(
         plans.push(match priced {
             Ok(priced) => {
                 if chosen {
-                    outline = loops(&priced.kernel.plan);
+                    outline = match plan {
+                        scan::Plan::Chunked => chunked::outline(&instance, isa)?,
+                        _ => loops(&priced.kernel.plan),
+                    };
                 }
                 Entry { plan: name, lanes: priced.kernel.vector_bits() / bits, chosen, time: Ok(priced.prediction) }
             }
