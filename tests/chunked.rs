@@ -204,6 +204,11 @@ const REFUSED: &[(&str, &str)] = &[
         "delays decide",
     ),
     (
+        "{ input k[3], v[4] state S[3, 4] = 0, m[3, 4] = 0 S[i, j] <- S[i, j] + k[i] * v[j]
+        m[i, j] <- max(m[i, j], S[i, j]) output y[j] = sum[i](k[i] * S[i, j]) output z[j] = sum[i](k[i] * m[i, j]) }",
+        "it is read by element",
+    ),
+    (
         "{ input k[4], v[4] state S[4, 4] = 0 S[i, j] <- S[i, j] + k[i] * v[j]
         let y[j] = sum[i](k[i] * S[i, j]) output z[j] = sum[i](y[i] * S[i, j]) }",
         "decides how it is read",

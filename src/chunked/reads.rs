@@ -145,8 +145,11 @@ impl<'a> Reads<'a> {
         let mut found = None;
         e.walk(&mut |e| {
             if let ExprKind::Read { value, .. } = e.kind {
-                let own = version(&self.scope.layer, value).and_then(|s| self.core(s));
-                let inner = self.single.get(value.at()).and_then(|refusal| refusal.as_ref());
+                let state = version(&self.scope.layer, value);
+                let own = state.and_then(|s| self.core(s));
+                // The new value of another state stands for itself: it is refused where it is defined.
+                let inner =
+                    self.single.get(value.at()).and_then(|refusal| refusal.as_ref()).filter(|_| state.is_none());
                 found = found.or(own).or_else(|| inner.and_then(|refusal| self.core(refusal.state)));
             }
         });

@@ -114,8 +114,8 @@ pub struct ExplainArgs {
 /// How a sequence is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Plan {
-    /// `parallel` for long sequences that are fewer than the threads, or have a few channels only, where it is
-    /// predicted to be faster; else `sequential`
+    /// `parallel` for long sequences that are fewer than the threads, or have a few channels only, and `chunked`, where
+    /// they are predicted to be faster; else `sequential`
     Auto,
     /// The compiled sequence kernel, in order
     Sequential,
