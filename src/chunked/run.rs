@@ -241,11 +241,12 @@ impl<F: Float> Batch<'_, F> {
 
     /// A value for all steps of a tile, with the first row of each sequence.
     fn tensor<'t>(&'t self, value: ValueId, tile: &'t Tile) -> (&'t Tensor<F>, &'t [usize]) {
-        match &self.between[value.at()] {
-            Some(tensor) => (tensor, &tile.starts[1]),
+        // An input may be an output too, of which there is a copy then.
+        match self.chunked.inputs[value.at()] {
+            Some(input) => (&self.inputs[input], &tile.starts[0]),
             None => {
-                let input = self.chunked.inputs[value.at()].expect("what is no input was computed before");
-                (&self.inputs[input], &tile.starts[0])
+                let tensor = self.between[value.at()].as_ref();
+                (tensor.expect("what is no input was computed before"), &tile.starts[1])
             }
         }
     }
@@ -288,11 +289,13 @@ impl<F: Float> Batch<'_, F> {
         let mut inputs = Vec::new();
         for &value in &part.stage.layer.inputs {
             // A value that was computed before is lent.
-            let tensor = self.between[value.at()].take().unwrap_or_else(|| {
-                let input = self.chunked.inputs[value.at()].expect("what is no input was computed before");
-                let rows = tile.starts[0].iter().zip(&tile.lengths).flat_map(|(&start, &n)| start..start + n);
-                self.inputs[input].rows(rows)
-            });
+            let tensor = match self.chunked.inputs[value.at()] {
+                Some(input) => {
+                    let rows = tile.starts[0].iter().zip(&tile.lengths).flat_map(|(&start, &n)| start..start + n);
+                    self.inputs[input].rows(rows)
+                }
+                None => self.between[value.at()].take().expect("what is no input was computed before"),
+            };
             inputs.push(tensor);
         }
         let kernel = &part.kernel;

@@ -221,7 +221,7 @@ pub(super) fn core(scope: &mut Scope, group: &Group, key: usize, heads: &[usize]
         )),
     };
     for (key, value) in added {
-        maker.write(&key).1.push(value);
+        maker.write(&key).values.push(value);
     }
     for (probe, columns) in back {
         let probe = factor(maker.scope, &component.indices, &probe);
@@ -230,7 +230,7 @@ pub(super) fn core(scope: &mut Scope, group: &Group, key: usize, heads: &[usize]
                 Some(1.0) => None,
                 _ => Some(factor(maker.scope, &component.indices, &scale)),
             };
-            maker.write(&key).2.push((probe.clone(), scale));
+            maker.write(&key).answers.push((probe.clone(), scale));
         }
     }
     if maker.writes.len() > MAX_WRITES {
@@ -240,19 +240,26 @@ pub(super) fn core(scope: &mut Scope, group: &Group, key: usize, heads: &[usize]
     Ok(Core { state, key, heads, values, decay, writes, reads: Vec::new() })
 }
 
+/// What is added with one key.
+struct Draft {
+    key: Expr,
+    /// Values, which are added up.
+    values: Vec<Expr>,
+    answers: Vec<(Factor, Option<Factor>)>,
+}
+
 struct Maker<'a> {
     scope: &'a mut Scope,
     indices: &'a [IndexId],
-    /// Keys, with the values that are added up and what answers.
-    writes: Vec<(Expr, Vec<Expr>, Vec<(Factor, Option<Factor>)>)>,
+    writes: Vec<Draft>,
 }
 
 impl Maker<'_> {
     /// The write with that key.
-    fn write(&mut self, key: &Expr) -> &mut (Expr, Vec<Expr>, Vec<(Factor, Option<Factor>)>) {
-        let found = self.writes.iter().position(|(known, ..)| build::same(known, key));
+    fn write(&mut self, key: &Expr) -> &mut Draft {
+        let found = self.writes.iter().position(|draft| build::same(&draft.key, key));
         let at = found.unwrap_or_else(|| {
-            self.writes.push((key.clone(), Vec::new(), Vec::new()));
+            self.writes.push(Draft { key: key.clone(), values: Vec::new(), answers: Vec::new() });
             self.writes.len() - 1
         });
         &mut self.writes[at]
@@ -260,7 +267,7 @@ impl Maker<'_> {
 
     fn finish(self) -> Vec<Write> {
         let (scope, indices) = (self.scope, self.indices);
-        let each = self.writes.into_iter().map(|(key, values, answers)| {
+        let each = self.writes.into_iter().map(|Draft { key, values, answers }| {
             let value = values.into_iter().reduce(build::add);
             Write {
                 key: factor(scope, indices, &key),

@@ -126,7 +126,7 @@ impl<F: Float> Scratch<F> {
         }
         for (p, probe) in program.probes().enumerate() {
             along(&factors[probe.factor], place, &mut self.probe, self.key_row);
-            self.from_start(program, p, probe.after, steps, &unit.state.elements);
+            self.find_at_start(program, p, probe.after, steps, &unit.state.elements);
             for (w, write) in program.writes.iter().enumerate() {
                 let scores = p * program.writes.len() + w;
                 match program.decay {
@@ -177,7 +177,7 @@ impl<F: Float> Scratch<F> {
     }
 
     /// What a probe finds of the state at the start of the block.
-    fn from_start(&mut self, program: &Program, p: usize, after: bool, steps: usize, state: &[F]) {
+    fn find_at_start(&mut self, program: &Program, p: usize, after: bool, steps: usize, state: &[F]) {
         let Shape { keys, values, .. } = program.shape;
         let by_key = matches!(program.decay, Decay::Key(_));
         if by_key {
