@@ -115,7 +115,7 @@ const CASES: &[(&str, &str, f64)] = &[
         "{ input q[5], k[5], v[3] state S[5, 3] = 0, z[5] = 0
         S[i, j] <- S[i, j] + exp(k[i]) * v[j] z[i] <- z[i] + exp(k[i])
         output o[j] = sum[i](exp(q[i]) * S[i, j]) / (sum[i](exp(q[i]) * z[i]) + 1)
-        output q output z }",
+        output z }",
         64.0,
     ),
     (
