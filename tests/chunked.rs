@@ -374,7 +374,7 @@ fn auto_takes_blocks_by_their_price() {
     }
 }
 
-/// A larger state gains more from products; a prediction is there for all, and grows with the run.
+/// A prediction is there for all, and grows with the run.
 #[test]
 fn blocks_have_a_price() {
     for (name, body, _) in CASES {

@@ -146,7 +146,8 @@ impl<F: Float> Factor<'_, F> {
     }
 
     fn holds(&self, lengths: &[usize]) -> bool {
-        let rows = self.elements.len().checked_div(self.access.row).unwrap_or(0);
+        // Rows of no elements are as many as are asked for.
+        let rows = self.elements.len().checked_div(self.access.row).unwrap_or(usize::MAX);
         let inside = lengths.iter().zip(self.start).all(|(&n, &start)| n == 0 || start + n <= rows);
         inside && self.start.len() == lengths.len() && self.access.last() < self.access.row.max(1)
     }

@@ -1,5 +1,6 @@
 //! Memory for kernels, and for matrices.
 
+use std::fmt::{self, Debug, Formatter};
 use std::ops::{Deref, DerefMut};
 
 use crate::tensor::Float;
@@ -29,7 +30,6 @@ impl Memory {
 }
 
 /// Numbers that begin at a cache line.
-#[derive(Debug)]
 pub(crate) struct Aligned<F> {
     elements: Vec<F>,
     start: usize,
@@ -56,6 +56,13 @@ impl<F> Deref for Aligned<F> {
 impl<F> DerefMut for Aligned<F> {
     fn deref_mut(&mut self) -> &mut [F] {
         &mut self.elements[self.start..self.start + self.len]
+    }
+}
+
+/// The numbers, wherever they lie.
+impl<F: Debug> Debug for Aligned<F> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
     }
 }
 

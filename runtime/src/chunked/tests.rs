@@ -184,7 +184,9 @@ fn blocks_agree_with_steps() {
     for vectors in Vectors::ALL.into_iter().filter(|v| v.is_here()) {
         for decay in [Form::One, Form::Head, Form::Key] {
             for (writes, answers) in [(1, false), (2, false), (1, true), (2, true)] {
-                for (keys, values, block) in [(5, 7, 16), (16, 16, 32), (33, 20, 48), (8, 1, 64)] {
+                for (keys, values, block) in
+                    [(5, 7, 16), (16, 16, 32), (33, 20, 48), (8, 1, 64), (0, 4, 16), (4, 0, 16)]
+                {
                     for (steps, restart) in
                         [(0, false), (1, false), (block - 1, false), (block, true), (block + 1, false), (150, true)]
                     {
