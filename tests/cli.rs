@@ -39,7 +39,8 @@ fn exit_codes_tell_usage_from_data() {
 
 #[test]
 fn what_is_not_there_yet_is_refused() {
-    ssmc("run examples/mamba.ssm --plan chunked").failed("S302");
+    ssmc("run examples/mamba.ssm --plan chunked").failed("S301");
+    ssmc("step examples/ssd.ssm --plan chunked").failed("S301");
     ssmc("run examples/bidirectional.ssm --plan step").failed("S301");
     ssmc("step examples/bidirectional.ssm").failed("S301");
     ssmc("step examples/mamba.ssm --plan parallel").failed("S301");

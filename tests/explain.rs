@@ -106,7 +106,7 @@ fn times_follow_what_is_run() {
 #[test]
 fn what_cannot_be_explained_is_refused() {
     refused("examples/gru.ssm --plan parallel", "S301");
-    refused("examples/mamba.ssm --plan chunked", "S302");
+    refused("examples/mamba.ssm --plan chunked", "S301");
     refused("examples/bidirectional.ssm --plan step", "S301");
     refused("examples/mamba.ssm --dim X=3", "S407");
     refused("examples/delta_rule.ssm", "S410");

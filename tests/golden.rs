@@ -9,6 +9,7 @@ mod archive;
 use std::fs;
 
 use archive::{Archive, Raw, flat, instance, piece};
+use ssmc::chunked::{self, Chunked};
 use ssmc::ir::interp::Real;
 use ssmc::ir::{Instance, Layer, interp};
 use ssmc::jit::{Form, Isa, Kernel, compile_for};
@@ -55,6 +56,7 @@ enum Runner<F> {
     Interpreter,
     Kernel(Box<Kernel<F>>),
     Scan(Box<Scan<F>>),
+    Chunked(Box<Chunked<F>>),
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -64,6 +66,7 @@ enum Plan {
     Step,
     Parallel,
     Lanes,
+    Chunked,
 }
 
 /// How many steps the stretches of parallel plans have: most vectors have several of them, and a shorter last one.
@@ -131,10 +134,15 @@ fn run<F: Real>(
             Runner::Kernel(kernel) => {
                 kernel.run(&bound, &sequences, &cut, &mut carry, 1, &|_| {}).expect("the run is sound")
             }
-            Runner::Scan(scan) => {
+            Runner::Scan(_) | Runner::Chunked(_) => {
+                let run = |carry: &mut Carry<F>, threads| match runner {
+                    Runner::Scan(scan) => scan.run(&bound, &sequences, &cut, carry, threads, &|_| {}),
+                    Runner::Chunked(chunked) => chunked.run(&bound, &sequences, &cut, carry, threads, &|_| {}),
+                    _ => unreachable!("others ran above"),
+                };
                 let mut other = carry.clone();
-                let outputs = scan.run(&bound, &sequences, &cut, &mut carry, 1, &|_| {}).expect("the run is sound");
-                let again = scan.run(&bound, &sequences, &cut, &mut other, 2, &|_| {}).expect("the run is sound");
+                let outputs = run(&mut carry, 1).expect("the run is sound");
+                let again = run(&mut other, 2).expect("the run is sound");
                 let bits = |results| format!("{results:?}");
                 assert_eq!(bits((&outputs, &carry)), bits((&again, &other)), "threads change the result");
                 outputs
@@ -207,6 +215,12 @@ fn check_within<F: Real>(plan: Plan, cut: bool, isa: Isa) {
             Plan::Interpreter => Runner::Interpreter,
             Plan::Sequence => Runner::Kernel(Box::new(compile_for(&instance, Form::Sequence, isa).unwrap())),
             Plan::Step => Runner::Kernel(Box::new(compile_for(&instance, Form::Step, isa).unwrap())),
+            Plan::Chunked => {
+                if chunked::refusal(&layer).is_some() {
+                    continue;
+                }
+                Runner::Chunked(Box::new(chunked::compile(&instance, isa).unwrap()))
+            }
             Plan::Parallel | Plan::Lanes => {
                 if scan::refusal(&layer).is_some() {
                     continue;
@@ -242,7 +256,8 @@ fn check_within<F: Real>(plan: Plan, cut: bool, isa: Isa) {
             }
         }
     }
-    assert!(compared > 80, "only {compared} tensors were compared");
+    let least = if plan == Plan::Chunked { 20 } else { 80 };
+    assert!(compared > least, "only {compared} tensors were compared");
     assert!(failed.is_empty(), "{isa}: {} of {compared} tensors:\n{}", failed.len(), failed.join("\n"));
 }
 
@@ -276,6 +291,10 @@ tests! {
     lanes_f32: f32, Lanes, false;
     lanes_f64_in_pieces: f64, Lanes, true;
     lanes_f32_in_pieces: f32, Lanes, true;
+    chunked_f64: f64, Chunked, false;
+    chunked_f32: f32, Chunked, false;
+    chunked_f64_in_pieces: f64, Chunked, true;
+    chunked_f32_in_pieces: f32, Chunked, true;
 }
 
 /// The eigenvalues of HiPPO-N and the HiPPO-LegS matrix against the S5 authors' own.

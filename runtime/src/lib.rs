@@ -7,6 +7,7 @@
 pub mod check;
 #[allow(unsafe_code, reason = "kernels call it with addresses")]
 pub mod cholesky;
+pub mod chunked;
 #[allow(unsafe_code, reason = "calls kernels, which are machine code")]
 pub mod driver;
 pub mod kernel;
@@ -17,6 +18,8 @@ mod memory;
 mod pass;
 #[allow(unsafe_code, reason = "loops in assembly")]
 pub mod probe;
+#[allow(unsafe_code, reason = "vector instructions, on memory whose extents were checked")]
+pub mod product;
 pub mod scalar;
 #[allow(unsafe_code, reason = "calls kernels, which are machine code")]
 pub mod session;

@@ -7,8 +7,11 @@ use std::borrow::Cow;
 use std::fmt::{Debug, Display};
 use std::ops::Range;
 
+use crate::chunked::Blocks;
+use crate::product::Element;
+
 /// The real numbers that kernels compute with.
-pub trait Float: Copy + Default + PartialEq + PartialOrd + Debug + Display + Send + Sync + 'static {
+pub trait Float: Element + Blocks + Default + PartialEq + PartialOrd + Debug + Display + Send + Sync + 'static {
     /// How many bits it has.
     const BITS: u32;
     /// The nearest value.

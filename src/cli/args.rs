@@ -114,14 +114,15 @@ pub struct ExplainArgs {
 /// How a sequence is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Plan {
-    /// `parallel` for long sequences that are fewer than the threads, or have a few channels only, where it is
-    /// predicted to be faster; else `sequential`
+    /// `parallel` for long sequences that are fewer than the threads, or have a few channels only, and `chunked`, where
+    /// they are predicted to be faster; else `sequential`
     Auto,
     /// The compiled sequence kernel, in order
     Sequential,
     /// A parallel scan over time: stretches side by side; refused where the verdict is `nonlinear`
     Parallel,
-    /// Blocks of time as matrix products (not in this version)
+    /// Blocks of time as matrix products; refused where no state's step is a decay, or a decay plus low rank, with
+    /// outer products added
     Chunked,
     /// The compiled step kernel, once per step
     Step,

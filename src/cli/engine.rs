@@ -1,7 +1,8 @@
-//! The plans behind one call: interpreter, sequence kernel, step kernel, scan.
+//! The plans behind one call: interpreter, sequence kernel, step kernel, scan, blocks.
 
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
+use ssmc::chunked::{self, Chunked};
 use ssmc::diag::{Code, Diagnostic};
 use ssmc::ir::{self, Instance, Report, interp};
 use ssmc::jit::{Backend, Form, Isa, Kernel, compile_for};
@@ -11,7 +12,7 @@ use ssmc_runtime::{Bound, Carry, Float, RunError, Sequences, Tensor};
 
 use super::args::{self, Plan};
 use super::bench::machine;
-use super::{report, slices};
+use super::slices;
 
 /// The real numbers that every plan computes with: `f32` and `f64`.
 pub trait Number:
@@ -32,6 +33,8 @@ pub enum Engine<F: Number> {
     Step(Kernel<F>),
     /// The scan over stretches of time.
     Scan(Box<Scan<F>>),
+    /// Blocks of time as matrix products.
+    Chunked(Box<Chunked<F>>),
 }
 
 /// The outputs of a run, and what is to be said about its data.
@@ -66,9 +69,8 @@ impl<F: Number> Engine<F> {
                 let options = scan::Options { isa: Some(isa), ..scan::Options::default() };
                 Engine::Scan(Box::new(scan::compile(instance, options)?))
             }
-            Plan::Auto | Plan::Sequential | Plan::Chunked => {
-                Engine::Sequence(compile_for(instance, Form::Sequence, isa)?)
-            }
+            Plan::Chunked => Engine::Chunked(Box::new(chunked::compile(instance, isa)?)),
+            Plan::Auto | Plan::Sequential => Engine::Sequence(compile_for(instance, Form::Sequence, isa)?),
         })
     }
 
@@ -92,12 +94,16 @@ impl<F: Number> Engine<F> {
                 let profile = machine::known()?.unwrap_or_else(Profile::reference);
                 let choice = scan::choose(instance, extents, isa, &profile);
                 notes.extend(choice.note);
-                if choice.plan == scan::Plan::Parallel { Plan::Parallel } else { Plan::Sequential }
+                match choice.plan {
+                    scan::Plan::Parallel => Plan::Parallel,
+                    scan::Plan::Chunked => Plan::Chunked,
+                    _ => Plan::Sequential,
+                }
             }
             plan => plan,
         };
         let engine = match Self::prepare(instance, plan, isa) {
-            Err(problems) if plan == Plan::Parallel && asked == Plan::Auto => {
+            Err(problems) if plan != Plan::Sequential && asked == Plan::Auto => {
                 notes.extend(problems.into_iter().map(Diagnostic::into_note));
                 Self::prepare(instance, Plan::Sequential, isa)?
             }
@@ -122,6 +128,7 @@ impl<F: Number> Engine<F> {
             Engine::Sequence(_) => "sequential",
             Engine::Step(_) => "step",
             Engine::Scan(_) => "parallel",
+            Engine::Chunked(_) => "chunked",
         }
     }
 
@@ -131,6 +138,7 @@ impl<F: Number> Engine<F> {
             Engine::Interp => None,
             Engine::Sequence(kernel) | Engine::Step(kernel) => Some(kernel.backend()),
             Engine::Scan(scan) => Some(scan.backend()),
+            Engine::Chunked(chunked) => Some(chunked.backend()),
         }
     }
 
@@ -145,6 +153,7 @@ impl<F: Number> Engine<F> {
             Engine::Sequence(kernel) => kernel.run_reporting(bound, sequences, inputs, carry, threads, progress),
             Engine::Step(kernel) => run_steps(kernel, task, carry),
             Engine::Scan(scan) => scan.run_reporting(bound, sequences, inputs, carry, threads, progress),
+            Engine::Chunked(chunked) => chunked.run_reporting(bound, sequences, inputs, carry, threads, progress),
         }
     }
 
@@ -171,6 +180,12 @@ impl<F: Number> Engine<F> {
                     *outputs = scan.blank_outputs(sequences);
                 }
                 scan.run_into(bound, sequences, inputs, outputs, carry, threads, progress)?;
+            }
+            Engine::Chunked(chunked) => {
+                if outputs.is_empty() {
+                    *outputs = chunked.blank_outputs(sequences);
+                }
+                chunked.run_into(bound, sequences, inputs, outputs, carry, threads, progress)?;
             }
             Engine::Interp | Engine::Step(_) => *outputs = self.run(task, carry)?.0,
         }
@@ -215,7 +230,7 @@ pub fn note(reports: &mut Vec<Report>, report: Report) {
     }
 }
 
-/// Refuses plans that this version does not have, and those that the layer does not allow.
+/// Refuses plans that the layer does not allow, and instructions that the machine does not have.
 ///
 /// # Errors
 /// S301, S302
@@ -223,7 +238,7 @@ pub fn check_plan(layer: &ir::Layer, plan: Plan, isa: Option<args::Isa>) -> Resu
     let place = format!("--plan {}", plan.name());
     match plan {
         Plan::Parallel => scan::refusal(layer).map_or(Ok(()), Err),
-        Plan::Chunked => Err(report::not_yet(&place, "running over blocks of time")),
+        Plan::Chunked => chunked::refusal(layer).map_or(Ok(()), Err),
         Plan::Step => check_step(layer, &place),
         Plan::Auto | Plan::Sequential | Plan::Interp => Ok(()),
     }?;

@@ -41,8 +41,3 @@ pub fn out(text: &str) -> Result<(), Diagnostic> {
 pub fn stdout_fault(error: &std::io::Error) -> Diagnostic {
     Diagnostic::error_at(Code::S401, "standard output", format!("cannot write: {error}"))
 }
-
-/// The diagnostic for what the contract has and this version does not.
-pub fn not_yet(place: &str, what: &str) -> Diagnostic {
-    Diagnostic::error_at(Code::S302, place, format!("{what} is not in this version"))
-}

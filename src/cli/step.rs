@@ -27,6 +27,7 @@ pub fn execute(program: &Program, args: &StepArgs) -> Outcome {
     let message = match args.plan {
         Plan::Sequential => Some("a sequence kernel does not run single steps"),
         Plan::Parallel => Some("a scan does not run single steps"),
+        Plan::Chunked => Some("blocks of time are no single steps"),
         _ => None,
     };
     if let Some(message) = message {

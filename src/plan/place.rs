@@ -204,6 +204,11 @@ fn tensors(instance: &Instance, value: ValueId, name: &str) -> Tensors {
     Tensors { name: name.to_owned(), kind, shape: instance.axes[value.at()].clone(), below }
 }
 
+/// What a layer takes and gives, with reals of that many bits, however it is run.
+pub fn interface(instance: &Instance, bits: u32) -> Signature {
+    signature(instance, &[], Form::Sequence, Target { bits, width: 1, registers: 0 })
+}
+
 fn signature(instance: &Instance, passes: &[Pass], form: Form, target: Target) -> Signature {
     let layer = &instance.layer;
     let named = |v: ValueId| tensors(instance, v, &layer.value(v).name);

@@ -3,6 +3,7 @@
 //! All that decides between plans stands in [`choose`].
 
 use super::price::price;
+use crate::chunked;
 use crate::diag::{Code, Diagnostic};
 use crate::ir::{Instance, Layer};
 use crate::jit::Isa;
@@ -20,11 +21,13 @@ pub enum Plan {
     Sequential,
     /// The scan over stretches of time.
     Parallel,
+    /// Blocks of time as matrix products.
+    Chunked,
 }
 
 impl Plan {
     /// All plans.
-    pub const ALL: [Plan; 4] = [Plan::Interp, Plan::Step, Plan::Sequential, Plan::Parallel];
+    pub const ALL: [Plan; 5] = [Plan::Interp, Plan::Step, Plan::Sequential, Plan::Parallel, Plan::Chunked];
 
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
@@ -33,6 +36,7 @@ impl Plan {
             Plan::Step => "step",
             Plan::Sequential => "sequential",
             Plan::Parallel => "parallel",
+            Plan::Chunked => "chunked",
         }
     }
 }
@@ -40,8 +44,12 @@ impl Plan {
 /// Every plan, with why the layer does not allow it with these numbers for its dimensions where it does not.
 pub fn plans_of(instance: &Instance) -> Vec<(Plan, Option<Diagnostic>)> {
     let mut plans = plans(&instance.layer);
-    for (_, refusal) in plans.iter_mut().filter(|(plan, _)| *plan == Plan::Parallel) {
-        *refusal = super::refusal_of(instance);
+    for (plan, refusal) in &mut plans {
+        match plan {
+            Plan::Parallel => *refusal = super::refusal_of(instance),
+            Plan::Chunked => *refusal = chunked::refusal_of(instance),
+            Plan::Interp | Plan::Step | Plan::Sequential => {}
+        }
     }
     plans
 }
@@ -58,6 +66,7 @@ pub fn plans(layer: &Layer) -> Vec<(Plan, Option<Diagnostic>)> {
             Diagnostic::error(Code::S301, layer.value(state.value).span, message)
         }),
         Plan::Parallel => super::refusal(layer),
+        Plan::Chunked => chunked::refusal(layer),
     };
     Plan::ALL.into_iter().map(|plan| (plan, why(plan))).collect()
 }
@@ -78,7 +87,7 @@ pub struct Extents {
 /// What `auto` takes, and what the user has to know about it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Choice {
-    /// [`Plan::Sequential`] or [`Plan::Parallel`].
+    /// [`Plan::Sequential`], [`Plan::Parallel`] or [`Plan::Chunked`].
     pub plan: Plan,
     /// Why it is not the one that would be faster, where the layer does not allow that.
     pub note: Option<Diagnostic>,
@@ -90,36 +99,57 @@ const WORTH: usize = 1 << 14;
 /// By how much a scan must be predicted to be faster.
 pub(super) const MARGIN: f64 = 1.2;
 
+/// The fewest steps for which blocks of time are worth being looked at.
+const BLOCKS: usize = 1 << 12;
+
 /// Picks the plan of `auto`.
 ///
 /// In order, as many threads work as there are sequences and blocks. A scan has the work of the summaries on top, and all
 /// threads for it; a layer of a few channels also has the lanes of a vector, which in order are empty. Where there is
 /// one of the two, and the sequences have at least [`WORTH`] steps, the scan is taken if it is predicted to be faster by
-/// [`MARGIN`].
+/// [`MARGIN`]. Blocks of time are taken by the same margin, of a layer that allows them.
 pub fn choose(instance: &Instance, run: Extents, isa: Isa, profile: &Profile) -> Choice {
     let in_order = Choice { plan: Plan::Sequential, note: None };
     let threads = run.workers();
     let idle = run.sequences < threads;
-    let narrow = super::lanes::narrow(instance);
-    if run.longest < WORTH || run.sequences == 0 || !(idle || narrow) {
+    let blocks = run.longest >= BLOCKS && run.sequences > 0 && chunked::refusal_of(instance).is_none();
+    let scans = run.longest >= WORTH && run.sequences > 0 && (idle || super::lanes::narrow(instance));
+    if !(blocks || scans) {
         return in_order;
     }
-    if let Some(refusal) = super::refusal(&instance.layer) {
-        if !idle {
-            return in_order;
+    let mut plans = vec![Plan::Sequential];
+    let mut note = None;
+    match super::refusal(&instance.layer).filter(|_| scans) {
+        Some(refusal) if idle => {
+            let refusal = refusal.into_note();
+            let message = format!("running in order, on {} of {threads} threads: {}", run.sequences, refusal.message);
+            note = Some(Diagnostic { message, ..refusal });
         }
-        let note = refusal.into_note();
-        let message = format!("running in order, on {} of {threads} threads: {}", run.sequences, note.message);
-        return Choice { plan: Plan::Sequential, note: Some(Diagnostic { message, ..note }) };
+        Some(_) => {}
+        None if scans && counts(instance).is_some() => {
+            // Composing the maps of stretches takes about half as long as running them.
+            let plan = if idle { Plan::Parallel } else { Plan::Sequential };
+            return Choice { plan, note: None };
+        }
+        None if scans => plans.push(Plan::Parallel),
+        None => {}
     }
-    if counts(instance).is_some() {
-        // Composing the maps of stretches takes about half as long as running them.
-        let plan = if idle { Plan::Parallel } else { Plan::Sequential };
-        return Choice { plan, note: None };
+    if blocks {
+        plans.push(Plan::Chunked);
     }
-    let time = |plan| price(plan, instance, run, isa, profile).map(|priced| priced.prediction.seconds());
-    match (time(Plan::Sequential), time(Plan::Parallel)) {
-        (Ok(sequential), Ok(parallel)) if parallel * MARGIN < sequential => Choice { plan: Plan::Parallel, note: None },
-        _ => in_order,
+    if plans.len() == 1 {
+        return Choice { plan: Plan::Sequential, note };
+    }
+    let time = |plan: &Plan| {
+        let priced = price(*plan, instance, run, isa, profile).map(|priced| priced.prediction.seconds());
+        // Running in order needs no gain over itself.
+        let margin = if *plan == Plan::Sequential { 1.0 } else { MARGIN };
+        priced.map_or(f64::INFINITY, |seconds| seconds * margin)
+    };
+    let times: Vec<f64> = plans.iter().map(time).collect();
+    let best = (1..plans.len()).fold(0, |best, n| if times[n] < times[best] { n } else { best });
+    match plans[best] {
+        Plan::Chunked => Choice { plan: Plan::Chunked, note: None },
+        plan => Choice { plan, note },
     }
 }

@@ -9,6 +9,7 @@ use super::group::{Layers, derived};
 use super::{LEAST, MOST, SUMMARIES, fixed, lanes};
 use crate::analysis::verdict::judge;
 use crate::analysis::verdict::summary::summary;
+use crate::chunked;
 use crate::diag::{Code, Diagnostic};
 use crate::ir::{Instance, Layer, StateId, ValueId};
 use crate::jit::backend::{Candidate, chosen};
@@ -23,7 +24,7 @@ const TRANSPOSED: f64 = 0.4;
 /// A plan with its time.
 #[derive(Clone, Debug)]
 pub struct Priced {
-    /// What runs, but for a scan's summaries: the kernel of the layer itself.
+    /// The kernel of the layer itself: what runs, but for a scan's summaries, and of blocks what stands in their place.
     pub kernel: Candidate,
     /// The time of the whole run.
     pub prediction: Prediction,
@@ -59,6 +60,12 @@ pub fn price(
     let alone = |kernel: Candidate| Priced { prediction: kernel.prediction.clone(), kernel };
     match plan {
         Plan::Parallel => pricer.parallel(),
+        Plan::Chunked => {
+            let Extents { bits, .. } = extents;
+            let prediction = chunked::price(instance, extents.run(), bits, isa, profile)?;
+            let kernel = pricer.kernel(&instance.layer, Form::Sequence, extents.run())?;
+            Ok(Priced { kernel, prediction })
+        }
         Plan::Step => pricer.kernel(&instance.layer, Form::Step, extents.run()).map(alone),
         Plan::Sequential | Plan::Interp => pricer.kernel(&instance.layer, Form::Sequence, extents.run()).map(alone),
     }

@@ -7,6 +7,7 @@ pub mod generate;
 
 use data::{Data, rounded_all, rounded_carry, rows};
 use generate::Program;
+use ssmc::chunked::{self, Chunked};
 use ssmc::diag::Code;
 use ssmc::diag::render::render;
 use ssmc::ir::{BinaryOp, Expr, ExprKind, Function, Instance, Layer, ReduceOp, Scalar, Type, interp};
@@ -238,13 +239,48 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// A thousand steps, in order and as scans.
+    /// The layer in blocks, where it allows them.
+    fn blocks<F: Float>(&self) -> Result<Option<Chunked<F>>, String> {
+        match chunked::compile(self.instance, Isa::widest()) {
+            Ok(chunked) => Ok(Some(chunked)),
+            Err(problems) if problems[0].code == Code::S301 => Ok(None),
+            Err(problems) => Err(format!("no blocks: {problems:?}")),
+        }
+    }
+
+    /// Blocks agree with the interpreter, and threads change nothing.
+    fn blocked<F: Float>(
+        &self,
+        chunked: Option<&Chunked<F>>,
+        data: &Data,
+        sequences: &Sequences,
+        expected: &Results<f64>,
+        bound: Option<f64>,
+    ) -> Result<(), String> {
+        let Some(chunked) = chunked else { return Ok(()) };
+        let fixed = Bound { params: rounded_all(&data.bound.params), initial: rounded_all(&data.bound.initial) };
+        let inputs: Vec<Tensor<F>> = rounded_all(&data.inputs);
+        let what = format!("blocks f{} of {} sequences", F::BITS, sequences.count());
+        let run = |threads| {
+            let mut carry = rounded_carry(&data.carry);
+            let outputs = chunked.run(&fixed, sequences, &inputs, &mut carry, threads, &quiet);
+            outputs.map(|outputs| (outputs, carry)).map_err(|e| e.to_string())
+        };
+        let got = run(1)?;
+        if let Some(bound) = bound {
+            agree(&what, &got, expected, bound)?;
+        }
+        same(&format!("{what} on two threads"), &bits(&got), &bits(&run(2)?))
+    }
+
+    /// A thousand steps, in order, as scans and in blocks.
     fn long<F: Float + interp::Real>(&self, bound: f64) -> Result<(), String> {
         let sequences = Sequences::batch(1, 1000);
         let data = Data::new(self.instance, &sequences, self.seed);
         let expected = self.interpreted(&data, &sequences);
         let comparable = F::BITS == 64 || !self.profile.rough;
         self.scanned::<F>(&self.scans()?, &data, &sequences, &expected, comparable.then_some(bound))?;
+        self.blocked::<F>(self.blocks()?.as_ref(), &data, &sequences, &expected, comparable.then_some(bound))?;
         let fixed = Bound { params: rounded_all(&data.bound.params), initial: rounded_all(&data.bound.initial) };
         let inputs: Vec<Tensor<F>> = rounded_all(&data.inputs);
         let mut carry = rounded_carry(&data.carry);
@@ -272,7 +308,7 @@ impl Run<'_> {
                 kernels.push((Form::Step, isa, self.kernel(Form::Step, isa)?));
             }
         }
-        let scans = self.scans::<F>()?;
+        let (scans, blocks) = (self.scans::<F>()?, self.blocks::<F>()?);
         let comparable = F::BITS == 64 || !self.profile.rough;
         let packed = Sequences::packed(OFFSETS.to_vec()).ok_or("the offsets do not ascend")?;
         for sequences in [packed, Sequences::batch(3, 4), Sequences::batch(1, 9)] {
@@ -283,6 +319,7 @@ impl Run<'_> {
             let expected = self.interpreted(&data, &sequences);
             let width = format!("f{} of {} sequences", F::BITS, sequences.count());
             self.scanned(&scans, &data, &sequences, &expected, comparable.then_some(bound))?;
+            self.blocked(blocks.as_ref(), &data, &sequences, &expected, comparable.then_some(bound))?;
             if F::BITS == 32 && comparable {
                 let mut carry = rounded_carry(&data.carry);
                 let outputs = interp::run(self.instance, &bound_tensors, &sequences, &inputs, &mut carry);

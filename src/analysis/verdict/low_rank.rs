@@ -77,7 +77,7 @@ struct Apart<'a> {
 }
 
 /// A factor of a product, and whether it divides.
-type Piece = (Expr, bool);
+pub(crate) type Piece = (Expr, bool);
 
 impl Apart<'_> {
     fn term(&mut self, term: &Term) -> Option<Vec<Factor>> {
@@ -100,7 +100,7 @@ impl Apart<'_> {
                 continue;
             };
             let rest = || rows.iter().chain(&columns).cloned().collect::<Vec<Piece>>();
-            for (more, pieces) in self.apart(&e, divides)? {
+            for (more, pieces) in apart(self.scope, &e, divides)? {
                 let rank = rank.iter().copied().chain(more).collect();
                 work.push((rank, rest().into_iter().chain(pieces).collect()));
             }
@@ -111,56 +111,6 @@ impl Apart<'_> {
 
     fn row(&self, e: &Expr) -> bool {
         self.mixed.iter().any(|&i| build::mentions(e, i))
-    }
-
-    /// Takes one factor apart: a sum of products, some of them summed over a further index.
-    fn apart(&mut self, e: &Expr, divides: bool) -> Option<Vec<(Vec<IndexId>, Vec<Piece>)>> {
-        let one = |pieces: Vec<Piece>| Some(vec![(Vec::new(), pieces)]);
-        match &e.kind {
-            ExprKind::Binary(BinaryOp::Mul, a, b) => one(vec![((**a).clone(), divides), ((**b).clone(), divides)]),
-            ExprKind::Binary(BinaryOp::Div, a, b) => one(vec![((**a).clone(), divides), ((**b).clone(), !divides)]),
-            ExprKind::Unary(UnaryOp::Neg, a) => {
-                one(vec![(build::number(-1.0, a.ty, a.span), false), ((**a).clone(), divides)])
-            }
-            ExprKind::Widen(a) => {
-                let pieces = self.apart(a, divides)?.into_iter().map(|(rank, pieces)| {
-                    let pieces = pieces.into_iter().map(|(p, d)| (build::widen(p, e.ty), d)).collect();
-                    (rank, pieces)
-                });
-                Some(pieces.collect())
-            }
-            ExprKind::Powi(a, n) => match &a.kind {
-                ExprKind::Binary(op @ (BinaryOp::Mul | BinaryOp::Div), x, y) => {
-                    let power = |e: &Expr| build::expr(ExprKind::Powi(Box::new(e.clone()), *n), e.ty, e.span);
-                    one(vec![(power(x), divides), (power(y), divides != (*op == BinaryOp::Div))])
-                }
-                _ => None,
-            },
-            ExprKind::Call(Function::Exp, args) => match &args[0].kind {
-                ExprKind::Binary(op @ (BinaryOp::Add | BinaryOp::Sub), x, y) => {
-                    let exp = |e: &Expr| build::call(Function::Exp, vec![e.clone()]);
-                    one(vec![(exp(x), divides), (exp(y), divides != (*op == BinaryOp::Sub))])
-                }
-                _ => None,
-            },
-            ExprKind::Binary(op @ (BinaryOp::Add | BinaryOp::Sub), a, b) if !divides => {
-                let b = if *op == BinaryOp::Sub { build::neg((**b).clone()) } else { (**b).clone() };
-                Some(vec![(Vec::new(), vec![(b, false)]), (Vec::new(), vec![((**a).clone(), false)])])
-            }
-            ExprKind::Reduce { op: ReduceOp::Sum, indices, body } if !divides => {
-                let fresh: Vec<IndexId> = indices.iter().map(|&i| self.scope.fresh(i)).collect();
-                let map: Vec<_> =
-                    indices.iter().zip(&fresh).map(|(&old, &new)| (old, build::index(new, e.span))).collect();
-                let body = self.scope.substitute(body, &map);
-                Some(vec![(fresh, vec![(body, false)])])
-            }
-            ExprKind::Read { value, at } if self.scope.layer.value(*value).kind == ValueKind::Let => {
-                let equation = self.scope.layer.definition(*value)?.clone();
-                let map: Vec<_> = equation.indices.iter().copied().zip(at.iter().cloned()).collect();
-                one(vec![(self.scope.substitute(&equation.body, &map), divides)])
-            }
-            _ => None,
-        }
     }
 
     /// Whether an access stands in the expression that is not plainly inside.
@@ -184,14 +134,8 @@ impl Apart<'_> {
     /// The factor of a product that has come apart.
     fn factor(&mut self, term: &Term, rank: Vec<IndexId>, rows: Vec<Piece>, columns: Vec<Piece>) -> Option<Factor> {
         let span = term.coefficient.span;
-        let product = |pieces: &[Piece]| {
-            let one = build::number(1.0, term.coefficient.ty, span);
-            pieces.iter().fold(one, |product, (e, divides)| {
-                if *divides { build::div(product, e.clone()) } else { build::mul(product, e.clone()) }
-            })
-        };
-        let mut u = product(&rows);
-        let mut coefficient = product(&columns);
+        let mut u = multiplied(&rows, term.coefficient.ty, span);
+        let mut coefficient = multiplied(&columns, term.coefficient.ty, span);
         // What the row reads may be inside its tensor only where a guard on what is summed holds, which `u` cannot have.
         let summed = |g: &Expr| term.bound.iter().any(|&i| build::mentions(g, i));
         let row_guards = term.guards.iter().filter(|g| !summed(g));
@@ -235,4 +179,64 @@ impl Apart<'_> {
         v.coefficient = coefficient;
         Some(Factor { rank: kept, u, v: vec![v] })
     }
+}
+
+/// Takes one factor apart: a sum of products, some of them summed over a further index.
+pub(crate) fn apart(scope: &mut Scope, e: &Expr, divides: bool) -> Option<Vec<(Vec<IndexId>, Vec<Piece>)>> {
+    let one = |pieces: Vec<Piece>| Some(vec![(Vec::new(), pieces)]);
+    match &e.kind {
+        ExprKind::Binary(BinaryOp::Mul, a, b) => one(vec![((**a).clone(), divides), ((**b).clone(), divides)]),
+        ExprKind::Binary(BinaryOp::Div, a, b) => one(vec![((**a).clone(), divides), ((**b).clone(), !divides)]),
+        ExprKind::Unary(UnaryOp::Neg, a) => {
+            one(vec![(build::number(-1.0, a.ty, a.span), false), ((**a).clone(), divides)])
+        }
+        ExprKind::Widen(a) => {
+            let pieces = apart(scope, a, divides)?.into_iter().map(|(rank, pieces)| {
+                let pieces = pieces.into_iter().map(|(p, d)| (build::widen(p, e.ty), d)).collect();
+                (rank, pieces)
+            });
+            Some(pieces.collect())
+        }
+        ExprKind::Powi(a, n) => match &a.kind {
+            ExprKind::Binary(op @ (BinaryOp::Mul | BinaryOp::Div), x, y) => {
+                let power = |e: &Expr| build::expr(ExprKind::Powi(Box::new(e.clone()), *n), e.ty, e.span);
+                one(vec![(power(x), divides), (power(y), divides != (*op == BinaryOp::Div))])
+            }
+            _ => None,
+        },
+        ExprKind::Call(Function::Exp, args) => match &args[0].kind {
+            ExprKind::Binary(op @ (BinaryOp::Add | BinaryOp::Sub), x, y) => {
+                let exp = |e: &Expr| build::call(Function::Exp, vec![e.clone()]);
+                one(vec![(exp(x), divides), (exp(y), divides != (*op == BinaryOp::Sub))])
+            }
+            _ => None,
+        },
+        ExprKind::Binary(op @ (BinaryOp::Add | BinaryOp::Sub), a, b) if !divides => {
+            let b = if *op == BinaryOp::Sub { build::neg((**b).clone()) } else { (**b).clone() };
+            Some(vec![(Vec::new(), vec![(b, false)]), (Vec::new(), vec![((**a).clone(), false)])])
+        }
+        ExprKind::Reduce { op: ReduceOp::Sum, indices, body } if !divides => {
+            let fresh: Vec<IndexId> = indices.iter().map(|&i| scope.fresh(i)).collect();
+            let map: Vec<_> = indices.iter().zip(&fresh).map(|(&old, &new)| (old, build::index(new, e.span))).collect();
+            let body = scope.substitute(body, &map);
+            Some(vec![(fresh, vec![(body, false)])])
+        }
+        ExprKind::Read { value, at } if scope.layer.value(*value).kind == ValueKind::Let => {
+            let equation = scope.layer.definition(*value)?.clone();
+            let map: Vec<_> = equation.indices.iter().copied().zip(at.iter().cloned()).collect();
+            one(vec![(scope.substitute(&equation.body, &map), divides)])
+        }
+        _ => None,
+    }
+}
+
+/// The product of pieces, of that type.
+pub(crate) fn multiplied(pieces: &[Piece], ty: crate::ir::Scalar, span: Span) -> Expr {
+    let one = build::number(1.0, ty, span);
+    pieces.iter().fold(
+        one,
+        |product, (e, divides)| {
+            if *divides { build::div(product, e.clone()) } else { build::mul(product, e.clone()) }
+        },
+    )
 }

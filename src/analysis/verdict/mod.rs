@@ -349,7 +349,7 @@ fn real_components(component: Component) -> Vec<Component> {
 }
 
 /// The coefficient of a diagonal component.
-pub(super) fn coefficient(component: &Component, algebra: Algebra) -> crate::ir::Expr {
+pub(crate) fn coefficient(component: &Component, algebra: Algebra) -> crate::ir::Expr {
     let zero = algebra.zero(component.ty, Span::default());
     component.form.terms.iter().fold(zero, |sum, term| algebra.plus(sum, term.weight(algebra)))
 }

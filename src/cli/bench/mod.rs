@@ -202,7 +202,7 @@ impl Bench<'_> {
             let started = Instant::now();
             let engine = match Engine::<F>::prepare(&work.instance, plan, setting.target.isa) {
                 // A summary that cannot be compiled, or that nothing is cut for, leaves the other plans to measure.
-                Err(problems) if plan == Plan::Parallel => {
+                Err(problems) if !plans::runs_in_order(plan) => {
                     notes.extend(problems.into_iter().map(Diagnostic::into_note));
                     self.bar.inc(1);
                     continue;
@@ -252,9 +252,10 @@ impl Bench<'_> {
         let longest = (0..sequences.count()).map(|i| sequences.range(i).len()).max().unwrap_or(0);
         let (count, total) = (sequences.count(), sequences.total());
         let form = match plan {
-            Plan::Parallel => {
+            Plan::Parallel | Plan::Chunked => {
                 let extents = scan::Extents { sequences: count, longest, threads: setting.threads, bits: F::BITS };
-                let priced = scan::price(scan::Plan::Parallel, &work.instance, extents, setting.target.isa, profile)?;
+                let plan = if plan == Plan::Chunked { scan::Plan::Chunked } else { scan::Plan::Parallel };
+                let priced = scan::price(plan, &work.instance, extents, setting.target.isa, profile)?;
                 return Ok(priced.prediction.seconds());
             }
             Plan::Step => Form::Step,

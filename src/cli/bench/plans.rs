@@ -8,10 +8,13 @@ use crate::cli::args::{Isa, Plan};
 /// The plans that a layer allows. The interpreter is none of them: it is the judge.
 pub fn of(layer: &ir::Layer) -> Vec<Plan> {
     let allowed = |plan| scan::plans(layer).into_iter().any(|(allowed, refusal)| allowed == plan && refusal.is_none());
-    [(Plan::Sequential, scan::Plan::Sequential), (Plan::Parallel, scan::Plan::Parallel), (Plan::Step, scan::Plan::Step)]
-        .into_iter()
-        .filter_map(|(plan, same)| allowed(same).then_some(plan))
-        .collect()
+    let all = [
+        (Plan::Sequential, scan::Plan::Sequential),
+        (Plan::Parallel, scan::Plan::Parallel),
+        (Plan::Chunked, scan::Plan::Chunked),
+        (Plan::Step, scan::Plan::Step),
+    ];
+    all.into_iter().filter_map(|(plan, same)| allowed(same).then_some(plan)).collect()
 }
 
 /// Whether a plan takes the steps of a sequence one after the other.

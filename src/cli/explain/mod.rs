@@ -7,6 +7,7 @@ use indicatif::ProgressBar;
 use ssmc::analysis::cost::Cost;
 use ssmc::analysis::passes::passes;
 use ssmc::analysis::stages::{self, Stage};
+use ssmc::chunked;
 use ssmc::diag::{Code, Diagnostic};
 use ssmc::ir::{Instance, ValueId, instance};
 use ssmc::jit::backend::{candidates, predicted};
@@ -112,7 +113,7 @@ fn explain(
         plans.push(Entry { plan: "sequential", lanes: candidate.vector_bits() / bits, chosen, time: Ok(time) });
     }
     for (plan, refusal) in scan::plans(&instance.layer) {
-        if !matches!(plan, scan::Plan::Step | scan::Plan::Parallel) {
+        if matches!(plan, scan::Plan::Interp | scan::Plan::Sequential) {
             continue;
         }
         let name = plan.name();
@@ -124,7 +125,10 @@ fn explain(
         plans.push(match priced {
             Ok(priced) => {
                 if chosen {
-                    outline = loops(&priced.kernel.plan);
+                    outline = match plan {
+                        scan::Plan::Chunked => chunked::outline(&instance, isa)?,
+                        _ => loops(&priced.kernel.plan),
+                    };
                 }
                 Entry { plan: name, lanes: priced.kernel.vector_bits() / bits, chosen, time: Ok(priced.prediction) }
             }
