@@ -140,6 +140,7 @@ fn check_power<T: kernel::Lane>(
         let exact = x.powf(exponent);
         let same = got == exact || (got.is_nan() && exact.is_nan());
         // Where the result leaves the range, or the argument is subnormal, nothing is promised but the size.
+        assert!(x != 1.0 || got == 1.0, "1^{exponent} = {got:e}");
         let small = x < least && got >= 0.0 && got <= x;
         let edge = exact < 2.0 * least && got >= 0.0 && got < 2.0 * least;
         let off = (got - exact).abs() / exact;

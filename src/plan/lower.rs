@@ -277,7 +277,8 @@ impl Lowering {
         if !scope.early && scope.guards.is_empty() && self.is_early(&e) {
             let free = free_indices(&e);
             let indices: Vec<IndexId> = scope.indices.iter().copied().filter(|i| free.contains(i)).collect();
-            if self.is_contraction(&e, &indices) || self.is_chain(&e, &indices) || self.is_repeated(&e, &indices, scope) {
+            if self.is_contraction(&e, &indices) || self.is_chain(&e, &indices) || self.is_repeated(&e, &indices, scope)
+            {
                 return self.define("ahead", &indices, e, &[]);
             }
         }
