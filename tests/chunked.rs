@@ -135,6 +135,20 @@ const CASES: &[(&str, &str, f64)] = &[
         32.0,
     ),
     (
+        "a mean, and ranks under a sum",
+        "{ input q[2, 5], k[3, 2, 5], v[3, 2, 4], a[2] state S[2, 5, 4] = 0
+        S[h, i, j] <- a[h] * S[h, i, j] + sum[r in 3](k[r, h, i] * v[r, h, j])
+        output y[h, j] = mean[i](q[h, i] * S[h, i, j]) }",
+        32.0,
+    ),
+    (
+        "steps that are left out",
+        "{ input q[2, 5], k[2, 5], v[2, 4], z[2], go: bool state S[2, 5, 4] = 0
+        S[h, i, j] <- if go then S[h, i, j] else 0.5 * S[h, i, j] - k[h, i] * (v[h, j] + 1) / (2 + z[h] * z[h])
+        output y[h, j] = sum[i](q[h, i] * S[h, i, j]) }",
+        48.0,
+    ),
+    (
         "groups of heads",
         "{ input q[4, 5], k[2, 5], v[4, 3] state S[4, 5, 3] = 0
         S[h, i, j] <- 0.9 * S[h, i, j] + k[h // 2, i] * v[h, j]
@@ -197,7 +211,7 @@ const REFUSED: &[(&str, &str)] = &[
     (
         "{ input q[6, 3], k[2, 3], v[2, 4] state S[2, 3, 4] = 0 S[h, i, j] <- S[h, i, j] + k[h, i] * v[h, j]
         output y[g, j] = sum[i](q[g, i] * S[g // 3, i, j]) }",
-        "an index that it lacks",
+        "an index that the state lacks",
     ),
     (
         "{ input k[3], v[4], go: bool state S[3, 4] = 0 reset when past(go, 2) S[i, j] <- S[i, j] + k[i] * v[j]

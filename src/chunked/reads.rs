@@ -38,7 +38,7 @@ pub(super) fn contracted(layer: &Layer, state: StateId) -> Option<usize> {
     let mut found = None;
     for equation in &layer.equations {
         equation.body.walk(&mut |e| {
-            let ExprKind::Reduce { op: ReduceOp::Sum, indices, body } = &e.kind else { return };
+            let ExprKind::Reduce { op: ReduceOp::Sum | ReduceOp::Mean, indices, body } = &e.kind else { return };
             body.walk(&mut |e| {
                 let ExprKind::Read { value, at } = &e.kind else { return };
                 if version(layer, *value) == Some(state) && found.is_none() {
@@ -163,7 +163,9 @@ impl<'a> Reads<'a> {
     fn rewritten(&mut self, e: &Expr) -> Result<Expr, Stop> {
         let Some(core) = self.state_in(e) else { return Ok(e.clone()) };
         match &e.kind {
-            ExprKind::Reduce { op: ReduceOp::Sum, indices, body } => self.contraction(e, indices, body),
+            ExprKind::Reduce { op: ReduceOp::Sum | ReduceOp::Mean, indices, body } => {
+                self.contraction(e, indices, body)
+            }
             ExprKind::Read { .. } => Err(self.refuse(core, e.span, "it is read by element, not in a sum of products")),
             _ => {
                 let mut e = e.clone();
@@ -175,7 +177,7 @@ impl<'a> Reads<'a> {
         }
     }
 
-    /// A sum over indices, with reads in the place of its contractions.
+    /// A sum or mean over indices, with reads in the place of its contractions.
     fn contraction(&mut self, e: &Expr, indices: &[IndexId], body: &Expr) -> Result<Expr, Stop> {
         // Where the sum goes over no axis of the state, there may be a contraction further in.
         let Some(products) = self.products(body)? else {
@@ -195,6 +197,12 @@ impl<'a> Reads<'a> {
                 Some(at) => self.read(indices, pieces, at, e.span)?,
             };
             sum = build::add(sum, part);
+        }
+        if matches!(e.kind, ExprKind::Reduce { op: ReduceOp::Mean, .. }) {
+            for &i in indices {
+                let count = build::extent(&self.scope.layer.index(i).extent, e.span);
+                sum = build::div(sum, build::widen(count, Scalar::Real));
+            }
         }
         Ok(sum)
     }
@@ -228,7 +236,7 @@ impl<'a> Reads<'a> {
         for i in free(&query).into_iter().filter(|&i| i != bound) {
             let axis = others().find(|(k, at)| plain(at) == Some(i) && whole(i, *k));
             let Some((k, _)) = axis else {
-                return Err(self.refuse(n, element.span, "what it is multiplied by has an index that it lacks"));
+                return Err(self.refuse(n, element.span, "what it is multiplied by has an index that the state lacks"));
             };
             if !self.cores[n].heads.contains(&k) {
                 return Err(Stop::Head(state, k));

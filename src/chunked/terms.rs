@@ -13,7 +13,7 @@ use crate::analysis::verdict::form::{Term, plain, sum_over};
 use crate::analysis::verdict::low_rank::{Piece, apart, multiplied};
 use crate::analysis::verdict::{Class, Group, Part, coefficient};
 use crate::diag::Span;
-use crate::ir::{Expr, ExprKind, Extent, IndexId, Scalar, StateId, Type, ValueId, ValueKind};
+use crate::ir::{BinaryOp, Expr, ExprKind, Extent, IndexId, Scalar, StateId, Type, UnaryOp, ValueId, ValueKind};
 
 const FIELD: Algebra = Algebra::Field;
 
@@ -193,7 +193,10 @@ pub(super) fn core(scope: &mut Scope, group: &Group, key: usize, heads: &[usize]
     let (added, back) = loop {
         let before = axes.heads.clone();
         let Some(added) = outer(scope, &mut axes, &offset) else {
-            return refuse(span, "what is added to it is not a sum of outer products");
+            return refuse(
+                span,
+                "what is added to it does not come apart into outer products, of a number that the layer says",
+            );
         };
         let mut back = Vec::new();
         for (probe, u) in &answers {
@@ -300,6 +303,37 @@ fn probe(scope: &mut Scope, component: &Component, key: usize, term: &Term) -> O
     Some(scope.substitute(&term.weight(FIELD), &map))
 }
 
+/// A choice as a sum of two expressions of which one is zero, down to the factors of their products.
+fn chosen([condition, then, other]: [Expr; 3]) -> Expr {
+    let not = ExprKind::Unary(UnaryOp::Not, Box::new(condition.clone()));
+    let not = Expr { kind: not, ..condition.clone() };
+    build::add(where_holds(&condition, then), where_holds(&not, other))
+}
+
+/// The expression where a condition holds, and zero elsewhere. Nothing in it is looked at there.
+fn where_holds(condition: &Expr, e: Expr) -> Expr {
+    let or = |e: Expr, other: f64| {
+        let (ty, span) = (e.ty, e.span);
+        let parts = Box::new([condition.clone(), e, build::number(other, ty, span)]);
+        Expr { kind: ExprKind::If(parts), ty, span }
+    };
+    match e.kind {
+        _ if build::constant(&e) == Some(0.0) => e,
+        ExprKind::Unary(UnaryOp::Neg, a) => {
+            Expr { kind: ExprKind::Unary(UnaryOp::Neg, Box::new(where_holds(condition, *a))), ty: e.ty, span: e.span }
+        }
+        ExprKind::Binary(op @ (BinaryOp::Add | BinaryOp::Sub | BinaryOp::Mul), a, b) if e.ty == Scalar::Real => {
+            let (a, b) = (where_holds(condition, *a), where_holds(condition, *b));
+            Expr { kind: ExprKind::Binary(op, Box::new(a), Box::new(b)), ty: e.ty, span: e.span }
+        }
+        ExprKind::Binary(BinaryOp::Div, a, b) if e.ty == Scalar::Real => {
+            let (a, b) = (where_holds(condition, *a), or(*b, 1.0));
+            Expr { kind: ExprKind::Binary(BinaryOp::Div, Box::new(a), Box::new(b)), ty: e.ty, span: e.span }
+        }
+        kind => or(Expr { kind, ..e }, 0.0),
+    }
+}
+
 /// An expression as a sum of products of what has the contracted axis and what has the others; where the two do not come
 /// apart, the others become heads.
 fn outer(scope: &mut Scope, axes: &mut Axes<'_>, e: &Expr) -> Option<Vec<Outer>> {
@@ -320,6 +354,10 @@ fn outer(scope: &mut Scope, axes: &mut Axes<'_>, e: &Expr) -> Option<Vec<Outer>>
             }
         }
         if let Some((e, divides)) = both {
+            let e = match e.kind {
+                ExprKind::If(parts) if !axes.has_key(&parts[0]) && !axes.has_value(&parts[0]) => chosen(*parts),
+                kind => Expr { kind, ..e },
+            };
             match apart(scope, &e, divides) {
                 Some(parts) => {
                     for (more, pieces) in parts {
@@ -336,16 +374,30 @@ fn outer(scope: &mut Scope, axes: &mut Axes<'_>, e: &Expr) -> Option<Vec<Outer>>
             }
             continue;
         }
-        let mut key = multiplied(&keys, Scalar::Real, e.span);
-        let mut value = multiplied(&values, Scalar::Real, e.span);
+        let mut products = vec![(multiplied(&keys, Scalar::Real, e.span), multiplied(&values, Scalar::Real, e.span))];
         for r in rank {
-            match (build::mentions(&key, r), build::mentions(&value, r)) {
-                (true, true) => return None,
-                (true, false) => key = sum_over(scope, FIELD, &[r], &key),
-                _ => value = sum_over(scope, FIELD, &[r], &value),
+            let mut each = Vec::new();
+            for (key, value) in products {
+                match (build::mentions(&key, r), build::mentions(&value, r)) {
+                    // One for each rank, of which the layer says how many there are.
+                    (true, true) => {
+                        let &Extent::Lit(count) = &scope.layer.index(r).extent else { return None };
+                        for n in 0..count {
+                            fuel = fuel.checked_sub(1)?;
+                            let at = [(r, build::int(n, e.span))];
+                            each.push((scope.substitute(&key, &at), scope.substitute(&value, &at)));
+                        }
+                    }
+                    (true, false) => each.push((sum_over(scope, FIELD, &[r], &key), value)),
+                    _ => {
+                        let value = sum_over(scope, FIELD, &[r], &value);
+                        each.push((key, value));
+                    }
+                }
             }
+            products = each;
         }
-        found.push((key, value));
+        found.extend(products.into_iter().rev());
     }
     found.reverse();
     Some(found)
