@@ -82,6 +82,7 @@ impl<'a> Emitter<'a, '_> {
             }
             ExprKind::If(parts) => self.choice(e, parts),
             ExprKind::Reduce { .. } => self.reduce(e),
+            ExprKind::Shift(..) | ExprKind::Last(_) => self.across(e),
             ExprKind::Dim(_) | ExprKind::Normalise { .. } | ExprKind::Solve { .. } => {
                 panic!("codegen: the plan has left {e:?} in place")
             }

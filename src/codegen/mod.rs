@@ -3,13 +3,14 @@
 //! In: a [`Plan`]. Out: one CLIF function for each of its [`Part`]s, of the form that
 //! [`ssmc_runtime::kernel`] describes. `step` makes the loop over time and the reset, `nest` the loops of one
 //! equation, `region` those of a block of lanes, `expr` the element, `access` loads and stores, `reduce` sums and the
-//! like, `call` functions, `solve` linear systems and what is reported;
+//! like, `across` moves of lanes, `call` functions, `solve` linear systems and what is reported;
 //! `value` holds what an expression becomes: one scalar, or vectors along the lanes.
 //!
 //! The lane count comes from the plan's target and stands in no other place. Loop-invariant sub-expressions and
 //! addresses are computed in front of their loops, so that no pass over the CLIF has to find them.
 
 mod access;
+mod across;
 mod call;
 mod expr;
 pub(crate) mod finite;

@@ -109,6 +109,13 @@ pub enum ExprKind {
         /// The element of the right side ([`Scalar::Real`]).
         right: Box<Expr>,
     },
+    /// `shift(i, e, before, n)`: of an index `i` in scope, what `e` is at `i - n`; where there is no such element, what
+    /// `before` is at `i - n + extent`. So the values of `before` stand in front of those of `e`. `n` is from 1 to the
+    /// extent of `i`. The first operand is the index alone; the others are [`Scalar::Real`] or [`Scalar::Complex`].
+    Shift(Box<[Expr; 3]>, usize),
+    /// `last(i, e)`: of an index `i` in scope, what `e` is at the last element of `i`. Operands are as for
+    /// [`ExprKind::Shift`].
+    Last(Box<[Expr; 2]>),
     /// A random number; in initialisers only.
     Random(Random, Box<[Expr; 2]>),
     /// `hippo_legs(n)[i, j]`: the HiPPO-LegS matrix; in initialisers only. All three are integers.
@@ -381,6 +388,8 @@ impl Expr {
             ExprKind::Binary(_, a, b) => vec![a, b],
             ExprKind::Call(_, args) => args.iter().collect(),
             ExprKind::If(parts) => parts.iter().collect(),
+            ExprKind::Shift(parts, _) => parts.iter().collect(),
+            ExprKind::Last(parts) => parts.iter().collect(),
             ExprKind::Reduce { body, .. } => vec![body],
             ExprKind::Normalise { at, body, eps, .. } => [&**at, &**body].into_iter().chain(eps.as_deref()).collect(),
             ExprKind::Solve { at, matrix, right, .. } => vec![at, matrix, right],
@@ -406,6 +415,8 @@ impl Expr {
             ExprKind::Binary(_, a, b) => vec![a, b],
             ExprKind::Call(_, args) => args.iter_mut().collect(),
             ExprKind::If(parts) => parts.iter_mut().collect(),
+            ExprKind::Shift(parts, _) => parts.iter_mut().collect(),
+            ExprKind::Last(parts) => parts.iter_mut().collect(),
             ExprKind::Reduce { body, .. } => vec![body],
             ExprKind::Normalise { at, body, eps, .. } => {
                 [&mut **at, &mut **body].into_iter().chain(eps.as_deref_mut()).collect()

@@ -344,6 +344,12 @@ impl Printer<'_> {
                 self.out.push_str(" else ");
                 self.expr(&parts[2], 0);
             }
+            ExprKind::Shift(parts, by) => {
+                self.call("shift", &parts[..]);
+                self.out.pop();
+                put!(self, ", {by})");
+            }
+            ExprKind::Last(parts) => self.call("last", &parts[..]),
             ExprKind::Reduce { op, indices, body } => {
                 self.out.push_str(op.name());
                 self.bound(indices);

@@ -52,6 +52,12 @@ pub(super) fn type_of(kind: &ExprKind, of_value: impl Fn(ValueId) -> Option<Scal
             one(&parts[0], &[Bool], "a condition")?;
             one(&parts[2], &[parts[1].ty], "the other branch")
         }
+        ExprKind::Shift(parts, _) => {
+            let [place, of, before] = &**parts;
+            across(place, of)?;
+            one(before, &[of.ty], "what stands before a shift")
+        }
+        ExprKind::Last(parts) => across(&parts[0], &parts[1]),
         ExprKind::Reduce { op, indices, body } => {
             if indices.is_empty() {
                 return Err("a reduction binds an index".to_owned());
@@ -89,6 +95,13 @@ pub(super) fn type_of(kind: &ExprKind, of_value: impl Fn(ValueId) -> Option<Scal
 
 fn one(e: &Expr, allowed: &[Scalar], what: &str) -> Result<Scalar, String> {
     if allowed.contains(&e.ty) { Ok(e.ty) } else { Err(format!("{what} takes {allowed:?}, not {:?}", e.ty)) }
+}
+
+fn across(place: &Expr, of: &Expr) -> Result<Scalar, String> {
+    if !matches!(place.kind, ExprKind::Index(_)) {
+        return Err("`shift` and `last` are along an index".to_owned());
+    }
+    one(of, &[Scalar::Real, Scalar::Complex], "`shift` and `last`")
 }
 
 fn all(operands: &[Expr], ty: Scalar, what: &str) -> Result<(), String> {

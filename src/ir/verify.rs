@@ -277,6 +277,20 @@ impl Verifier<'_> {
                 self.require(self.init, "initialisers", "a function that only initialisers have")?;
             }
             ExprKind::Read { value, at } => self.access(*value, at)?,
+            ExprKind::Shift(parts, by) => {
+                let least = match parts[0].kind {
+                    ExprKind::Index(i) => {
+                        self.index_id(i)?;
+                        match self.layer.index(i).extent {
+                            Extent::Lit(n) => usize::try_from(n).unwrap_or(0),
+                            _ => 0,
+                        }
+                    }
+                    _ => 0,
+                };
+                let message = format!("a shift by {by} of an index with at least {least} elements");
+                self.require((1..=least).contains(by), "axes", message)?;
+            }
             ExprKind::Past { delay, at, steps } => {
                 self.require(!self.init, "initialisers", "`past` in an initialiser")?;
                 self.access(*delay, at)?;

@@ -54,6 +54,7 @@ pub(super) fn select(
 ) -> Result<Selected, Vec<Diagnostic>> {
     let machine = Machine::of(isa);
     let limit = limit.min(Isa::widest());
+    let filled = instance.filled();
     if let Some(level) = limit.level() {
         let plan = widest(instance, form, bits, limit)?;
         let parts: Option<Vec<_>> = (0..plan.parts().len())
@@ -69,6 +70,7 @@ pub(super) fn select(
             return Ok(Selected { plan, backend, parts });
         }
     }
+    assert!(filled.is_none_or(|lanes| lanes * bits as usize == 128), "an index is to fill vectors that there are not");
     let plan = plan::plan(instance, form, target(bits, 128, Isa::Narrow))?;
     let parts = (0..plan.parts().len()).map(|part| (codegen::emit(&plan, part, machine, isa), None)).collect();
     let backend = Backend { isa: Isa::Narrow, vector_bits: 128, by_cranelift: true };
@@ -117,9 +119,11 @@ pub fn candidates(
     let isa = super::isa::host()?;
     let limit = limit.min(Isa::widest());
     let most = limit.level().map_or(128, |level| level.vector_bytes() * 8);
+    // An index that fills a vector says how wide that is.
+    let filled = instance.filled().map(|lanes| lanes as u32 * bits);
     let mut found = Vec::new();
-    let mut vector_bits = most;
-    while vector_bits >= 128 {
+    let mut vector_bits = filled.unwrap_or(most);
+    while vector_bits >= filled.unwrap_or(128) {
         let plan = plan::plan(instance, form, target(bits, vector_bits, limit))?;
         let prediction = kernel_time(&plan, &*isa, run, profile);
         found.push(Candidate { plan, prediction });

@@ -31,7 +31,8 @@ pub struct Split {
 pub enum Part {
     /// Step after step.
     Steps(Vec<usize>),
-    /// A contraction, block after block for all steps, so that a block's parameters stay in the first cache.
+    /// Block after block for all steps: a contraction, so that a block's parameters stay in the first cache; or all that has an
+    /// index which fills a vector, so that it stays in registers.
     Contraction(Draft),
 }
 
@@ -56,6 +57,13 @@ pub struct Draft {
     pub states: Vec<usize>,
     /// The equations, in order.
     pub equations: Vec<usize>,
+}
+
+impl Draft {
+    /// Which axis of an equation's value lies on the lanes.
+    fn axis(&self, layer: &Layer, e: usize) -> usize {
+        self.batches[self.lane].axis(layer, layer.equations[e].value).expect("it has the index on the lanes")
+    }
 }
 
 /// How many turns a reduction may have that runs inside of a region though no state reaches it.
@@ -88,7 +96,7 @@ pub fn split(instance: &Instance, pass: &Pass, stages: &[Option<Stage>], target:
             return None;
         }
     }
-    let splitter = Splitter { instance, target, inside };
+    let splitter = Splitter { instance, target, inside, filled: instance.filled() };
     let mut split = Split::default();
     let (mut early, mut left) = (of(Stage::Input), late);
     for component in splitter.components(&state) {
@@ -106,7 +114,10 @@ pub fn split(instance: &Instance, pass: &Pass, stages: &[Option<Stage>], target:
     if left.iter().any(|&e| layer.equations[e].body.reads().iter().any(old)) {
         return None;
     }
-    splitter.pull(&mut split.regions, &mut early, &[&split.steps, &left]);
+    // What is shifted can run ahead for many steps at once, which the recurrence cannot.
+    if splitter.filled.is_none() {
+        splitter.pull(&mut split.regions, &mut early, &[&split.steps, &left]);
+    }
     split.input = splitter.parts(&early);
     split.output = splitter.parts(&left);
     let contracts = split.input.iter().chain(&split.output).any(|part| matches!(part, Part::Contraction(_)));
@@ -142,6 +153,8 @@ struct Splitter<'a> {
     target: Target,
     /// The values that depend on states.
     inside: Vec<bool>,
+    /// The extent of indices that fill a vector.
+    filled: Option<usize>,
 }
 
 impl Splitter<'_> {
@@ -310,17 +323,36 @@ impl Splitter<'_> {
         };
         let mut parts: Vec<Part> = Vec::new();
         for &e in equations {
-            let contraction = if delays(e) { None } else { self.contraction(e) };
+            let contraction = match self.filled {
+                _ if delays(e) => None,
+                Some(lanes) => self.full(e, lanes),
+                None => self.contraction(e),
+            };
             let reads = layer.equations[e].body.reads();
             let mut least = 0;
             for (p, part) in parts.iter().enumerate() {
                 if part.equations().iter().any(|&d| reads.contains(&layer.equations[d].value)) {
-                    let together = contraction.is_none() && matches!(part, Part::Steps(_));
+                    let together = match part {
+                        Part::Steps(_) => contraction.is_none(),
+                        Part::Contraction(_) => contraction.is_some() && self.filled.is_some(),
+                    };
                     least = p + usize::from(!together);
                 }
             }
             match contraction {
-                Some(draft) => parts.push(Part::Contraction(draft)),
+                Some(draft) => {
+                    let known = parts[least..].iter_mut().find_map(|part| match part {
+                        Part::Contraction(known) if self.filled.is_some() => Some(known),
+                        _ => None,
+                    });
+                    match known {
+                        Some(known) => {
+                            known.equations.push(e);
+                            known.batches[0].insert(layer, layer.equations[e].value, draft.axis(layer, e));
+                        }
+                        None => parts.push(Part::Contraction(draft)),
+                    }
+                }
                 None => {
                     let known = parts[least..].iter_mut().find_map(|part| match part {
                         Part::Steps(equations) => Some(equations),
@@ -340,6 +372,22 @@ impl Splitter<'_> {
             (_, true) => Vec::new(),
             _ => vec![Part::Steps(equations.to_vec())],
         }
+    }
+
+    /// An equation whose last index fills a vector, for a part of such.
+    fn full(&self, e: usize, lanes: usize) -> Option<Draft> {
+        let layer = self.layer();
+        let equation = &layer.equations[e];
+        let plain = matches!(layer.value(equation.value).kind, ValueKind::Let | ValueKind::Output)
+            && matches!(equation.body.ty, Scalar::Real | Scalar::Complex)
+            && !solves(&equation.body);
+        let [index] = equation.indices[..] else { return None };
+        if !plain || self.instance.extents[index.at()] != lanes {
+            return None;
+        }
+        let mut batch = Batch::default();
+        batch.insert(layer, equation.value, 0);
+        Some(Draft { batches: vec![batch], lane: 0, states: Vec::new(), equations: vec![e] })
     }
 
     /// A long sum with the index on the lanes that makes all of its accesses contiguous or the same for all lanes.

@@ -189,6 +189,7 @@ impl<'a> Counter<'a> {
             ExprKind::Unary(op, _) => op.hash(hasher),
             ExprKind::Binary(op, ..) => op.hash(hasher),
             ExprKind::Powi(_, n) => n.hash(hasher),
+            ExprKind::Shift(_, n) => n.hash(hasher),
             ExprKind::Call(function, _) => function.hash(hasher),
             _ => {}
         }
@@ -296,6 +297,7 @@ pub(super) fn unit(e: &Expr) -> Unit {
             _ => Unit::simple(if a.ty == Scalar::Complex { 2 } else { 1 }),
         },
         ExprKind::Powi(_, n) => power(*n, e.ty),
+        ExprKind::Shift(..) | ExprKind::Last(_) => Unit::simple(if e.ty == Scalar::Complex { 2 } else { 1 }),
         ExprKind::Call(function, args) => Unit::call(*function, args.first().map_or(e.ty, |a| a.ty)),
         ExprKind::If(_) => Unit::simple(if e.ty == Scalar::Complex { 2 } else { 1 }),
         _ => Unit::NONE,

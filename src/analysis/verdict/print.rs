@@ -508,6 +508,8 @@ impl Names<'_> {
                 let element = if at == row && !self.primes { String::new() } else { format!("[{at}]") };
                 atom(format!("solve[{row}, {column}]({matrix}, {right}){element}"))
             }
+            ExprKind::Shift(parts, by) => atom(format!("shift({}, {by})", self.list(&parts[..]))),
+            ExprKind::Last(parts) => atom(format!("last({})", self.list(&parts[..]))),
             ExprKind::Random(..) | ExprKind::HippoLegs(_) | ExprKind::HippoN(_) => atom("..".to_owned()),
         }
     }

@@ -220,6 +220,22 @@ impl<F: Number> Access<F> {
     }
 }
 
+impl<N> Across<N> {
+    fn eval<F: Number, V>(&self, env: &mut Env<F>, of: impl Fn(&N, &mut Env<F>) -> V) -> V {
+        let Loop { index, extent } = self.index;
+        let here = env.index[index];
+        let (there, node) = match &self.to {
+            Element::Before([node, _], by) if here >= *by as i64 => (here - *by as i64, node),
+            Element::Before([_, before], by) => (here - *by as i64 + extent as i64, before),
+            Element::Last(node) => (extent as i64 - 1, node),
+        };
+        env.index[index] = there;
+        let value = of(node, env);
+        env.index[index] = here;
+        value
+    }
+}
+
 /// Where [`Past`] finds its element.
 enum Then {
     /// In the value of this step.
@@ -368,6 +384,7 @@ impl<F: Number> Real<F> {
                     choice.other.eval(env)
                 }
             }
+            Real::Across(across) => across.eval(env, Real::eval),
             Real::Reduce(reduce) => env.remember(&reduce.memo, |env| [reduce.over_reals(env), zero()])[0],
             Real::Normalise(normalise) => normalise.eval(env),
             Real::Solve(solve) => solve.eval(env),
@@ -408,6 +425,7 @@ impl<F: Number> Cplx<F> {
                     choice.other.eval(env)
                 }
             }
+            Cplx::Across(across) => across.eval(env, Cplx::eval),
             Cplx::Reduce(reduce) => env.remember(&reduce.memo, |env| reduce.over_complex(env)),
             Cplx::Random(random) => {
                 let re = random.eval(env);

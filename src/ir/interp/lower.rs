@@ -151,6 +151,7 @@ impl<'a> Lowering<'a> {
             }
             ExprKind::Call(function, args) => self.real_call(e, *function, args),
             ExprKind::If(parts) => Real::If(self.choice(parts, Self::real)),
+            ExprKind::Shift(..) | ExprKind::Last(_) => Real::Across(self.across(e, Self::real)),
             ExprKind::Reduce { op, indices, body } => Real::Reduce(self.reduce(e, *op, indices, body, Self::real)),
             ExprKind::Normalise { op, index, at, body, eps } => {
                 let at = self.int(at);
@@ -250,6 +251,7 @@ impl<'a> Lowering<'a> {
                 Cplx::Call1(f, Box::new(self.cplx(&args[0])))
             }
             ExprKind::If(parts) => Cplx::If(self.choice(parts, Self::cplx)),
+            ExprKind::Shift(..) | ExprKind::Last(_) => Cplx::Across(self.across(e, Self::cplx)),
             ExprKind::Reduce { op, indices, body } => Cplx::Reduce(self.reduce(e, *op, indices, body, Self::cplx)),
             ExprKind::Random(d, parameters) => Cplx::Random(self.random(*d, parameters)),
             ExprKind::HippoN(parts) => Cplx::HippoN(Box::new([0, 1].map(|i| self.int(&parts[i])))),
@@ -265,6 +267,18 @@ impl<'a> Lowering<'a> {
     fn choice<F: Number, N>(&mut self, parts: &[Expr; 3], lower: impl Fn(&mut Self, &Expr) -> N) -> Box<If<F, N>> {
         let condition = self.bool(&parts[0]);
         Box::new(If { condition, then: lower(self, &parts[1]), other: lower(self, &parts[2]) })
+    }
+
+    fn across<N>(&mut self, e: &Expr, lower: impl Fn(&mut Self, &Expr) -> N) -> Box<Across<N>> {
+        let (place, to) = match &e.kind {
+            ExprKind::Shift(parts, by) => {
+                (&parts[0], Element::Before([lower(self, &parts[1]), lower(self, &parts[2])], *by))
+            }
+            ExprKind::Last(parts) => (&parts[0], Element::Last(lower(self, &parts[1]))),
+            _ => ill_typed(e),
+        };
+        let ExprKind::Index(index) = place.kind else { ill_typed(e) };
+        Box::new(Across { index: self.loops(&[index])[0], to })
     }
 
     fn reduce<N>(

@@ -62,6 +62,7 @@ pub(super) enum Real<F> {
     Clamp(Box<[Real<F>; 3]>),
     OfComplex(fn(Complex<f64>) -> f64, Box<Cplx<F>>),
     If(Box<If<F, Real<F>>>),
+    Across(Box<Across<Real<F>>>),
     Reduce(Box<Reduce<Real<F>>>),
     Normalise(Box<Normalise<F>>),
     Solve(Box<Solve<F>>),
@@ -87,6 +88,7 @@ pub(super) enum Cplx<F> {
     /// A function of a real number in `f64`.
     Cis(fn(f64) -> Complex<f64>, Box<Real<F>>),
     If(Box<If<F, Cplx<F>>>),
+    Across(Box<Across<Cplx<F>>>),
     Reduce(Box<Reduce<Cplx<F>>>),
     Random(Box<Random<F>>),
     HippoN(Box<[Int<F>; 2]>),
@@ -126,6 +128,20 @@ pub(super) struct If<F, N> {
     pub(super) condition: Bool<F>,
     pub(super) then: N,
     pub(super) other: N,
+}
+
+/// A value at another element of an index.
+pub(super) struct Across<N> {
+    pub(super) index: Loop,
+    pub(super) to: Element<N>,
+}
+
+/// At which.
+pub(super) enum Element<N> {
+    /// So many before; of the second operand, counted from its end, where there are fewer.
+    Before([N; 2], usize),
+    /// The last.
+    Last(N),
 }
 
 /// A reduction.

@@ -343,6 +343,8 @@ fn call(word: &str, args: Vec<Expr>) -> std::result::Result<ExprKind, String> {
     let wrong = || format!("`{word}` does not take {count} arguments");
     match word {
         "widen" => array(args).map(|[e]| ExprKind::Widen(Box::new(e))),
+        "shift" => shift(args),
+        "last" => array(args).map(|parts| ExprKind::Last(Box::new(parts))),
         "normal" => array(args).map(|parts| ExprKind::Random(Random::Normal, Box::new(parts))),
         "uniform" => array(args).map(|parts| ExprKind::Random(Random::Uniform, Box::new(parts))),
         "hippo_legs" => array(args).map(|parts| ExprKind::HippoLegs(Box::new(parts))),
@@ -350,6 +352,12 @@ fn call(word: &str, args: Vec<Expr>) -> std::result::Result<ExprKind, String> {
         _ => return Err(format!("`{word}` is no function")),
     }
     .ok_or_else(wrong)
+}
+
+/// A shift, whose last argument is a number.
+fn shift(mut args: Vec<Expr>) -> Option<ExprKind> {
+    let Some(ExprKind::Int(by)) = args.pop().map(|e| e.kind) else { return None };
+    Some(ExprKind::Shift(Box::new(array(args)?), usize::try_from(by).ok()?))
 }
 
 fn array<const N: usize>(args: Vec<Expr>) -> Option<[Expr; N]> {
