@@ -84,6 +84,46 @@ pub fn check<F: Float>(
     Ok(())
 }
 
+/// Checks everything that a run of rows gets, and returns how many steps a row has.
+///
+/// # Errors
+/// The first thing that is wrong.
+pub fn check_rows<F: Float>(
+    signature: &Signature,
+    bound: &Bound<F>,
+    sequences: &Sequences,
+    inputs: &[Tensor<F>],
+    outputs: &[Tensor<F>],
+    carry: &Carry<F>,
+) -> Result<usize, RunError> {
+    check_bound(signature, bound)?;
+    check_carry(signature, sequences, carry)?;
+    count("inputs", signature.inputs.len(), inputs.len())?;
+    count("outputs", signature.outputs.len(), outputs.len())?;
+    let slices = || signature.inputs.iter().chain(&signature.outputs);
+    let lanes = slices().map(Tensors::size).next().unwrap_or(1).max(1);
+    // What has one element a step, whatever its axes.
+    let single = |slice: &Tensors, shape: &[usize]| {
+        let single = Tensors { shape: shape.get(1..).unwrap_or_default().to_vec(), ..slice.clone() };
+        if slice.size() == lanes && single.size() == 1 {
+            return Ok(single);
+        }
+        let (expected, found) = (vec![sequences.total()], shape.to_vec());
+        Err(RunError::Shape { name: slice.name.clone(), expected, found })
+    };
+    for (expected, found) in signature.inputs.iter().zip(inputs) {
+        tensor(&single(expected, &found.shape)?, &[sequences.total()], found)?;
+    }
+    for (expected, found) in signature.outputs.iter().zip(outputs) {
+        holds(&single(expected, &found.shape)?, &[sequences.total()], found)?;
+    }
+    if let Some(range) = (0..sequences.count()).map(|s| sequences.range(s)).find(|range| range.len() % lanes != 0) {
+        let (expected, found) = (vec![range.len() / lanes * lanes], vec![range.len()]);
+        return Err(RunError::Shape { name: "a sequence of rows".to_owned(), expected, found });
+    }
+    Ok(lanes)
+}
+
 /// Checks the inputs of a run.
 ///
 /// # Errors

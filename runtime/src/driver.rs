@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::prelude::*;
 
-use crate::check::{RunError, check, check_outputs};
+use crate::check::{RunError, check, check_outputs, check_rows};
 use crate::kernel::{Buffer, Cut, Entry, Event, Kind, NEVER, PassSignature, Signature, Slot, Tensors};
 use crate::memory::Memory;
 use crate::pass::{Running, derived};
@@ -79,6 +79,52 @@ pub unsafe fn run_into<F: Float>(
 ) -> Result<Vec<Option<Event>>, RunError> {
     check(signature, bound, sequences, inputs, carry)?;
     check_outputs(signature, sequences, outputs)?;
+    // SAFETY: all tensors were compared with the signature.
+    Ok(unsafe { run_checked(signature, entries, bound, sequences, 1, inputs, outputs, carry, threads, progress) })
+}
+
+/// Runs a kernel each of whose steps is a *row* of as many steps as its inputs and outputs have elements, of sequences that
+/// hold whole rows: `[total]` elements of each input are taken as rows of them, from wherever a sequence begins. The carry is
+/// the kernel's own; it counts rows.
+///
+/// # Errors
+/// A tensor that is not the one that the signature describes, or a sequence that does not hold whole rows.
+///
+/// # Safety
+/// As for [`run`].
+#[allow(clippy::too_many_arguments, reason = "what a run takes")]
+pub unsafe fn run_rows<F: Float>(
+    signature: &Signature,
+    entries: &[Entry],
+    bound: &Bound<F>,
+    sequences: &Sequences,
+    inputs: &[Tensor<F>],
+    outputs: &mut [Tensor<F>],
+    carry: &mut Carry<F>,
+    threads: usize,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<(), RunError> {
+    let lanes = check_rows(signature, bound, sequences, inputs, outputs, carry)?;
+    // SAFETY: all tensors were compared with the signature.
+    unsafe { run_checked(signature, entries, bound, sequences, lanes, inputs, outputs, carry, threads, progress) };
+    Ok(())
+}
+
+/// # Safety
+/// As for [`run`]; all tensors are those that the signature describes, with rows of that many steps.
+#[allow(clippy::too_many_arguments, reason = "what a run takes")]
+unsafe fn run_checked<F: Float>(
+    signature: &Signature,
+    entries: &[Entry],
+    bound: &Bound<F>,
+    sequences: &Sequences,
+    lanes: usize,
+    inputs: &[Tensor<F>],
+    outputs: &mut [Tensor<F>],
+    carry: &mut Carry<F>,
+    threads: usize,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Vec<Option<Event>> {
     let bases = Bases {
         params: planes_of(&bound.params),
         initial: planes_of(&bound.initial),
@@ -101,6 +147,7 @@ pub unsafe fn run_into<F: Float>(
         signature,
         entries,
         sequences,
+        lanes,
         bases,
         derived: derived.base(),
         steps: &carry.steps,
@@ -119,9 +166,9 @@ pub unsafe fn run_into<F: Float>(
     }
     let events = task.events.into_inner().unwrap_or_else(PoisonError::into_inner);
     for sequence in 0..count {
-        carry.steps[sequence] += sequences.range(sequence).len() as u64;
+        carry.steps[sequence] += (sequences.range(sequence).len() / lanes) as u64;
     }
-    Ok(events)
+    events
 }
 
 /// Does tasks `0..count`, each once, on that many threads; 0 for all of the machine.
@@ -192,6 +239,8 @@ struct Task<'a> {
     signature: &'a Signature,
     entries: &'a [Entry],
     sequences: &'a Sequences,
+    /// How many steps of a sequence are one of the kernel's.
+    lanes: usize,
     bases: Bases,
     /// What the prologue has made.
     derived: *mut u8,
@@ -214,7 +263,7 @@ impl Task<'_> {
     unsafe fn sequence<F: Float>(&self, sequence: usize) {
         let signature = self.signature;
         let steps = self.sequences.range(sequence);
-        let rows = steps.len();
+        let rows = steps.len() / self.lanes;
         let mut kept: Vec<[Memory; 2]> = signature.kept.iter().map(|slice| planes_for::<F>(slice, rows)).collect();
         let mut rings = rings::<F>(signature);
         let delays = |rings: &mut [[Memory; 2]], now: u64, direction: Direction| {
@@ -229,15 +278,15 @@ impl Task<'_> {
             }
             let address = |slot: &Slot| {
                 let plane = usize::from(slot.imaginary);
-                let row = |base: &Planes, slice: &Tensors, row: usize| {
-                    base[plane].wrapping_add(row * slice.size() * slice.kind.bytes(F::BITS))
+                let row = |base: &Planes, slice: &Tensors, row: usize, lanes: usize| {
+                    base[plane].wrapping_add(row * (slice.size() / lanes) * slice.kind.bytes(F::BITS))
                 };
                 match slot.buffer {
                     Buffer::Param(i) => self.bases.params[i][plane],
                     Buffer::Initial(i) => self.bases.initial[i][plane],
-                    Buffer::Input(i) => row(&self.bases.inputs[i], &signature.inputs[i], steps.start),
-                    Buffer::Output(i) => row(&self.bases.outputs[i], &signature.outputs[i], steps.start),
-                    Buffer::State(i) => row(&self.bases.states[i], &signature.states[i], sequence),
+                    Buffer::Input(i) => row(&self.bases.inputs[i], &signature.inputs[i], steps.start, self.lanes),
+                    Buffer::Output(i) => row(&self.bases.outputs[i], &signature.outputs[i], steps.start, self.lanes),
+                    Buffer::State(i) => row(&self.bases.states[i], &signature.states[i], sequence, 1),
                     Buffer::Delay(i) => rings[i][plane].base(),
                     Buffer::Kept(i) => kept[i][plane].base(),
                     Buffer::Derived => self.derived,

@@ -366,6 +366,26 @@ impl<F: Float> Kernel<F> {
 }
 
 impl<F: Float> Kernel<F> {
+    /// As [`Kernel::run_into`], for a kernel each of whose steps is a row of several: see [`driver::run_rows`].
+    ///
+    /// # Errors
+    /// As for [`Kernel::run`], the outputs included.
+    #[allow(clippy::too_many_arguments, reason = "what a run takes")]
+    pub(crate) fn run_rows(
+        &self,
+        bound: &Bound<F>,
+        sequences: &Sequences,
+        inputs: &[Tensor<F>],
+        outputs: &mut [Tensor<F>],
+        carry: &mut Carry<F>,
+        threads: usize,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<(), RunError> {
+        let Kernel { signature, entries, .. } = self;
+        // SAFETY: the entries were compiled for this signature and live as long as the module, which `self` holds.
+        unsafe { driver::run_rows(signature, entries, bound, sequences, inputs, outputs, carry, threads, progress) }
+    }
+
     /// The layer as maps of its states, where these are few: see [`finite`].
     pub fn finite(&self) -> Option<&Finite<F>> {
         self.finite.as_ref()

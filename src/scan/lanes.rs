@@ -77,7 +77,7 @@ pub(super) fn narrow(instance: &Instance) -> bool {
 }
 
 /// Whether the layer asks for the first step.
-fn asks_for_first(layer: &Layer) -> bool {
+pub(super) fn asks_for_first(layer: &Layer) -> bool {
     let mut asks = false;
     for equation in &layer.equations {
         equation.body.walk(&mut |e| asks |= matches!(e.kind, ExprKind::First));
@@ -93,7 +93,7 @@ pub(super) fn wide(layer: &Layer, whole: &Instance, lanes: usize) -> Result<Inst
 }
 
 /// The layer for that many stretches at once.
-fn widen(layer: &Layer, lanes: usize) -> Layer {
+pub(super) fn widen(layer: &Layer, lanes: usize) -> Layer {
     let mut wide = layer.clone();
     let extent = Extent::Lit(lanes as i64);
     let mut varies = vec![false; layer.values.len()];

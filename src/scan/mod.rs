@@ -17,6 +17,7 @@
 //! it, computed again by a layer of delays alone ([`delays`]). For a few channels, [`lanes`] puts stretches on vector
 //! lanes. A layer that is a map of at most 16 states has a summary of its own ([`finite`]).
 
+mod across;
 mod choose;
 #[cfg(test)]
 mod compact;
@@ -38,6 +39,7 @@ use crate::ir::interp::Real;
 use crate::ir::{Instance, Layer, Report};
 use crate::jit::finite::Finite;
 use crate::jit::{Backend, Form, Isa, Kernel, compile_for};
+use across::Across;
 pub use choose::{Choice, Extents, Plan, choose, plans, plans_of};
 use delays::Delays;
 use group::{Group, Layers};
@@ -61,6 +63,7 @@ pub struct Scan<F> {
     whole: Kernel<F>,
     groups: Vec<Group<F>>,
     delays: Delays<F>,
+    across: Option<Across<F>>,
     lanes: Option<Lanes<F>>,
     options: Options,
     /// How many reals the summary of one stretch holds.
@@ -167,8 +170,13 @@ pub fn compile<F: Real>(instance: &Instance, options: Options) -> Result<Scan<F>
     let size = |tensor: &Tensor<F>| tensor.elements.len();
     let summary = groups.iter().map(|g| g.neutral.iter().map(size).sum::<usize>()).max().unwrap_or(0);
     let count = options.lanes.unwrap_or(if lanes::narrow(instance) { lanes::LANES } else { 0 });
+    let across = match options {
+        Options { stretch: None, lanes: None, .. } => Across::new(instance, &verdict, isa)?,
+        _ => None,
+    };
     let lanes = match count {
         0 => None,
+        _ if across.is_some() => None,
         _ if !lanes::suits(layer) => None,
         _ => Lanes::new(
             instance,
@@ -178,7 +186,7 @@ pub fn compile<F: Real>(instance: &Instance, options: Options) -> Result<Scan<F>
             isa,
         )?,
     };
-    Ok(Scan { whole, groups, delays: Delays::new(instance, isa)?, lanes, options, summary })
+    Ok(Scan { whole, groups, delays: Delays::new(instance, isa)?, across, lanes, options, summary })
 }
 
 /// The fewest steps of a stretch that is not asked for.
@@ -193,8 +201,12 @@ const SUMMARIES: usize = 1 << 26;
 impl<F: Real> Scan<F> {
     /// How many steps the stretches of such sequences have; on lanes, all stretches of a segment together.
     pub fn stretch(&self, sequences: &Sequences) -> usize {
-        if let (Some(lanes), None) = (&self.lanes, self.maps()) {
-            return lanes.segment();
+        if self.maps().is_none() {
+            match (&self.across, &self.lanes) {
+                (Some(across), _) => return across.lanes(),
+                (None, Some(lanes)) => return lanes.segment(),
+                (None, None) => {}
+            }
         }
         let longest = (0..sequences.count()).map(|s| sequences.range(s).len()).max().unwrap_or(0);
         let held = SUMMARIES / self.summary.max(1);
@@ -287,6 +299,10 @@ impl<F: Real> Scan<F> {
         }
         let inputs = &Tensor::all_widened(inputs);
         self.whole.check(bound, sequences, inputs, outputs, carry)?;
+        if let Some(across) = &self.across {
+            across.run(self, bound, sequences, inputs, outputs, carry, threads, progress)?;
+            return Ok(Vec::new());
+        }
         if let Some(lanes) = &self.lanes {
             // Layers that report anything do not run on lanes.
             lanes.run(self, bound, sequences, inputs, outputs, carry, threads, progress)?;

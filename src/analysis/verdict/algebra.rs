@@ -107,17 +107,17 @@ impl Algebra {
     }
 
     /// What is neutral for addition.
-    pub(super) fn zero(self, ty: Scalar, span: Span) -> Expr {
+    pub(crate) fn zero(self, ty: Scalar, span: Span) -> Expr {
         self.element(self.row().zero, ty, span)
     }
 
     /// What is neutral for multiplication.
-    pub(super) fn one(self, ty: Scalar, span: Span) -> Expr {
+    pub(crate) fn one(self, ty: Scalar, span: Span) -> Expr {
         self.element(self.row().one, ty, span)
     }
 
     /// Whether an expression plainly is the neutral element of addition.
-    pub(super) fn is_zero(self, e: &Expr) -> bool {
+    pub(crate) fn is_zero(self, e: &Expr) -> bool {
         build::same(e, &self.zero(e.ty, e.span)) || build::constant(e).is_some_and(|x| x == self.row().zero)
     }
 
@@ -127,7 +127,7 @@ impl Algebra {
     }
 
     /// The sum.
-    pub(super) fn plus(self, a: Expr, b: Expr) -> Expr {
+    pub(crate) fn plus(self, a: Expr, b: Expr) -> Expr {
         if self.is_zero(&a) {
             return build::widen(b, a.ty);
         }
@@ -168,7 +168,7 @@ impl Algebra {
     }
 
     /// The product.
-    pub(super) fn times(self, a: Expr, b: Expr) -> Expr {
+    pub(crate) fn times(self, a: Expr, b: Expr) -> Expr {
         match self {
             Algebra::Field => build::mul(a, b),
             Algebra::Bool => build::and(a, b),

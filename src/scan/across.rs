@@ -1,0 +1,463 @@
+//! Time across the lanes of one vector: IR to IR.
+//!
+//! In: a layer whose states are scalars, with its verdict. Out: a layer each of whose steps is a *row* of as many steps as a
+//! vector has lanes: all that changes over time has one axis more, the innermost, with an element for each step of the
+//! row. One element a step of a scalar is contiguous already, so that rows are read and written where they lie.
+//!
+//! A step's coefficients and offset are those of the verdict. They are composed along the row by doubling: behind
+//! `log2(lanes)` rounds the element of a step holds the composition of all steps of the row up to it. That needs no
+//! state, and runs ahead for many rows. Applied to the state before the row it gives the state behind each step,
+//! which stands one element further before the next one. What is carried is the last of them, on all lanes.
+//!
+//! (Blelloch 1990 gives the scan; Hillis and Steele 1986 the doubling.)
+
+use std::collections::HashMap;
+
+use ssmc_runtime::{Bound, Carry, Elements, RunError, Sequences, Tensor};
+
+use super::Scan;
+use super::group::{derived, unread};
+use super::lanes::{asks_for_first, suits, widen};
+use crate::analysis::verdict::algebra::Algebra;
+use crate::analysis::verdict::build::{self, Scope};
+use crate::analysis::verdict::{Group, Part, Verdict};
+use crate::diag::{Diagnostic, Span};
+use crate::ir::interp::Real;
+use crate::ir::{
+    Equation, Expr, ExprKind, Extent, IndexId, Init, Instance, Layer, Scalar, State, StateId, Type, ValueId, ValueKind,
+};
+use crate::jit::{Form, Isa, Kernel, compile_for};
+
+/// How many states a group may have whose coefficients change: their products are made in every round.
+const COUPLED: usize = 2;
+
+/// The same where the products are those of parameters, made once.
+const FIXED: usize = 4;
+
+/// How many steps a row has: the lanes of the widest vectors. `None` where moves of lanes are not single instructions.
+pub(super) fn lanes(isa: Isa, bits: u32) -> Option<usize> {
+    (isa.min(Isa::widest()) == Isa::Avx512).then_some(512 / bits as usize)
+}
+
+/// The layer with a row of steps for each of its own; `None` where it has none.
+pub(super) fn rows(instance: &Instance, verdict: &Verdict, lanes: usize) -> Option<Instance> {
+    let layer = &instance.layer;
+    let one = |v: ValueId| instance.elements(v) == 1;
+    let states = layer.states.iter().map(|state| state.value);
+    let moved = layer.inputs.iter().copied().chain(layer.outputs.iter().map(|output| output.value));
+    if !suits(layer) || !layer.delays.is_empty() || layer.states.is_empty() || !states.chain(moved).all(one) {
+        return None;
+    }
+    let mut maker = Maker {
+        scope: Scope::new(verdict.layer.clone()),
+        lanes,
+        forms: Vec::new(),
+        tiny: f64::from(f32::MIN_POSITIVE),
+    };
+    for group in &verdict.groups {
+        maker.forms(group)?;
+    }
+    derived(&maker.layer(), instance).ok()
+}
+
+/// The step of a group, with definitions for what the form has.
+struct Forms {
+    algebra: Algebra,
+    states: Vec<StateId>,
+    ty: Vec<Scalar>,
+    /// By row and column; `None` where it is zero.
+    coefficients: Vec<Vec<Option<ValueId>>>,
+    offsets: Vec<Option<ValueId>>,
+}
+
+struct Maker {
+    scope: Scope,
+    lanes: usize,
+    forms: Vec<Forms>,
+    /// Powers of parameters below this are zero: what they multiply is slow, and changes nothing.
+    tiny: f64,
+}
+
+/// What is composed along a row: by row and column, and by row.
+struct Element {
+    products: Vec<Vec<Option<ValueId>>>,
+    offsets: Vec<Option<ValueId>>,
+}
+
+fn read(layer: &Layer, value: ValueId, lane: IndexId) -> Expr {
+    let at = layer.value(value).axes.iter().map(|_| build::index(lane, Span::default())).collect();
+    build::read(layer, value, at, Span::default())
+}
+
+fn ty_of(scalar: Scalar) -> Type {
+    if scalar == Scalar::Complex { Type::Complex } else { Type::Real }
+}
+
+impl Maker {
+    /// Defines the coefficients and offsets of a group.
+    fn forms(&mut self, group: &Group) -> Option<()> {
+        let transition = group.transition.as_ref()?;
+        let algebra =
+            transition.algebra.filter(|a| matches!(a, Algebra::Field | Algebra::MaxPlus | Algebra::MinPlus))?;
+        let components = &transition.components;
+        let most = if group.time_invariant { FIXED } else { COUPLED };
+        if components.len() > most || components.iter().any(|c| c.atom.part != Part::Whole || c.ty < Scalar::Real) {
+            return None;
+        }
+        let (mut coefficients, mut offsets) = (Vec::new(), Vec::new());
+        for row in components {
+            let name = self.scope.layer.states[row.atom.state.at()].name.clone();
+            // There is one element along each axis.
+            let zero = |i: &IndexId| (*i, build::int(0, Span::default()));
+            let here: Vec<(IndexId, Expr)> = row.indices.iter().map(zero).collect();
+            let mut line = Vec::new();
+            for column in components {
+                let none = algebra.zero(row.ty, Span::default());
+                let mut sum = none.clone();
+                for term in row.form.terms.iter().filter(|term| term.atom == column.atom) {
+                    let map: Vec<_> = here.iter().cloned().chain(term.bound.iter().map(zero)).collect();
+                    let weight = self.scope.substitute(&term.weight(algebra), &map);
+                    sum = algebra.plus(sum, build::widen(weight, row.ty));
+                }
+                line.push(if algebra.is_zero(&sum) {
+                    None
+                } else {
+                    Some(self.scalar(&format!("{name}.a"), row.ty, sum))
+                });
+            }
+            coefficients.push(line);
+            let offset = row.form.offset.as_ref().map(|e| build::widen(self.scope.substitute(e, &here), row.ty));
+            let offset = offset.filter(|e| !algebra.is_zero(e));
+            offsets.push(offset.map(|e| self.scalar(&format!("{name}.b"), row.ty, e)));
+        }
+        let (states, ty) = components.iter().map(|c| (c.atom.state, c.ty)).unzip();
+        self.forms.push(Forms { algebra, states, ty, coefficients, offsets });
+        Some(())
+    }
+
+    /// A definition without axes.
+    fn scalar(&mut self, name: &str, ty: Scalar, body: Expr) -> ValueId {
+        let value = self.scope.add_value(name, ValueKind::Let, Vec::new(), ty_of(ty), Span::default());
+        self.scope.define(value, &[], &body);
+        value
+    }
+
+    /// A definition with an element for each step of the row.
+    fn row(&mut self, name: &str, ty: Scalar, body: impl FnOnce(&Layer, IndexId) -> Expr) -> ValueId {
+        let axes = vec![Extent::Lit(self.lanes as i64)];
+        let value = self.scope.add_value(name, ValueKind::Let, axes.clone(), ty_of(ty), Span::default());
+        let lane = self.scope.add_index("lane", axes[0].clone(), Span::default());
+        let body = body(&self.scope.layer, lane);
+        self.scope.layer.equations.push(Equation { value, indices: vec![lane], body, span: Span::default() });
+        value
+    }
+
+    /// The layer, with all states found along the row.
+    fn layer(mut self) -> Layer {
+        self.scope.layer = widen(&self.scope.layer, self.lanes);
+        let old = std::mem::take(&mut self.scope.layer.states);
+        self.scope
+            .layer
+            .equations
+            .retain(|e| old.iter().all(|state| state.next != e.value || state.next == state.value));
+        for value in &mut self.scope.layer.values {
+            if matches!(value.kind, ValueKind::State(_) | ValueKind::Next(_)) {
+                value.kind = ValueKind::Let;
+            }
+        }
+        // In the place of each state, what it is before a step and behind it.
+        let mut instead = HashMap::new();
+        let mut states: Vec<Option<State>> = old.iter().map(|_| None).collect();
+        for forms in std::mem::take(&mut self.forms) {
+            let carried: Vec<State> = forms.states.iter().map(|&s| self.carried(&old[s.at()], s)).collect();
+            let behind = self.behind(&forms, &carried);
+            for ((state, carried), behind) in forms.states.iter().zip(carried).zip(behind) {
+                let ty = self.scope.layer.value(behind).ty.scalar();
+                let before = self.row(&format!("{}.before", carried.name), ty, |layer, lane| {
+                    shifted(lane, read(layer, behind, lane), read(layer, carried.value, lane), 1)
+                });
+                instead.insert(old[state.at()].value, before);
+                instead.insert(old[state.at()].next, behind);
+                let lane = self.scope.add_index("lane", Extent::Lit(self.lanes as i64), Span::default());
+                let parts = [build::index(lane, Span::default()), read(&self.scope.layer, behind, lane)];
+                let body = build::expr(ExprKind::Last(Box::new(parts)), ty, Span::default());
+                let equation = Equation { value: carried.next, indices: vec![lane], body, span: Span::default() };
+                self.scope.layer.equations.push(equation);
+                states[state.at()] = Some(carried);
+            }
+        }
+        let mut layer = self.scope.layer;
+        for equation in &mut layer.equations {
+            replace(&mut equation.body, &instead);
+        }
+        for output in &mut layer.outputs {
+            output.value = instead.get(&output.value).copied().unwrap_or(output.value);
+        }
+        layer.states = states.into_iter().map(|state| state.expect("every state belongs to a group")).collect();
+        layer.derived.clear();
+        settle(&mut layer);
+        layer
+    }
+
+    /// The state before the row, on all lanes.
+    fn carried(&mut self, old: &State, id: StateId) -> State {
+        let axes = vec![Extent::Lit(self.lanes as i64)];
+        let ty = self.scope.layer.value(old.value).ty.clone();
+        let mut value = |kind| self.scope.add_value(&old.name, kind, axes.clone(), ty.clone(), Span::default());
+        let (value, next) = (value(ValueKind::State(id)), value(ValueKind::Next(id)));
+        let index = self.scope.add_index("lane", axes[0].clone(), Span::default());
+        let init = Some(Init { indices: vec![index], body: build::number(0.0, ty.scalar(), Span::default()) });
+        State { name: old.name.clone(), value, next, init, reverse: false }
+    }
+
+    /// The states behind each step of the row.
+    fn behind(&mut self, forms: &Forms, carried: &[State]) -> Vec<ValueId> {
+        let mut element = Element { products: forms.coefficients.clone(), offsets: forms.offsets.clone() };
+        if forms.coefficients.iter().flatten().any(Option::is_some) {
+            let mut by = 1;
+            while by < self.lanes {
+                element = self.doubled(forms, &element, by);
+                by *= 2;
+            }
+        }
+        let algebra = forms.algebra;
+        let mut behind = Vec::new();
+        for (r, products) in element.products.iter().enumerate() {
+            let ty = forms.ty[r];
+            let offset = element.offsets[r];
+            behind.push(self.row(&format!("{}.behind", carried[r].name), ty, |layer, lane| {
+                let mut sum = offset.map_or_else(|| algebra.zero(ty, Span::default()), |b| read(layer, b, lane));
+                for (product, state) in products.iter().zip(carried) {
+                    if let Some(product) = product {
+                        let term = algebra.times(read(layer, *product, lane), read(layer, state.value, lane));
+                        sum = algebra.plus(sum, term);
+                    }
+                }
+                build::widen(sum, ty)
+            }));
+        }
+        behind
+    }
+
+    /// Elements composed with those that stand `by` before them.
+    fn doubled(&mut self, forms: &Forms, element: &Element, by: usize) -> Element {
+        let (algebra, count) = (forms.algebra, forms.ty.len());
+        let mut next = Element { products: Vec::new(), offsets: Vec::new() };
+        for r in 0..count {
+            let ty = forms.ty[r];
+            let mut line = Vec::new();
+            for c in 0..count {
+                let terms: Vec<(ValueId, Option<ValueId>, bool)> = (0..count)
+                    .filter_map(|t| Some((element.products[r][t]?, element.products[t][c], t == c)))
+                    .filter(|(_, inner, same)| inner.is_some() || *same)
+                    .collect();
+                if terms.is_empty() {
+                    line.push(None);
+                    continue;
+                }
+                let fixed = terms.iter().all(|&(a, b, _)| self.is_fixed(a) && b.is_none_or(|b| self.is_fixed(b)));
+                let tiny = self.tiny;
+                line.push(Some(self.row(&format!("P.{by}"), ty, |layer, lane| {
+                    let mut sum = algebra.zero(ty, Span::default());
+                    for (outer, inner, same) in terms {
+                        // Before the row stands nothing: the neutral element.
+                        let zero = algebra.zero(ty, Span::default());
+                        let none = if same { algebra.one(ty, Span::default()) } else { zero.clone() };
+                        let earlier = inner.map_or(zero, |value| read(layer, value, lane));
+                        let earlier = shifted(lane, earlier, none, by);
+                        sum = algebra.plus(sum, algebra.times(read(layer, outer, lane), earlier));
+                    }
+                    if fixed && algebra == Algebra::Field && ty == Scalar::Real { flushed(sum, tiny) } else { sum }
+                })));
+            }
+            next.products.push(line);
+            let own = element.offsets[r];
+            let terms: Vec<(ValueId, ValueId)> =
+                (0..count).filter_map(|t| Some((element.products[r][t]?, element.offsets[t]?))).collect();
+            if own.is_none() && terms.is_empty() {
+                next.offsets.push(None);
+                continue;
+            }
+            next.offsets.push(Some(self.row(&format!("b.{by}"), ty, |layer, lane| {
+                let none = algebra.zero(ty, Span::default());
+                let mut sum = own.map_or_else(|| none.clone(), |b| read(layer, b, lane));
+                for (product, offset) in terms {
+                    let earlier = shifted(lane, read(layer, offset, lane), none.clone(), by);
+                    sum = algebra.plus(sum, algebra.times(read(layer, product, lane), earlier));
+                }
+                sum
+            })));
+        }
+        next
+    }
+
+    /// Whether a definition depends on parameters alone.
+    fn is_fixed(&self, value: ValueId) -> bool {
+        let layer = &self.scope.layer;
+        match layer.value(value).kind {
+            ValueKind::Param => true,
+            ValueKind::Let => layer.definition(value).is_some_and(|equation| {
+                let mut timed = false;
+                equation.body.walk(&mut |e| timed |= matches!(e.kind, ExprKind::First));
+                !timed && equation.body.reads().into_iter().all(|v| self.is_fixed(v))
+            }),
+            _ => false,
+        }
+    }
+}
+
+/// What `e` is so many elements before, and `before` where there are fewer.
+fn shifted(lane: IndexId, e: Expr, before: Expr, by: usize) -> Expr {
+    let (ty, span) = (e.ty, e.span);
+    build::expr(ExprKind::Shift(Box::new([build::index(lane, span), e, before]), by), ty, span)
+}
+
+/// A number, or 0 where it is below the least normal one.
+fn flushed(e: Expr, tiny: f64) -> Expr {
+    let magnitude = build::call(crate::ir::Function::Abs, vec![e.clone()]);
+    let none = build::number(0.0, e.ty, e.span);
+    let small = build::binary(crate::ir::BinaryOp::Lt, magnitude, build::real(tiny, e.span));
+    build::select(small, none, e)
+}
+
+/// Reads other values, at the lane.
+fn replace(e: &mut Expr, instead: &HashMap<ValueId, ValueId>) {
+    if let ExprKind::Read { value, at } = &mut e.kind
+        && let Some(new) = instead.get(value)
+    {
+        *value = *new;
+        at.drain(..at.len() - 1);
+    }
+    e.operands_mut().into_iter().for_each(|operand| replace(operand, instead));
+}
+
+/// Leaves out what nothing needs, and puts definitions behind those that they read.
+fn settle(layer: &mut Layer) {
+    let place: HashMap<ValueId, usize> = layer.equations.iter().enumerate().map(|(n, e)| (e.value, n)).collect();
+    let roots = layer.states.iter().map(|state| state.next).chain(layer.outputs.iter().map(|output| output.value));
+    let (mut order, mut known) = (Vec::new(), vec![false; layer.equations.len()]);
+    // An equation stands on the stack twice: before what it reads, and behind it.
+    let mut stack: Vec<(usize, bool)> = roots.filter_map(|v| Some((*place.get(&v)?, false))).collect();
+    stack.reverse();
+    while let Some((n, done)) = stack.pop() {
+        if done {
+            order.push(n);
+        } else if !std::mem::replace(&mut known[n], true) {
+            stack.push((n, true));
+            let reads = layer.equations[n].body.reads();
+            stack.extend(reads.into_iter().filter_map(|v| place.get(&v)).filter(|&&n| !known[n]).map(|&n| (n, false)));
+        }
+    }
+    layer.equations = order.into_iter().map(|n| layer.equations[n].clone()).collect();
+}
+
+/// A layer's kernel for rows.
+pub(super) struct Across<F> {
+    lanes: usize,
+    /// How many steps at the start of a sequence are run by the layer itself.
+    head: usize,
+    kernel: Kernel<F>,
+}
+
+impl<F: Real> Across<F> {
+    /// Compiles the rows of a layer; `None` where it has none.
+    pub(super) fn new(instance: &Instance, verdict: &Verdict, isa: Isa) -> Result<Option<Self>, Vec<Diagnostic>> {
+        let Some(lanes) = lanes(isa, F::BITS) else { return Ok(None) };
+        let Some(rows) = rows(instance, verdict, lanes) else { return Ok(None) };
+        let head = usize::from(asks_for_first(&instance.layer));
+        Ok(Some(Self { lanes, head, kernel: compile_for(&rows, Form::Sequence, isa)? }))
+    }
+
+    /// How many steps a row has.
+    pub(super) fn lanes(&self) -> usize {
+        self.lanes
+    }
+
+    /// Runs all sequences: the first step where the layer asks for it, then rows, then what is left.
+    #[allow(clippy::too_many_arguments, reason = "what a run takes")]
+    pub(super) fn run(
+        &self,
+        scan: &Scan<F>,
+        bound: &Bound<F>,
+        sequences: &Sequences,
+        inputs: &[Tensor<F>],
+        outputs: &mut [Tensor<F>],
+        carry: &mut Carry<F>,
+        threads: usize,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<(), RunError> {
+        let (mut heads, mut rows, mut rests) = (Vec::new(), Vec::new(), Vec::new());
+        for (s, &steps) in carry.steps.iter().enumerate() {
+            let range = sequences.range(s);
+            let first = range.start + if steps == 0 { self.head.min(range.len()) } else { 0 };
+            let last = first + (range.end - first) / self.lanes * self.lanes;
+            heads.push(range.start..first);
+            rows.push(first..last);
+            rests.push(last..range.end);
+        }
+        let part = |ranges: Vec<std::ops::Range<usize>>, outputs: &mut [Tensor<F>], carry: &mut Carry<F>| {
+            if ranges.iter().all(std::ops::Range::is_empty) {
+                return Ok(());
+            }
+            let part = Sequences::spaced(sequences.total(), ranges).expect("parts of sequences lie apart");
+            scan.whole.run_into(bound, &part, inputs, outputs, carry, threads, &|_| {}).map(|_| ())
+        };
+        part(heads, outputs, carry)?;
+        let own = Bound {
+            params: bound.params.clone(),
+            initial: self.kernel.signature().states.iter().map(unread).collect(),
+        };
+        let mut wide = Carry {
+            // No row holds the first step of its sequence.
+            steps: vec![1; carry.steps.len()],
+            states: carry.states.iter().map(|tensor| spread(tensor, self.lanes)).collect(),
+            delays: Vec::new(),
+        };
+        let sequences = Sequences::spaced(sequences.total(), rows.clone()).expect("parts of sequences lie apart");
+        self.kernel.run_rows(&own, &sequences, inputs, outputs, &mut wide, threads, progress)?;
+        for (tensor, wide) in carry.states.iter_mut().zip(&wide.states) {
+            tensor.elements = picked(wide, self.lanes);
+        }
+        carry.steps.iter_mut().zip(&rows).for_each(|(steps, range)| *steps += range.len() as u64);
+        part(rests, outputs, carry)
+    }
+}
+
+/// Every element so many times.
+fn spread<F: Real>(tensor: &Tensor<F>, lanes: usize) -> Tensor<F> {
+    let repeat = |v: &[F]| v.iter().flat_map(|&x| std::iter::repeat_n(x, lanes)).collect();
+    let elements = match &tensor.elements {
+        Elements::Real(v) => Elements::Real(repeat(v)),
+        Elements::Complex { re, im } => Elements::Complex { re: repeat(re), im: repeat(im) },
+        _ => unreachable!("states along rows are numbers"),
+    };
+    Tensor { shape: vec![tensor.shape[0], lanes], elements }
+}
+
+/// One of so many elements.
+fn picked<F: Real>(tensor: &Tensor<F>, lanes: usize) -> Elements<F> {
+    let pick = |v: &[F]| v.iter().copied().step_by(lanes).collect();
+    match &tensor.elements {
+        Elements::Real(v) => Elements::Real(pick(v)),
+        Elements::Complex { re, im } => Elements::Complex { re: pick(re), im: pick(im) },
+        _ => unreachable!("states along rows are numbers"),
+    }
+}
+
+#[cfg(test)]
+mod scratch {
+    #[test]
+    fn show() {
+        let source = std::fs::read_to_string("benches/programs/cases.ssm").expect("there");
+        let (file, _) = crate::syntax::parse(&source);
+        let (layers, _) = crate::sema::lower(&file);
+        let name = std::env::var("L").unwrap_or("ema".to_owned());
+        let layer = layers.iter().find(|l| l.name == name).expect("there").clone();
+        let instance = crate::ir::Instance::new(layer, vec![]).expect("fine");
+        let verdict = crate::analysis::verdict::judge(&instance.layer);
+        let rows = super::rows(&instance, &verdict, 16).expect("rows");
+        println!("{}", rows.layer);
+        println!("{}", crate::jit::plan_text(&rows, crate::jit::Form::Sequence, 32, crate::jit::Isa::Avx512).unwrap());
+        println!("{}", crate::jit::asm(&rows, crate::jit::Form::Sequence, 32, crate::jit::Isa::Avx512).unwrap());
+    }
+}
