@@ -108,6 +108,16 @@ impl Machine {
         tile
     }
 
+    /// How many steps a tile has whose values are one vector each, next to each other: as many as stay in the first cache,
+    /// so that what a phase begins with counts little.
+    pub fn long_tile(&self, row: usize) -> usize {
+        let mut tile = 256;
+        while tile > 32 && tile * row > self.near {
+            tile /= 2;
+        }
+        tile
+    }
+
     /// How many turns of a loop are written out whose body takes this many operations.
     pub fn unroll(&self, turns: usize, operations: usize) -> usize {
         let mut unroll = 4;

@@ -139,7 +139,11 @@ impl Tiling<'_> {
         let layer = &self.instance.layer;
         let given = layer.inputs.iter().copied().chain(layer.outputs.iter().map(|output| output.value));
         let far = given.filter(|&v| bytes(v) >= self.machine.page).count();
-        let tile = if self.form == Form::Step { 1 } else { self.machine.tile(row, far) };
+        let tile = match self.instance.filled() {
+            _ if self.form == Form::Step => 1,
+            Some(_) => self.machine.long_tile(row),
+            None => self.machine.tile(row, far),
+        };
         for value in rows {
             let (row, planes) = (bytes_of(self, value), planes_of(self, value));
             let plane = row * tile;

@@ -84,6 +84,23 @@ struct Element {
     offsets: Vec<Option<ValueId>>,
 }
 
+impl Forms {
+    /// A row of an element, applied to the states before.
+    fn applied(&self, layer: &Layer, element: &Element, r: usize, carried: &[State], lane: IndexId) -> Expr {
+        let ty = self.ty[r];
+        let none = || self.algebra.zero(ty, Span::default());
+        let mut sum = element.offsets[r].map_or_else(none, |offset| read(layer, offset, lane));
+        for (product, state) in element.products[r].iter().zip(carried) {
+            if let Some(product) = product {
+                let term = self.algebra.times(read(layer, *product, lane), read(layer, state.value, lane));
+                sum = self.algebra.plus(sum, term);
+            }
+        }
+        build::widen(sum, ty)
+    }
+}
+
+/// An element of a value that may have one for each step of the row.
 fn read(layer: &Layer, value: ValueId, lane: IndexId) -> Expr {
     let at = layer.value(value).axes.iter().map(|_| build::index(lane, Span::default())).collect();
     build::read(layer, value, at, Span::default())
@@ -145,11 +162,15 @@ impl Maker {
     /// A definition with an element for each step of the row.
     fn row(&mut self, name: &str, ty: Scalar, body: impl FnOnce(&Layer, IndexId) -> Expr) -> ValueId {
         let axes = vec![Extent::Lit(self.lanes as i64)];
-        let value = self.scope.add_value(name, ValueKind::Let, axes.clone(), ty_of(ty), Span::default());
-        let lane = self.scope.add_index("lane", axes[0].clone(), Span::default());
+        let value = self.scope.add_value(name, ValueKind::Let, axes, ty_of(ty), Span::default());
+        self.equation(value, body);
+        value
+    }
+
+    fn equation(&mut self, value: ValueId, body: impl FnOnce(&Layer, IndexId) -> Expr) {
+        let lane = self.scope.add_index("lane", Extent::Lit(self.lanes as i64), Span::default());
         let body = body(&self.scope.layer, lane);
         self.scope.layer.equations.push(Equation { value, indices: vec![lane], body, span: Span::default() });
-        value
     }
 
     /// The layer, with all states found along the row.
@@ -170,20 +191,25 @@ impl Maker {
         let mut states: Vec<Option<State>> = old.iter().map(|_| None).collect();
         for forms in std::mem::take(&mut self.forms) {
             let carried: Vec<State> = forms.states.iter().map(|&s| self.carried(&old[s.at()], s)).collect();
-            let behind = self.behind(&forms, &carried);
-            for ((state, carried), behind) in forms.states.iter().zip(carried).zip(behind) {
-                let ty = self.scope.layer.value(behind).ty.scalar();
-                let before = self.row(&format!("{}.before", carried.name), ty, |layer, lane| {
-                    shifted(lane, read(layer, behind, lane), read(layer, carried.value, lane), 1)
+            let element = self.composed(&forms);
+            // Where products are made once, those of the last step apply it alone, so that the next row waits for nothing else.
+            let fixed = element.products.iter().flatten().flatten().all(|&product| self.is_fixed(product));
+            let last = fixed.then(|| self.last(&element));
+            for (r, (&state, own)) in forms.states.iter().zip(&carried).enumerate() {
+                let ty = forms.ty[r];
+                let behind = self.row(&format!("{}.behind", own.name), ty, |layer, lane| {
+                    forms.applied(layer, &element, r, &carried, lane)
+                });
+                let before = self.row(&format!("{}.before", own.name), ty, |layer, lane| {
+                    shifted(lane, read(layer, behind, lane), read(layer, own.value, lane), 1)
                 });
                 instead.insert(old[state.at()].value, before);
                 instead.insert(old[state.at()].next, behind);
-                let lane = self.scope.add_index("lane", Extent::Lit(self.lanes as i64), Span::default());
-                let parts = [build::index(lane, Span::default()), read(&self.scope.layer, behind, lane)];
-                let body = build::expr(ExprKind::Last(Box::new(parts)), ty, Span::default());
-                let equation = Equation { value: carried.next, indices: vec![lane], body, span: Span::default() };
-                self.scope.layer.equations.push(equation);
-                states[state.at()] = Some(carried);
+                self.equation(own.next, |layer, lane| match &last {
+                    Some(last) => forms.applied(layer, last, r, &carried, lane),
+                    None => last_of(lane, read(layer, behind, lane)),
+                });
+                states[state.at()] = Some(own.clone());
             }
         }
         let mut layer = self.scope.layer;
@@ -210,8 +236,8 @@ impl Maker {
         State { name: old.name.clone(), value, next, init, reverse: false }
     }
 
-    /// The states behind each step of the row.
-    fn behind(&mut self, forms: &Forms, carried: &[State]) -> Vec<ValueId> {
+    /// For each step the composition of all steps of the row up to it.
+    fn composed(&mut self, forms: &Forms) -> Element {
         let mut element = Element { products: forms.coefficients.clone(), offsets: forms.offsets.clone() };
         if forms.coefficients.iter().flatten().any(Option::is_some) {
             let mut by = 1;
@@ -220,23 +246,17 @@ impl Maker {
                 by *= 2;
             }
         }
-        let algebra = forms.algebra;
-        let mut behind = Vec::new();
-        for (r, products) in element.products.iter().enumerate() {
-            let ty = forms.ty[r];
-            let offset = element.offsets[r];
-            behind.push(self.row(&format!("{}.behind", carried[r].name), ty, |layer, lane| {
-                let mut sum = offset.map_or_else(|| algebra.zero(ty, Span::default()), |b| read(layer, b, lane));
-                for (product, state) in products.iter().zip(carried) {
-                    if let Some(product) = product {
-                        let term = algebra.times(read(layer, *product, lane), read(layer, state.value, lane));
-                        sum = algebra.plus(sum, term);
-                    }
-                }
-                build::widen(sum, ty)
-            }));
-        }
-        behind
+        element
+    }
+
+    /// What a row's last step has, on all lanes.
+    fn last(&mut self, element: &Element) -> Element {
+        let mut last = |value: &Option<ValueId>| {
+            let ty = self.scope.layer.value((*value)?).ty.scalar();
+            Some(self.row("last", ty, |layer, lane| last_of(lane, read(layer, value.expect("looked at"), lane))))
+        };
+        let products = element.products.iter().map(|line| line.iter().map(&mut last).collect()).collect();
+        Element { products, offsets: element.offsets.iter().map(last).collect() }
     }
 
     /// Elements composed with those that stand `by` before them.
@@ -310,6 +330,12 @@ impl Maker {
 fn shifted(lane: IndexId, e: Expr, before: Expr, by: usize) -> Expr {
     let (ty, span) = (e.ty, e.span);
     build::expr(ExprKind::Shift(Box::new([build::index(lane, span), e, before]), by), ty, span)
+}
+
+/// What `e` is at the last element.
+fn last_of(lane: IndexId, e: Expr) -> Expr {
+    let (ty, span) = (e.ty, e.span);
+    build::expr(ExprKind::Last(Box::new([build::index(lane, span), e])), ty, span)
 }
 
 /// A number, or 0 where it is below the least normal one.
