@@ -38,13 +38,7 @@ const CASES: &[(&str, Class, &str, f64)] = &[
         z[i] <- 0.9 * cis(p[i]) * z[i] + x[i] output z }",
         16.0,
     ),
-    (
-        "biquad",
-        Class::AffineDense,
-        "{ input x state s = 0, r = 0
-        let y = 0.2 * x + s let old = r s <- 0.3 * x + 1.2 * y + old r <- 0.1 * x - 0.5 * y output y }",
-        16.0,
-    ),
+    ("biquad", Class::AffineDense, BIQUAD, 16.0),
     (
         "dense",
         Class::AffineDense,
@@ -222,14 +216,7 @@ const CASES: &[(&str, Class, &str, f64)] = &[
         b <- 0.7 * b + x f <- 0.5 * f + tanh(b) output f }",
         24.0,
     ),
-    (
-        "inputs held",
-        Class::AffineDiagonal,
-        "{ input x, g state x1 = 3, x2 = 4, y = 1
-        let w = x + 0.5 * x1 + 0.25 * x2
-        x2 <- x1 x1 <- x y <- 0.7 * tanh(g) * y + w output y, x2 }",
-        16.0,
-    ),
+    ("inputs held", Class::AffineDiagonal, INPUTS_HELD, 16.0),
     (
         "nothing but held",
         Class::AffineDiagonal,
@@ -240,6 +227,69 @@ const CASES: &[(&str, Class, &str, f64)] = &[
     ),
     ("no state", Class::Nonlinear, "{ input x[2] output y[i] = x[i] + past(x[i], 5) }", 4.0),
 ];
+
+/// Layers of scalars, for rows of steps: name, program, roundings of a step.
+const SCALARS: &[(&str, &str, f64)] = &[
+    ("ema", "{ param a = 0.9 input x state h = 1 h <- a * h + (1 - a) * x output y = 2 * h }", 8.0),
+    ("varying", "{ input g, x state h = 0.5 h <- sigmoid(g) * h + x output y = h }", 8.0),
+    ("no offset", "{ input g state h = 3 h <- 0.3 + h * (0.9 + 0.05 * sin(g)) - 0.3 output h }", 16.0),
+    ("product", "{ input g state h = 3 h <- h * (1 + 0.01 * sin(g)) output h }", 16.0),
+    ("biquad", BIQUAD, 16.0),
+    ("inputs held", INPUTS_HELD, 16.0),
+    ("complex", "{ input x: complex, p state z: complex = 1i z <- 0.9 * cis(p) * z + x output z, y = abs(z) }", 16.0),
+    ("fixed complex", "{ param a: complex = 0.8i input x state z: complex = 1 z <- a * z + x output z }", 16.0),
+    ("max", "{ input x, a state m = -1 m <- max(m + a - 1, x) output m }", 8.0),
+    ("min", "{ input x state m = 2, n = 0 n <- min(n + 0.1, m + x) m <- min(m + 0.3, x) output m, n }", 8.0),
+    (
+        "coupled",
+        "{ input x, c state s = 1, r = 0 let o = s
+        s <- 0.9 * cos(c) * s - 0.9 * sin(c) * r + x r <- 0.9 * sin(c) * o + 0.9 * cos(c) * r output s, r }",
+        24.0,
+    ),
+    (
+        "three",
+        "{ input x state s = 1, r = 0, q = 0 let o = s let p = r
+        s <- 0.5 * s + 0.2 * r + x r <- 0.3 * o - 0.4 * q q <- 0.9 * q + 0.1 * p output s, r, q }",
+        24.0,
+    ),
+    (
+        "gates",
+        "{ input x state n = 0.1, h = 0, k = 1 let before = n
+        n <- 0.9 * n + 0.1 * x h <- sigmoid(n) * h + before^2 k <- tanh(h) * k + exp(-n^2) output h, k }",
+        32.0,
+    ),
+    (
+        "held and computed",
+        "{ input x state p = 4, q = 5, h = 0
+        let both = p + 2 * q q <- p p <- exp(-x^2) h <- 0.5 * h + both output h, both }",
+        16.0,
+    ),
+    ("past", "{ input x state h = 0 h <- 0.7 * h + past(x, 3) - 0.5 * past(x, 1) output h, w = past(x, 4) }", 16.0),
+    ("past of a value", "{ input x let e = exp(-x^2) state h = 0 h <- 0.7 * h + past(e, 3) output h }", 16.0),
+    ("first", "{ input x state h = 2 h <- if first then x else 0.5 * h + x output h }", 8.0),
+    (
+        "table",
+        "{ param t[3] input k: index(3), on: bool state h = 1
+        h <- if on then 0.4 * t[k] * h + 1 else h output h, up = h > 0.5, twice = 2 * k }",
+        16.0,
+    ),
+    ("twice", "{ input x state h = 1 h <- 0.5 * h let y = h h <- h + x output y, old = past(x, 1), h }", 16.0),
+    (
+        "one channel",
+        "{ param a[1], w[1, 1] input x[1] state h[1] = 1
+        h[i] <- sum[j](0.5 * tanh(w[i, j]) * h[j]) + a[i] * x[i] output y[i] = 3 * h[i] + x[0] }",
+        16.0,
+    ),
+    ("only held", "{ input x state a = 1, b = 2 let y = x + a - b b <- a a <- x output y }", 8.0),
+    ("small powers", "{ param a = 0.0001 input x state h = 1 h <- a * h + x output h }", 8.0),
+];
+
+const BIQUAD: &str = "{ input x state s = 0, r = 0
+    let y = 0.2 * x + s let old = r s <- 0.3 * x + 1.2 * y + old r <- 0.1 * x - 0.5 * y output y }";
+
+const INPUTS_HELD: &str = "{ input x, g state x1 = 3, x2 = 4, y = 1
+    let w = x + 0.5 * x1 + 0.25 * x2
+    x2 <- x1 x1 <- x y <- 0.7 * tanh(g) * y + w output y, x2 }";
 
 fn layer(text: &str) -> Layer {
     let (layers, problems) = sema::lower(&syntax::parse(text).0);
@@ -321,6 +371,59 @@ fn scans_in_f32_agree_with_the_interpreter() {
 #[test]
 fn scans_in_f64_agree_with_the_interpreter() {
     CASES.iter().for_each(|(name, _, body, roundings)| against_interpreter::<f64>(name, body, *roundings));
+}
+
+/// Lengths around one row and around a tile of rows, in one piece and in two, on one thread and on more.
+fn rows_against_interpreter<F: Float + interp::Real>(name: &str, body: &str, roundings: f64) {
+    let instance = instance(body);
+    let scan: Scan<F> = scan::compile(&instance, Options::default()).unwrap_or_else(|problems| panic!("{problems:?}"));
+    let packed = Sequences::packed(vec![0, 0, 1, 8, 24, 25, 42, 42, 75, 1100]).expect("ascending offsets");
+    let mut all = vec![packed, Sequences::batch(0, 0), Sequences::batch(3, 33), Sequences::batch(1, 9001)];
+    all.extend([7, 8, 9, 15, 16, 17, 31, 32].map(|length| Sequences::batch(1, length)));
+    for sequences in all {
+        let data = Data::new(&instance, &sequences, 3);
+        let bound = Bound { params: rounded_all(&data.bound.params), initial: rounded_all(&data.bound.initial) };
+        let inputs: Vec<Tensor<F>> = rounded_all(&data.inputs);
+        let (mut truth, mut carry) = (data.carry.clone(), rounded_carry(&data.carry));
+        let mut others: Vec<Carry<F>> = vec![carry.clone(); 2];
+        for round in 0..2 {
+            let what = format!("{name} f{}, {} rows, run {round}", F::BITS, sequences.total());
+            let expected = interp::run(&instance, &data.bound, &sequences, &data.inputs, &mut truth);
+            let got = scan.run(&bound, &sequences, &inputs, &mut carry, 1, &|_| {}).expect("the tensors fit");
+            let roundings = roundings * (1.0 + sequences.total() as f64);
+            compare(&format!("{what} outputs"), &got, &expected, roundings);
+            compare(&format!("{what} states"), &carry.states, &truth.states, roundings);
+            compare(&format!("{what} delays"), &carry.delays, &truth.delays, roundings);
+            assert_eq!(carry.steps, truth.steps, "{what}");
+            for (other, threads) in others.iter_mut().zip([2, 3]) {
+                let again = scan.run(&bound, &sequences, &inputs, other, threads, &|_| {}).expect("the tensors fit");
+                assert_eq!(format!("{got:?}{carry:?}"), format!("{again:?}{other:?}"), "{what} on {threads} threads");
+            }
+        }
+    }
+}
+
+#[test]
+fn rows_of_steps_in_f32_agree_with_the_interpreter() {
+    SCALARS.iter().for_each(|(name, body, roundings)| rows_against_interpreter::<f32>(name, body, *roundings));
+}
+
+#[test]
+fn rows_of_steps_in_f64_agree_with_the_interpreter() {
+    SCALARS.iter().for_each(|(name, body, roundings)| rows_against_interpreter::<f64>(name, body, *roundings));
+}
+
+/// Where the machine has moves of lanes, all of these but the one that keeps a computed value run in rows.
+#[test]
+fn layers_of_scalars_run_in_rows() {
+    if Isa::widest() != Isa::Avx512 {
+        return;
+    }
+    for (name, body, _) in SCALARS {
+        let scan: Scan<f32> = scan::compile(&instance(body), Options::default()).expect("it composes");
+        let stretch = scan.stretch(&Sequences::batch(1, 9001));
+        assert_eq!(stretch == 16, *name != "past of a value", "{name}: {stretch}");
+    }
 }
 
 #[test]

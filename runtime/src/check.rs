@@ -93,12 +93,13 @@ pub fn check_rows<F: Float>(
     bound: &Bound<F>,
     sequences: &Sequences,
     inputs: &[Tensor<F>],
+    views: &[(usize, usize)],
     outputs: &[Tensor<F>],
     carry: &Carry<F>,
 ) -> Result<usize, RunError> {
     check_bound(signature, bound)?;
     check_carry(signature, sequences, carry)?;
-    count("inputs", signature.inputs.len(), inputs.len())?;
+    count("inputs", signature.inputs.len(), views.len())?;
     count("outputs", signature.outputs.len(), outputs.len())?;
     let slices = || signature.inputs.iter().chain(&signature.outputs);
     let lanes = slices().map(Tensors::size).next().unwrap_or(1).max(1);
@@ -111,14 +112,18 @@ pub fn check_rows<F: Float>(
         let (expected, found) = (vec![sequences.total()], shape.to_vec());
         Err(RunError::Shape { name: slice.name.clone(), expected, found })
     };
-    for (expected, found) in signature.inputs.iter().zip(inputs) {
+    for (expected, &(input, _)) in signature.inputs.iter().zip(views) {
+        let found =
+            inputs.get(input).ok_or(RunError::Count { what: "inputs", expected: input + 1, found: inputs.len() })?;
         tensor(&single(expected, &found.shape)?, &[sequences.total()], found)?;
     }
     for (expected, found) in signature.outputs.iter().zip(outputs) {
         holds(&single(expected, &found.shape)?, &[sequences.total()], found)?;
     }
-    if let Some(range) = (0..sequences.count()).map(|s| sequences.range(s)).find(|range| range.len() % lanes != 0) {
-        let (expected, found) = (vec![range.len() / lanes * lanes], vec![range.len()]);
+    let back = views.iter().map(|view| view.1).max().unwrap_or(0);
+    let unfit = |range: &std::ops::Range<usize>| !range.is_empty() && (range.len() % lanes != 0 || range.start < back);
+    if let Some(range) = (0..sequences.count()).map(|s| sequences.range(s)).find(unfit) {
+        let (expected, found) = (vec![back, range.len() / lanes * lanes], vec![range.start, range.len()]);
         return Err(RunError::Shape { name: "a sequence of rows".to_owned(), expected, found });
     }
     Ok(lanes)

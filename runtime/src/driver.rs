@@ -79,13 +79,16 @@ pub unsafe fn run_into<F: Float>(
 ) -> Result<Vec<Option<Event>>, RunError> {
     check(signature, bound, sequences, inputs, carry)?;
     check_outputs(signature, sequences, outputs)?;
+    let views: Vec<_> = (0..inputs.len()).map(|input| (input, 0)).collect();
     // SAFETY: all tensors were compared with the signature.
-    Ok(unsafe { run_checked(signature, entries, bound, sequences, 1, inputs, outputs, carry, threads, progress) })
+    Ok(unsafe {
+        run_checked(signature, entries, bound, sequences, (1, &views), inputs, outputs, carry, threads, progress)
+    })
 }
 
 /// Runs a kernel each of whose steps is a *row* of as many steps as its inputs and outputs have elements, of sequences that
-/// hold whole rows: `[total]` elements of each input are taken as rows of them, from wherever a sequence begins. The carry is
-/// the kernel's own; it counts rows.
+/// hold whole rows: `[total]` elements of a tensor are taken as rows of them, from wherever a sequence begins. `views` says of
+/// each of the kernel's inputs which tensor it is, and how many steps before. The carry is the kernel's own; it counts rows.
 ///
 /// # Errors
 /// A tensor that is not the one that the signature describes, or a sequence that does not hold whole rows.
@@ -99,14 +102,17 @@ pub unsafe fn run_rows<F: Float>(
     bound: &Bound<F>,
     sequences: &Sequences,
     inputs: &[Tensor<F>],
+    views: &[(usize, usize)],
     outputs: &mut [Tensor<F>],
     carry: &mut Carry<F>,
     threads: usize,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<(), RunError> {
-    let lanes = check_rows(signature, bound, sequences, inputs, outputs, carry)?;
+    let lanes = check_rows(signature, bound, sequences, inputs, views, outputs, carry)?;
     // SAFETY: all tensors were compared with the signature.
-    unsafe { run_checked(signature, entries, bound, sequences, lanes, inputs, outputs, carry, threads, progress) };
+    unsafe {
+        run_checked(signature, entries, bound, sequences, (lanes, views), inputs, outputs, carry, threads, progress)
+    };
     Ok(())
 }
 
@@ -118,7 +124,7 @@ unsafe fn run_checked<F: Float>(
     entries: &[Entry],
     bound: &Bound<F>,
     sequences: &Sequences,
-    lanes: usize,
+    (lanes, views): (usize, &[(usize, usize)]),
     inputs: &[Tensor<F>],
     outputs: &mut [Tensor<F>],
     carry: &mut Carry<F>,
@@ -128,7 +134,7 @@ unsafe fn run_checked<F: Float>(
     let bases = Bases {
         params: planes_of(&bound.params),
         initial: planes_of(&bound.initial),
-        inputs: planes_of(inputs),
+        inputs: views.iter().map(|&(input, back)| earlier(&inputs[input], back)).collect(),
         outputs: planes_of_mut(outputs),
         states: planes_of_mut(&mut carry.states),
         delays: planes_of_mut(&mut carry.delays),
@@ -169,6 +175,16 @@ unsafe fn run_checked<F: Float>(
         carry.steps[sequence] += (sequences.range(sequence).len() / lanes) as u64;
     }
     events
+}
+
+/// The planes of a tensor of scalars, so many steps before.
+fn earlier<F>(tensor: &Tensor<F>, back: usize) -> Planes {
+    let bytes = match &tensor.elements {
+        Elements::Real(_) | Elements::Complex { .. } => size_of::<F>(),
+        Elements::Int(_) => 4,
+        Elements::Bool(_) | Elements::Byte(_) => 1,
+    };
+    planes_of(std::slice::from_ref(tensor))[0].map(|plane| plane.wrapping_sub(back * bytes))
 }
 
 /// Does tasks `0..count`, each once, on that many threads; 0 for all of the machine.

@@ -436,6 +436,22 @@ impl Expr {
         }
     }
 
+    /// The index along which something in it is shifted, if there is one.
+    pub fn shifted_along(&self) -> Option<IndexId> {
+        let mut found = None;
+        self.walk(&mut |e| {
+            let place = match &e.kind {
+                ExprKind::Shift(parts, _) => &parts[0],
+                ExprKind::Last(parts) => &parts[0],
+                _ => return,
+            };
+            if let ExprKind::Index(i) = place.kind {
+                found = Some(i);
+            }
+        });
+        found
+    }
+
     /// The values that it reads, in the order of the text, with repetitions; delays included.
     pub fn reads(&self) -> Vec<ValueId> {
         let mut found = Vec::new();

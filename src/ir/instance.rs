@@ -13,7 +13,7 @@
 //! [`crate::analysis::bounds`] shows it for an instance, wherever it comes from.
 
 use super::ranges::Ranges;
-use super::{ExprKind, Extent, Layer, print};
+use super::{Extent, Layer, print};
 use crate::diag::{Code, Diagnostic, Span};
 
 pub use super::solve::{solve_dims, solve_dims_or};
@@ -84,20 +84,8 @@ impl Instance {
     /// The extent of the indices along which values are shifted, where there are such: an index of that extent fills a
     /// vector.
     pub fn filled(&self) -> Option<usize> {
-        let mut found = None;
-        for equation in &self.layer.equations {
-            equation.body.walk(&mut |e| {
-                let place = match &e.kind {
-                    ExprKind::Shift(parts, _) => &parts[0],
-                    ExprKind::Last(parts) => &parts[0],
-                    _ => return,
-                };
-                if let ExprKind::Index(i) = place.kind {
-                    found = Some(self.extents[i.at()]);
-                }
-            });
-        }
-        found
+        let along = self.layer.equations.iter().find_map(|equation| equation.body.shifted_along());
+        along.map(|i| self.extents[i.at()])
     }
 
     /// The extent's value.

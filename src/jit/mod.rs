@@ -376,6 +376,7 @@ impl<F: Float> Kernel<F> {
         bound: &Bound<F>,
         sequences: &Sequences,
         inputs: &[Tensor<F>],
+        views: &[(usize, usize)],
         outputs: &mut [Tensor<F>],
         carry: &mut Carry<F>,
         threads: usize,
@@ -383,7 +384,9 @@ impl<F: Float> Kernel<F> {
     ) -> Result<(), RunError> {
         let Kernel { signature, entries, .. } = self;
         // SAFETY: the entries were compiled for this signature and live as long as the module, which `self` holds.
-        unsafe { driver::run_rows(signature, entries, bound, sequences, inputs, outputs, carry, threads, progress) }
+        unsafe {
+            driver::run_rows(signature, entries, bound, sequences, inputs, views, outputs, carry, threads, progress)
+        }
     }
 
     /// The layer as maps of its states, where these are few: see [`finite`].

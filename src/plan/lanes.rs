@@ -29,7 +29,8 @@ pub fn nest(
     let model = Model { instance, width: target.width, registers: target.registers };
     let at: Vec<Expr> =
         indices.iter().map(|&i| Expr { kind: ExprKind::Index(i), ty: Scalar::Int, span: body.span }).collect();
-    let lanes = match filled(&body) {
+    let lanes = match body.shifted_along() {
+        // It fills a vector.
         Some(index) => vec![Lanes { index, unroll: 1 }],
         None => model.choose(value, &at, &indices, &body),
     };
@@ -41,22 +42,6 @@ pub fn nest(
         loops.push(index);
     }
     Nest { value, target: place, at, body, loops, lanes }
-}
-
-/// The index along which something is shifted: it fills a vector.
-pub fn filled(e: &Expr) -> Option<IndexId> {
-    let mut found = None;
-    e.walk(&mut |e| {
-        let place = match &e.kind {
-            ExprKind::Shift(parts, _) => &parts[0],
-            ExprKind::Last(parts) => &parts[0],
-            _ => return,
-        };
-        if let ExprKind::Index(i) = place.kind {
-            found = Some(i);
-        }
-    });
-    found
 }
 
 struct Model<'a> {

@@ -9,9 +9,13 @@
 //! state, and runs ahead for many rows. Applied to the state before the row it gives the state behind each step,
 //! which stands one element further before the next one. What is carried is the last of them, on all lanes.
 //!
+//! A state or a delay that holds an input of some steps before is no state there: it is the same input, read so many steps
+//! before.
+//!
 //! (Blelloch 1990 gives the scan; Hillis and Steele 1986 the doubling.)
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use ssmc_runtime::{Bound, Carry, Elements, RunError, Sequences, Tensor};
 
@@ -39,25 +43,42 @@ pub(super) fn lanes(isa: Isa, bits: u32) -> Option<usize> {
     (isa.min(Isa::widest()) == Isa::Avx512).then_some(512 / bits as usize)
 }
 
+/// A layer in rows.
+pub(super) struct Rows {
+    /// A row of steps for each of the layer's.
+    pub(super) instance: Instance,
+    /// Which of the layer's inputs each of its inputs is, and how many steps before.
+    views: Vec<(usize, usize)>,
+    /// Which of the layer's states its states are.
+    states: Vec<usize>,
+    /// The layer's other states: which input they hold, of how many steps before the next one.
+    recent: Vec<(usize, usize, usize)>,
+    /// Which input each delay keeps.
+    delays: Vec<usize>,
+}
+
 /// The layer with a row of steps for each of its own; `None` where it has none.
-pub(super) fn rows(instance: &Instance, verdict: &Verdict, lanes: usize) -> Option<Instance> {
+pub(super) fn rows(instance: &Instance, verdict: &Verdict, lanes: usize) -> Option<Rows> {
     let layer = &instance.layer;
     let one = |v: ValueId| instance.elements(v) == 1;
     let states = layer.states.iter().map(|state| state.value);
     let moved = layer.inputs.iter().copied().chain(layer.outputs.iter().map(|output| output.value));
-    if !suits(layer) || !layer.delays.is_empty() || layer.states.is_empty() || !states.chain(moved).all(one) {
+    if !suits(layer) || layer.states.is_empty() || !states.chain(moved).all(one) {
         return None;
     }
     let mut maker = Maker {
         scope: Scope::new(verdict.layer.clone()),
         lanes,
         forms: Vec::new(),
+        views: (0..layer.inputs.len()).map(|i| (i, 0)).collect(),
+        instead: HashMap::new(),
+        recent: Vec::new(),
         tiny: f64::from(f32::MIN_POSITIVE),
     };
     for group in &verdict.groups {
         maker.forms(group)?;
     }
-    derived(&maker.layer(), instance).ok()
+    maker.rows(instance)
 }
 
 /// The step of a group, with definitions for what the form has.
@@ -74,6 +95,12 @@ struct Maker {
     scope: Scope,
     lanes: usize,
     forms: Vec<Forms>,
+    /// See [`Rows::views`].
+    views: Vec<(usize, usize)>,
+    /// In the place of each state, what it is before a step and behind it.
+    instead: HashMap<ValueId, ValueId>,
+    /// See [`Rows::recent`].
+    recent: Vec<(usize, usize, usize)>,
     /// Powers of parameters below this are zero: what they multiply is slow, and changes nothing.
     tiny: f64,
 }
@@ -174,55 +201,126 @@ impl Maker {
     }
 
     /// The layer, with all states found along the row.
-    fn layer(mut self) -> Layer {
+    fn rows(mut self, instance: &Instance) -> Option<Rows> {
         self.scope.layer = widen(&self.scope.layer, self.lanes);
         let old = std::mem::take(&mut self.scope.layer.states);
-        self.scope
-            .layer
-            .equations
-            .retain(|e| old.iter().all(|state| state.next != e.value || state.next == state.value));
+        let untouched = |e: &Equation| old.iter().all(|state| state.next != e.value || state.next == state.value);
+        self.scope.layer.equations.retain(untouched);
+        let delays = std::mem::take(&mut self.scope.layer.delays);
         for value in &mut self.scope.layer.values {
-            if matches!(value.kind, ValueKind::State(_) | ValueKind::Next(_)) {
+            if matches!(value.kind, ValueKind::State(_) | ValueKind::Next(_) | ValueKind::Delay) {
                 value.kind = ValueKind::Let;
             }
         }
-        // In the place of each state, what it is before a step and behind it.
-        let mut instead = HashMap::new();
+        let kept =
+            delays.iter().map(|&delay| self.view(delay).filter(|view| view.1 == 0)).collect::<Option<Vec<_>>>()?;
         let mut states: Vec<Option<State>> = old.iter().map(|_| None).collect();
         for forms in std::mem::take(&mut self.forms) {
+            if let ([state], [Some(offset)], None) = (&forms.states[..], &forms.offsets[..], &forms.coefficients[0][0])
+                && let Some((input, back)) = self.view(*offset)
+            {
+                let before = self.input(input, back + 1);
+                self.instead.extend([(old[state.at()].value, before), (old[state.at()].next, *offset)]);
+                self.recent.push((state.at(), input, back));
+                continue;
+            }
             let carried: Vec<State> = forms.states.iter().map(|&s| self.carried(&old[s.at()], s)).collect();
-            let element = self.composed(&forms);
-            // Where products are made once, those of the last step apply it alone, so that the next row waits for nothing else.
-            let fixed = element.products.iter().flatten().flatten().all(|&product| self.is_fixed(product));
-            let last = fixed.then(|| self.last(&element));
-            for (r, (&state, own)) in forms.states.iter().zip(&carried).enumerate() {
-                let ty = forms.ty[r];
-                let behind = self.row(&format!("{}.behind", own.name), ty, |layer, lane| {
-                    forms.applied(layer, &element, r, &carried, lane)
-                });
-                let before = self.row(&format!("{}.before", own.name), ty, |layer, lane| {
-                    shifted(lane, read(layer, behind, lane), read(layer, own.value, lane), 1)
-                });
-                instead.insert(old[state.at()].value, before);
-                instead.insert(old[state.at()].next, behind);
-                self.equation(own.next, |layer, lane| match &last {
-                    Some(last) => forms.applied(layer, last, r, &carried, lane),
-                    None => last_of(lane, read(layer, behind, lane)),
-                });
-                states[state.at()] = Some(own.clone());
+            self.group(&forms, &carried, &old);
+            for (state, own) in forms.states.iter().zip(carried) {
+                states[state.at()] = Some(own);
             }
         }
+        let mut equations = std::mem::take(&mut self.scope.layer.equations);
+        for equation in &mut equations {
+            self.replace(&mut equation.body, &delays, &kept)?;
+        }
         let mut layer = self.scope.layer;
-        for equation in &mut layer.equations {
-            replace(&mut equation.body, &instead);
-        }
+        layer.equations = equations;
         for output in &mut layer.outputs {
-            output.value = instead.get(&output.value).copied().unwrap_or(output.value);
+            output.value = self.instead.get(&output.value).copied().unwrap_or(output.value);
         }
-        layer.states = states.into_iter().map(|state| state.expect("every state belongs to a group")).collect();
+        let found = (0..states.len()).filter(|&s| states[s].is_some()).collect();
+        layer.states = states.into_iter().flatten().collect();
+        for (s, state) in layer.states.iter().enumerate() {
+            let id = StateId(s as u32);
+            layer.values[state.value.at()].kind = ValueKind::State(id);
+            layer.values[state.next.at()].kind = ValueKind::Next(id);
+        }
         layer.derived.clear();
         settle(&mut layer);
-        layer
+        let instance = derived(&layer, instance).ok()?;
+        let delays = kept.into_iter().map(|(input, _)| input).collect();
+        Some(Rows { instance, views: self.views, states: found, recent: self.recent, delays })
+    }
+
+    /// The states of a group, before each step and behind it, and what they carry to the next row.
+    fn group(&mut self, forms: &Forms, carried: &[State], old: &[State]) {
+        let element = self.composed(forms);
+        // Where products are made once, those of the last step apply it alone, so that the next row waits for nothing else.
+        let fixed = element.products.iter().flatten().flatten().all(|&product| self.is_fixed(product));
+        let last = fixed.then(|| self.last(&element));
+        for (r, (&state, own)) in forms.states.iter().zip(carried).enumerate() {
+            let ty = forms.ty[r];
+            let behind = self.row(&format!("{}.behind", own.name), ty, |layer, lane| {
+                forms.applied(layer, &element, r, carried, lane)
+            });
+            let before = self.row(&format!("{}.before", own.name), ty, |layer, lane| {
+                shifted(lane, read(layer, behind, lane), read(layer, own.value, lane), 1)
+            });
+            self.instead.extend([(old[state.at()].value, before), (old[state.at()].next, behind)]);
+            self.equation(own.next, |layer, lane| match &last {
+                Some(last) => forms.applied(layer, last, r, carried, lane),
+                None => last_of(lane, read(layer, behind, lane)),
+            });
+        }
+    }
+
+    /// Which input a value is, and how many steps before.
+    fn view(&self, mut value: ValueId) -> Option<(usize, usize)> {
+        let layer = &self.scope.layer;
+        loop {
+            value = self.instead.get(&value).copied().unwrap_or(value);
+            if let Some(input) = layer.inputs.iter().position(|i| *i == value) {
+                return Some(self.views[input]);
+            }
+            match layer.definition(value)?.body.kind {
+                ExprKind::Read { value: of, .. } => value = of,
+                _ => return None,
+            }
+        }
+    }
+
+    /// An input of so many steps before.
+    fn input(&mut self, input: usize, back: usize) -> ValueId {
+        if let Some(known) = self.views.iter().position(|view| *view == (input, back)) {
+            return self.scope.layer.inputs[known];
+        }
+        let like = self.scope.layer.value(self.scope.layer.inputs[input]).clone();
+        let axes = vec![Extent::Lit(self.lanes as i64)];
+        let name = format!("{}.{back}", like.name);
+        let value = self.scope.add_value(&name, ValueKind::Input, axes, like.ty, Span::default());
+        self.scope.layer.inputs.push(value);
+        self.views.push((input, back));
+        value
+    }
+
+    /// Reads other values in the place of states and delays, at the lane; `None` where what is kept is not known now.
+    fn replace(&mut self, e: &mut Expr, delays: &[ValueId], kept: &[(usize, usize)]) -> Option<()> {
+        if let ExprKind::Past { delay, at, steps } = &e.kind {
+            let ExprKind::Int(back) = steps.kind else { return None };
+            let place = delays.iter().position(|d| d == delay)?;
+            let value = self.input(kept[place].0, usize::try_from(back).ok()?);
+            let at = at.last().cloned().into_iter().collect();
+            e.kind = ExprKind::Read { value, at };
+            return Some(());
+        }
+        if let ExprKind::Read { value, at } = &mut e.kind
+            && let Some(new) = self.instead.get(value)
+        {
+            *value = *new;
+            at.drain(..at.len() - 1);
+        }
+        e.operands_mut().into_iter().try_for_each(|operand| self.replace(operand, delays, kept))
     }
 
     /// The state before the row, on all lanes.
@@ -346,17 +444,6 @@ fn flushed(e: Expr, tiny: f64) -> Expr {
     build::select(small, none, e)
 }
 
-/// Reads other values, at the lane.
-fn replace(e: &mut Expr, instead: &HashMap<ValueId, ValueId>) {
-    if let ExprKind::Read { value, at } = &mut e.kind
-        && let Some(new) = instead.get(value)
-    {
-        *value = *new;
-        at.drain(..at.len() - 1);
-    }
-    e.operands_mut().into_iter().for_each(|operand| replace(operand, instead));
-}
-
 /// Leaves out what nothing needs, and puts definitions behind those that they read.
 fn settle(layer: &mut Layer) {
     let place: HashMap<ValueId, usize> = layer.equations.iter().enumerate().map(|(n, e)| (e.value, n)).collect();
@@ -380,8 +467,11 @@ fn settle(layer: &mut Layer) {
 /// A layer's kernel for rows.
 pub(super) struct Across<F> {
     lanes: usize,
-    /// How many steps at the start of a sequence are run by the layer itself.
-    head: usize,
+    rows: Rows,
+    /// Whether the layer asks for the first step.
+    first: bool,
+    /// How many steps before a row have to be there.
+    back: usize,
     kernel: Kernel<F>,
 }
 
@@ -390,8 +480,11 @@ impl<F: Real> Across<F> {
     pub(super) fn new(instance: &Instance, verdict: &Verdict, isa: Isa) -> Result<Option<Self>, Vec<Diagnostic>> {
         let Some(lanes) = lanes(isa, F::BITS) else { return Ok(None) };
         let Some(rows) = rows(instance, verdict, lanes) else { return Ok(None) };
-        let head = usize::from(asks_for_first(&instance.layer));
-        Ok(Some(Self { lanes, head, kernel: compile_for(&rows, Form::Sequence, isa)? }))
+        let kernel = compile_for(&rows.instance, Form::Sequence, isa)?;
+        let first = asks_for_first(&instance.layer);
+        let kept = instance.depths.iter().copied().chain(rows.recent.iter().map(|recent| recent.2 + 1));
+        let back = kept.chain(rows.views.iter().map(|view| view.1)).max().unwrap_or(0);
+        Ok(Some(Self { lanes, rows, first, back, kernel }))
     }
 
     /// How many steps a row has.
@@ -399,7 +492,7 @@ impl<F: Real> Across<F> {
         self.lanes
     }
 
-    /// Runs all sequences: the first step where the layer asks for it, then rows, then what is left.
+    /// Runs all sequences: the first steps where something looks back from them, then rows, then what is left.
     #[allow(clippy::too_many_arguments, reason = "what a run takes")]
     pub(super) fn run(
         &self,
@@ -415,14 +508,15 @@ impl<F: Real> Across<F> {
         let (mut heads, mut rows, mut rests) = (Vec::new(), Vec::new(), Vec::new());
         for (s, &steps) in carry.steps.iter().enumerate() {
             let range = sequences.range(s);
-            let first = range.start + if steps == 0 { self.head.min(range.len()) } else { 0 };
+            let head = self.back.max(usize::from(self.first && steps == 0));
+            let first = range.start + head.min(range.len());
             let last = first + (range.end - first) / self.lanes * self.lanes;
             heads.push(range.start..first);
             rows.push(first..last);
             rests.push(last..range.end);
         }
-        let part = |ranges: Vec<std::ops::Range<usize>>, outputs: &mut [Tensor<F>], carry: &mut Carry<F>| {
-            if ranges.iter().all(std::ops::Range::is_empty) {
+        let part = |ranges: Vec<Range<usize>>, outputs: &mut [Tensor<F>], carry: &mut Carry<F>| {
+            if ranges.iter().all(Range::is_empty) {
                 return Ok(());
             }
             let part = Sequences::spaced(sequences.total(), ranges).expect("parts of sequences lie apart");
@@ -433,19 +527,39 @@ impl<F: Real> Across<F> {
             params: bound.params.clone(),
             initial: self.kernel.signature().states.iter().map(unread).collect(),
         };
-        let mut wide = Carry {
-            // No row holds the first step of its sequence.
-            steps: vec![1; carry.steps.len()],
-            states: carry.states.iter().map(|tensor| spread(tensor, self.lanes)).collect(),
-            delays: Vec::new(),
-        };
-        let sequences = Sequences::spaced(sequences.total(), rows.clone()).expect("parts of sequences lie apart");
-        self.kernel.run_rows(&own, &sequences, inputs, outputs, &mut wide, threads, progress)?;
-        for (tensor, wide) in carry.states.iter_mut().zip(&wide.states) {
-            tensor.elements = picked(wide, self.lanes);
+        let states = self.rows.states.iter().map(|&s| spread(&carry.states[s], self.lanes)).collect();
+        // No row holds the first step of its sequence.
+        let mut wide = Carry { steps: vec![1; carry.steps.len()], states, delays: Vec::new() };
+        let whole = Sequences::spaced(sequences.total(), rows.clone()).expect("parts of sequences lie apart");
+        let views = &self.rows.views;
+        self.kernel.run_rows(&own, &whole, inputs, views, outputs, &mut wide, threads, progress)?;
+        for (&s, wide) in self.rows.states.iter().zip(&wide.states) {
+            carry.states[s].elements = picked(wide, self.lanes);
         }
-        carry.steps.iter_mut().zip(&rows).for_each(|(steps, range)| *steps += range.len() as u64);
+        for (s, range) in rows.iter().enumerate().filter(|(_, range)| !range.is_empty()) {
+            carry.steps[s] += range.len() as u64;
+            for &(state, input, back) in &self.rows.recent {
+                copy(&inputs[input], range.end - 1 - back, &mut carry.states[state], s);
+            }
+            for (delay, &input) in carry.delays.iter_mut().zip(&self.rows.delays) {
+                let depth = delay.shape[1];
+                (0..depth).for_each(|j| copy(&inputs[input], range.end - 1 - j, delay, s * depth + j));
+            }
+        }
         part(rests, outputs, carry)
+    }
+}
+
+/// Copies an element.
+fn copy<F: Real>(from: &Tensor<F>, at: usize, to: &mut Tensor<F>, place: usize) {
+    match (&from.elements, &mut to.elements) {
+        (Elements::Real(from), Elements::Real(to)) => to[place] = from[at],
+        (Elements::Complex { re, im }, Elements::Complex { re: to_re, im: to_im }) => {
+            (to_re[place], to_im[place]) = (re[at], im[at]);
+        }
+        (Elements::Int(from), Elements::Int(to)) => to[place] = from[at],
+        (Elements::Bool(from), Elements::Bool(to)) => to[place] = from[at],
+        _ => unreachable!("what holds an input has its type"),
     }
 }
 
@@ -467,23 +581,5 @@ fn picked<F: Real>(tensor: &Tensor<F>, lanes: usize) -> Elements<F> {
         Elements::Real(v) => Elements::Real(pick(v)),
         Elements::Complex { re, im } => Elements::Complex { re: pick(re), im: pick(im) },
         _ => unreachable!("states along rows are numbers"),
-    }
-}
-
-#[cfg(test)]
-mod scratch {
-    #[test]
-    fn show() {
-        let source = std::fs::read_to_string("benches/programs/cases.ssm").expect("there");
-        let (file, _) = crate::syntax::parse(&source);
-        let (layers, _) = crate::sema::lower(&file);
-        let name = std::env::var("L").unwrap_or("ema".to_owned());
-        let layer = layers.iter().find(|l| l.name == name).expect("there").clone();
-        let instance = crate::ir::Instance::new(layer, vec![]).expect("fine");
-        let verdict = crate::analysis::verdict::judge(&instance.layer);
-        let rows = super::rows(&instance, &verdict, 16).expect("rows");
-        println!("{}", rows.layer);
-        println!("{}", crate::jit::plan_text(&rows, crate::jit::Form::Sequence, 32, crate::jit::Isa::Avx512).unwrap());
-        println!("{}", crate::jit::asm(&rows, crate::jit::Form::Sequence, 32, crate::jit::Isa::Avx512).unwrap());
     }
 }

@@ -6,7 +6,7 @@
 use super::choose::{Extents, Plan};
 use super::delays::reach;
 use super::group::{Layers, derived};
-use super::{LEAST, MOST, SUMMARIES, fixed, lanes};
+use super::{LEAST, MOST, SUMMARIES, across, fixed, lanes};
 use crate::analysis::verdict::judge;
 use crate::analysis::verdict::summary::summary;
 use crate::chunked;
@@ -107,6 +107,9 @@ impl Pricer<'_> {
         if counts(self.instance).is_some() {
             return self.on_maps();
         }
+        if let Some(rows) = self.rows() {
+            return self.on_rows(&rows);
+        }
         if lanes::narrow(self.instance) {
             return self.on_lanes(&groups);
         }
@@ -140,6 +143,26 @@ impl Pricer<'_> {
         let kernel = self.kernel(&self.instance.layer, Form::Sequence, run)?;
         let mut prediction = named(&kernel.prediction, "run");
         add(&mut prediction, named(&kernel.prediction, "summary"));
+        Ok(Priced { kernel, prediction })
+    }
+
+    /// The layer in rows of steps.
+    fn rows(&self) -> Option<Instance> {
+        let lanes = across::lanes(self.isa, self.extents.bits)?;
+        Some(across::rows(self.instance, &judge(&self.instance.layer), lanes)?.instance)
+    }
+
+    /// Rows of steps in order, and the steps around them.
+    fn on_rows(&self, rows: &Instance) -> Result<Priced, Vec<Diagnostic>> {
+        let Run { sequences, longest, threads, .. } = self.extents.run();
+        let lanes = rows.filled().unwrap_or(1);
+        self.is_cut(lanes)?;
+        let longest = longest / lanes;
+        let kernel =
+            self.candidate(rows, Form::Sequence, Run { sequences, longest, total: sequences * longest, threads })?;
+        let mut prediction = named(&kernel.prediction, "rows");
+        let rest = Run { sequences, longest: lanes, total: sequences * lanes, threads };
+        add(&mut prediction, named(&self.kernel(&self.instance.layer, Form::Sequence, rest)?.prediction, "rest"));
         Ok(Priced { kernel, prediction })
     }
 
