@@ -21,6 +21,7 @@ use cranelift_codegen::isa::TargetIsa;
 use ssmc_runtime::driver::{PIECE, SPLIT};
 use ssmc_runtime::kernel::{Cut, Way};
 use ssmc_runtime::kernel::{Signature, Tensors};
+use ssmc_wide::Level;
 
 use crate::analysis::cost::Bytes;
 use crate::codegen::{self, Machine};
@@ -202,7 +203,12 @@ impl<'a> Predictor<'a> {
     /// How long one call of a function takes for so many steps, with its blocks on so many threads.
     fn call(&self, part: usize, pass: &PassPlan, phases: &[Phase], steps: usize, ranges: usize) -> Call {
         let parts = self.plan.parts();
-        let function = codegen::emit(self.plan, part, Machine::of(self.isa), self.isa);
+        let machine = match self.plan.instance.filled() {
+            // Moves of lanes are what machines have, or a plan would not have them.
+            Some(_) => Machine::of(self.isa).within(Level::Avx512),
+            None => Machine::of(self.isa),
+        };
+        let function = codegen::emit(self.plan, part, machine, self.isa);
         let cut = self.cut(phases);
         let pieces = cut.pieces(steps).max(1);
         let share = pieces.div_ceil(ranges.min(pieces).max(1)) as f64 / pieces as f64;

@@ -217,6 +217,8 @@ pub fn of(function: &Function, uses: &Uses, inst: Inst, core: &Core) -> (Work, f
         Opcode::Imul if !ty.is_vector() => integer(1.0, 3.0),
         Opcode::Icmp if !ty.is_vector() => integer(0.5, 0.5),
         Opcode::Brif => integer(1.0, 0.5),
+        // An operation of the machine that CLIF does not have.
+        Opcode::Call if ty.is_vector() => arithmetic(1.0, 3.0),
         Opcode::Call | Opcode::CallIndirect => called(function, inst),
         _ if in_vectors(ty) => arithmetic(1.0, 1.0),
         _ => integer(1.0, 1.0),

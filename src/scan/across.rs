@@ -508,7 +508,8 @@ impl<F: Real> Across<F> {
         let (mut heads, mut rows, mut rests) = (Vec::new(), Vec::new(), Vec::new());
         for (s, &steps) in carry.steps.iter().enumerate() {
             let range = sequences.range(s);
-            let head = self.back.max(usize::from(self.first && steps == 0));
+            // Whole rows, so that where the outputs begin with a line of the cache, each row is one.
+            let head = self.back.max(usize::from(self.first && steps == 0)).next_multiple_of(self.lanes);
             let first = range.start + head.min(range.len());
             let last = first + (range.end - first) / self.lanes * self.lanes;
             heads.push(range.start..first);
