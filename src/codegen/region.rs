@@ -7,7 +7,7 @@
 //! known at each place.
 
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::{BlockArg, InstBuilder, MemFlagsData, Value, types};
+use cranelift_codegen::ir::{BlockArg, InstBuilder, Value, types};
 
 use super::access::Access;
 use super::nest::Range;
@@ -310,9 +310,9 @@ impl<'a> Emitter<'a, '_> {
         self.b.ins().select(more, ahead, none)
     }
 
-    /// Loads an element of the next block of every row that this block uses, so that its cache line is there in time.
+    /// Asks for an element of the next block of every row that this block uses, so that its cache line is there in time.
     ///
-    /// Rows are far apart, so that no processor finds the pattern by itself. Nobody waits for what is loaded.
+    /// Rows are far apart, so that no processor finds the pattern by itself. What goes past the caches is not to be in them.
     fn touch(&mut self, region: &'a Region, ahead: Value) {
         let mut seen = Vec::new();
         let lane = region.lane;
@@ -343,15 +343,15 @@ impl<'a> Emitter<'a, '_> {
         }
         for access in accesses {
             let far = self.rows_of(access.value, access.place).is_some_and(|(_, bytes)| bytes > 256);
-            if !far || access.step(lane) != 1 || access.has_rest() || seen.contains(&access.value) {
+            let kept = far && !self.goes_past(&access);
+            if !kept || access.step(lane) != 1 || access.has_rest() || seen.contains(&access.value) {
                 continue;
             }
             seen.push(access.value);
             for imaginary in [false, true].into_iter().take(if access.ty == Scalar::Complex { 2 } else { 1 }) {
                 let (address, offset) = self.place(&access, imaginary);
                 let address = self.b.ins().iadd(address, ahead);
-                let flags = MemFlagsData::new().with_aligned();
-                self.b.ins().load(self.real, flags, address, offset);
+                self.fetch(address, offset);
             }
         }
     }

@@ -69,7 +69,7 @@ pub(super) fn select(
             return Ok(Selected { plan, backend, parts });
         }
     }
-    let plan = plan::plan(instance, form, target(bits, 128, Isa::Narrow))?;
+    let plan = plan::plan(instance, form, target(bits, 128, Isa::Narrow))?.within_caches();
     let parts = (0..plan.parts().len()).map(|part| (codegen::emit(&plan, part, machine, isa), None)).collect();
     let backend = Backend { isa: Isa::Narrow, vector_bits: 128, by_cranelift: true };
     Ok(Selected { plan, backend, parts })
