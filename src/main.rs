@@ -4,6 +4,10 @@
 
 mod cli;
 
+/// Tensors begin with a line of the cache.
+#[global_allocator]
+static ALLOCATOR: ssmc_runtime::Lines = ssmc_runtime::Lines;
+
 fn main() -> std::process::ExitCode {
     cli::main()
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// The modules outside of `src/jit` that may hold `unsafe` code.
 const UNSAFE: &[&str] = &[
+    "runtime/src/allocator.rs",
     "runtime/src/cholesky.rs",
     "runtime/src/driver.rs",
     "runtime/src/kernel.rs",

@@ -11,6 +11,10 @@ use ssmc::{sema, syntax};
 use ssmc_handwritten::cases::{Case, Values};
 use ssmc_runtime::{Bound, Carry, Elements, Sequences, Session, Tensor};
 
+/// Tensors begin with a line of the cache, as the arrays of the hand-written kernels do.
+#[global_allocator]
+static ALLOCATOR: ssmc_runtime::Lines = ssmc_runtime::Lines;
+
 const PROGRAM: &str = include_str!("../programs/cases.ssm");
 
 /// A compiled layer with all that a run takes.

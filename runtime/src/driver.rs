@@ -23,6 +23,16 @@ pub const PIECE: usize = 4096;
 /// From how many operations on it pays to cut a phase: about twenty microseconds.
 pub const SPLIT: u64 = 50_000;
 
+/// From how many bytes of inputs and outputs on the caches do not keep them: a few times what a core has for itself.
+pub(crate) const MANY: usize = 8 << 20;
+
+/// The bytes of inputs and outputs of so many steps.
+fn moved(signature: &Signature, steps: usize, bits: u32) -> usize {
+    let planes = |slice: &Tensors| if slice.kind == Kind::Complex { 2 } else { 1 };
+    let bytes = |slice: &Tensors| slice.size() * slice.kind.bytes(bits) * planes(slice);
+    signature.inputs.iter().chain(&signature.outputs).map(bytes).sum::<usize>() * steps
+}
+
 /// Runs the passes of a layer over all sequences; the carry goes in and comes out.
 ///
 /// `threads` is the number of threads, 0 for all of the machine. `progress` is told, now and then and from any
@@ -158,6 +168,7 @@ unsafe fn run_checked<F: Float>(
         derived: derived.base(),
         steps: &carry.steps,
         ranges,
+        many: moved(signature, sequences.total() / lanes, F::BITS) >= MANY,
         done: AtomicU64::new(0),
         events: Mutex::new(vec![None; signature.reports]),
         progress,
@@ -263,6 +274,8 @@ struct Task<'a> {
     steps: &'a [u64],
     /// Into how many ranges phases may be cut.
     ranges: usize,
+    /// Whether inputs and outputs are too many for the caches.
+    many: bool,
     done: AtomicU64,
     /// What was reported so far; the least of all sequences.
     events: Mutex<Vec<Option<Event>>>,
@@ -310,7 +323,8 @@ impl Task<'_> {
                     Buffer::Home | Buffer::Scratch | Buffer::Local => unreachable!("a pass has its own"),
                 }
             };
-            let running = Running::new(pass, self.entries, self.ranges, address);
+            let mut running = Running::new(pass, self.entries, self.ranges, address);
+            running.set_many(self.many);
             // SAFETY: as for this function; the addresses are those that the pass's slots ask for.
             unsafe { self.pass(pass, &running, rows, self.steps[sequence]) };
         }

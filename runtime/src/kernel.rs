@@ -224,6 +224,8 @@ impl Cut {
 pub struct PhaseSignature {
     /// Its place among the kernel's functions.
     pub entry: usize,
+    /// The place of one that does the same and writes outputs past the caches. All addresses of outputs are multiples of 64.
+    pub past: Option<usize>,
     /// What of it different threads may run at the same time.
     pub cut: Cut,
     /// Whether it writes nothing but [`Buffer::Scratch`] and [`Buffer::Local`].
@@ -296,7 +298,7 @@ impl PassSignature {
 
     /// A forward pass with one function and no memory of its own.
     pub fn plain(slots: Vec<Slot>) -> Self {
-        let phases = vec![PhaseSignature { entry: 0, cut: Cut::Blocks(1), private: false, work: 1 }];
+        let phases = vec![PhaseSignature { entry: 0, past: None, cut: Cut::Blocks(1), private: false, work: 1 }];
         Self { reverse: false, slots, home: 0, scratch: 0, local: 0, tile: 0, begin: None, phases, end: None }
     }
 }
@@ -342,7 +344,10 @@ pub struct Signature {
 impl Signature {
     /// How many functions the kernel has.
     pub fn functions(&self) -> usize {
-        let of = |pass: &PassSignature| pass.begin.iter().chain(&pass.phases).chain(&pass.end).count();
+        let functions = |phase: &PhaseSignature| 1 + usize::from(phase.past.is_some());
+        let of = |pass: &PassSignature| -> usize {
+            pass.begin.iter().chain(&pass.phases).chain(&pass.end).map(functions).sum()
+        };
         self.prologue.iter().count() + self.passes.iter().map(of).sum::<usize>()
     }
 }

@@ -4,6 +4,8 @@
 //! on each, or cuts sequences into stretches that kernels can run side by side. For measuring the machine that it runs
 //! on, it has loops whose work is known ([`probe`]).
 
+#[allow(unsafe_code, reason = "hands out memory")]
+mod allocator;
 pub mod check;
 #[allow(unsafe_code, reason = "kernels call it with addresses")]
 pub mod cholesky;
@@ -28,6 +30,7 @@ pub mod tensor;
 #[allow(unsafe_code, reason = "vector instructions, on memory whose extents the caller vouches for")]
 mod transpose;
 
+pub use allocator::Lines;
 pub use check::RunError;
 pub use kernel::Event;
 pub use session::Session;

@@ -11,6 +11,7 @@ use rayon::prelude::*;
 use crate::driver::{Planes, SPLIT};
 use crate::kernel::{Arguments, Buffer, Cut, Entry, PassSignature, PhaseSignature, Signature, Slot, WHOLE, Way};
 use crate::memory::Memory;
+use crate::transpose::fence;
 
 /// Computes what depends on parameters alone: what stands behind [`Buffer::Derived`].
 ///
@@ -38,6 +39,8 @@ pub(crate) struct Running<'a> {
     entries: &'a [Entry],
     ranges: Vec<PieceRange>,
     way: Way,
+    /// Whether outputs are so many that they are to go past the caches.
+    many: bool,
     /// Stands behind [`Buffer::Home`].
     _home: Memory,
     /// Stands behind [`Buffer::Scratch`]: one for all ranges, or one for each.
@@ -83,7 +86,20 @@ impl<'a> Running<'a> {
             PieceRange { pointers: pass.slots.iter().map(address).collect(), _local: local }
         };
         let ranges = (0..count).map(range).collect();
-        Self { pass, entries, ranges, way, _home: home, _scratch: scratch }
+        Self { pass, entries, ranges, way, many: false, _home: home, _scratch: scratch }
+    }
+
+    /// Says whether outputs are too many for the caches. Where they begin with a line of those, they then go past them; results
+    /// are the same.
+    pub(crate) fn set_many(&mut self, many: bool) {
+        self.many = many && self.pass.phases.iter().any(|phase| phase.past.is_some());
+    }
+
+    /// Whether outputs go past the caches.
+    fn goes_past(&self) -> bool {
+        let slots = self.pass.slots.iter().zip(&self.ranges[0].pointers);
+        let mut outputs = slots.filter(|(slot, _)| matches!(slot.buffer, Buffer::Output(_)));
+        self.many && outputs.all(|(_, address)| address.addr() % LINE == 0)
     }
 
     /// Puts another address in the place of that slot's.
@@ -101,7 +117,7 @@ impl<'a> Running<'a> {
     pub(crate) unsafe fn begin(&self, steps: (usize, usize), number: u64) {
         if let Some(phase) = &self.pass.begin {
             // SAFETY: as for this function.
-            unsafe { self.call(phase, &self.ranges[0], steps, number, ALL) };
+            unsafe { self.call(phase, false, &self.ranges[0], steps, number, ALL) };
         }
     }
 
@@ -112,7 +128,7 @@ impl<'a> Running<'a> {
     pub(crate) unsafe fn end(&self, steps: (usize, usize), number: u64) {
         if let Some(phase) = &self.pass.end {
             // SAFETY: as for this function.
-            unsafe { self.call(phase, &self.ranges[0], steps, number, ALL) };
+            unsafe { self.call(phase, false, &self.ranges[0], steps, number, ALL) };
         }
     }
 
@@ -122,10 +138,11 @@ impl<'a> Running<'a> {
     /// As for [`Running::begin`].
     pub(crate) unsafe fn steps(&self, steps: (usize, usize), number: u64) {
         let tiles = tiles(steps, self.pass.tile, self.pass.reverse);
+        let past = self.goes_past();
         let blocks = self.pass.phases.iter().find(|phase| phase.cut != Cut::Steps);
         match (self.way, blocks) {
             // SAFETY: as for this function.
-            (Way::Tiles(from, to), _) => return unsafe { self.tile_by_tile(steps, number, (from, to)) },
+            (Way::Tiles(from, to), _) => return unsafe { self.tile_by_tile(steps, number, (from, to), past) },
             (Way::Blocks, Some(phase)) => {
                 // Blocks of one phase do not depend on each other, whatever the step.
                 let count = self.ranges_of(phase, steps, SPLIT).unwrap_or(1);
@@ -134,9 +151,10 @@ impl<'a> Running<'a> {
                         for phase in &self.pass.phases {
                             let cut = if phase.cut == Cut::Steps { ALL } else { phase.cut.range(0, n, count) };
                             // SAFETY: ranges do not overlap, so that no two calls write the same elements.
-                            unsafe { self.call(phase, range, tile, number, cut) };
+                            unsafe { self.call(phase, past, range, tile, number, cut) };
                         }
                     }
+                    show(past);
                 });
                 return;
             }
@@ -148,13 +166,15 @@ impl<'a> Running<'a> {
                     Some(count) => self.ranges[..count].par_iter().enumerate().for_each(|(n, range)| {
                         let cut = phase.cut.range(tile.1 - tile.0, n, count);
                         // SAFETY: as above.
-                        unsafe { self.call(phase, range, tile, number, cut) };
+                        unsafe { self.call(phase, past, range, tile, number, cut) };
+                        show(past);
                     }),
                     // SAFETY: as for this function.
-                    None => unsafe { self.call(phase, &self.ranges[0], tile, number, ALL) },
+                    None => unsafe { self.call(phase, past, &self.ranges[0], tile, number, ALL) },
                 }
             }
         }
+        show(past);
     }
 
     /// The same as [`Way::Tiles`] says, with the phases that run in the order of tiles. Threads take the next tile when they are
@@ -162,7 +182,7 @@ impl<'a> Running<'a> {
     ///
     /// # Safety
     /// As for [`Running::begin`].
-    unsafe fn tile_by_tile(&self, steps: (usize, usize), number: u64, (from, to): (usize, usize)) {
+    unsafe fn tile_by_tile(&self, steps: (usize, usize), number: u64, (from, to): (usize, usize), past: bool) {
         let (ahead, rest) = self.pass.phases.split_at(from);
         let (ordered, behind) = rest.split_at(to - from);
         let tiles: Vec<(usize, usize)> = tiles(steps, self.pass.tile, self.pass.reverse).collect();
@@ -170,12 +190,12 @@ impl<'a> Running<'a> {
         let work = |range: &PieceRange| {
             loop {
                 let turn = taken.fetch_add(1, Ordering::Relaxed);
-                let Some(&tile) = tiles.get(turn) else { return };
+                let Some(&tile) = tiles.get(turn) else { return show(past) };
                 let run = |phases: &[PhaseSignature]| {
                     for phase in phases {
                         // SAFETY: as for this function: these write rows of this tile and memory of this range, or it is this
                         // tile's turn.
-                        unsafe { self.call(phase, range, tile, number, ALL) };
+                        unsafe { self.call(phase, past, range, tile, number, ALL) };
                     }
                 };
                 run(ahead);
@@ -208,6 +228,7 @@ impl<'a> Running<'a> {
     unsafe fn call(
         &self,
         phase: &PhaseSignature,
+        past: bool,
         range: &PieceRange,
         steps: (usize, usize),
         number: u64,
@@ -221,8 +242,19 @@ impl<'a> Running<'a> {
             from: pieces.0 as u64,
             to: pieces.1 as u64,
         };
-        // SAFETY: the caller vouches for the arguments.
-        unsafe { self.entries[phase.entry](&arguments) };
+        let entry = phase.past.filter(|_| past).unwrap_or(phase.entry);
+        // SAFETY: the caller vouches for the arguments; outputs begin with a line where they go past the caches.
+        unsafe { self.entries[entry](&arguments) };
+    }
+}
+
+/// Bytes in a line of the caches.
+const LINE: usize = 64;
+
+/// Makes what a thread has written visible to others, where it went past the caches.
+fn show(past: bool) {
+    if past {
+        fence();
     }
 }
 
@@ -258,4 +290,45 @@ fn tiles(steps: (usize, usize), tile: usize, reverse: bool) -> impl Iterator<Ite
         let start = begin + tile * if reverse { count - 1 - i } else { i };
         (start, (start + tile).min(end))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Writes which function it is to the first byte of the first slot.
+    unsafe extern "C" fn within(arguments: *const Arguments) {
+        // SAFETY: the test's slot has a byte.
+        unsafe { (*(*arguments).pointers).write(1) };
+    }
+
+    unsafe extern "C" fn past(arguments: *const Arguments) {
+        // SAFETY: as above.
+        unsafe { (*(*arguments).pointers).write(2) };
+    }
+
+    /// Which function runs where the output is at that distance from a line.
+    fn ran(many: bool, distance: usize, entry: Option<usize>) -> u8 {
+        let mut pass = PassSignature::plain(vec![Slot { buffer: Buffer::Output(0), imaginary: false }]);
+        pass.phases[0].past = entry;
+        let mut memory = Memory::new(256);
+        let to = memory.base().wrapping_add(distance);
+        let mut running = Running::new(&pass, &[within, past], 1, |_| std::ptr::null_mut());
+        running.set_many(many);
+        running.point(0, to);
+        // SAFETY: both functions write a byte of the slot, which is there.
+        unsafe {
+            running.steps((0, 1), 0);
+            to.read()
+        }
+    }
+
+    #[test]
+    fn outputs_go_past_the_caches_where_they_are_many_and_begin_with_a_line() {
+        assert_eq!(ran(true, 0, Some(1)), 2);
+        assert_eq!(ran(true, 64, Some(1)), 2);
+        assert_eq!(ran(true, 16, Some(1)), 1);
+        assert_eq!(ran(false, 0, Some(1)), 1);
+        assert_eq!(ran(true, 0, None), 1);
+    }
 }

@@ -334,6 +334,11 @@ impl<'a> Emitter<'a, '_> {
         }
     }
 
+    /// Whether what is written there goes past the caches.
+    pub(super) fn goes_past(&self, access: &Access<'_>) -> bool {
+        self.past && matches!(access.place.buffer, Buffer::Output(_)) && self.pass.past.contains(&access.value)
+    }
+
     fn store(&mut self, access: &Access<'a>, parts: &Parts, imaginary: bool) {
         let (address, offset) = self.place(access, imaginary);
         let buffer = access.place.buffer;
@@ -345,13 +350,15 @@ impl<'a> Emitter<'a, '_> {
         };
         let vectors = self.spread(parts);
         let step = access.step(lane.index);
-        let whole = |part: usize| (part + 1) * self.width <= lane.live || access.place.layout.is_padded();
         let mut left = 0;
         if step == 1 {
             let flags = self.flags(buffer, false);
-            while left < vectors.len() && whole(left) {
+            let past = self.goes_past(access);
+            while left < vectors.len() && ((left + 1) * self.width <= lane.live || access.place.layout.is_padded()) {
                 let at = offset + (left * self.width) as i32 * size as i32;
-                self.b.ins().store(flags, vectors[left], address, at);
+                if !(past && self.stream(vectors[left], address, at)) {
+                    self.b.ins().store(flags, vectors[left], address, at);
+                }
                 left += 1;
             }
         }

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::{
-    AbiParam, ExtFuncData, ExternalName, FuncRef, InstBuilder, Signature, Type, UserExternalName, Value, types,
+    AbiParam, ExtFuncData, ExternalName, FuncRef, InstBuilder, MemFlagsData, Signature, Type, UserExternalName, Value,
+    types,
 };
 use cranelift_codegen::isa::CallConv;
 use cranelift_frontend::FunctionBuilder;
@@ -70,6 +71,30 @@ impl Environment for Routines {
 }
 
 impl Emitter<'_, '_> {
+    /// Asks for a cache line; where the machine's code cannot, by loading an element of a buffer that nobody waits for.
+    pub(super) fn fetch(&mut self, address: Value, offset: i32) {
+        self.routines.machine = Some(self.machine);
+        match self.routines.primitive(&mut self.b, Primitive::Prefetch, self.vector) {
+            Some(callee) => {
+                let address = self.plus(address, offset.into());
+                self.b.ins().call(callee, &[address]);
+            }
+            None => {
+                let flags = MemFlagsData::new().with_aligned();
+                self.b.ins().load(self.real, flags, address, offset);
+            }
+        }
+    }
+
+    /// Writes a vector past the caches, if the machine's code can; the place is a multiple of its size.
+    pub(super) fn stream(&mut self, value: Value, address: Value, offset: i32) -> bool {
+        self.routines.machine = Some(self.machine);
+        let Some(callee) = self.routines.primitive(&mut self.b, Primitive::Stream, self.vector) else { return false };
+        let address = self.plus(address, offset.into());
+        self.b.ins().call(callee, &[value, address]);
+        true
+    }
+
     pub(super) fn elementary(&mut self, f: Elementary, args: &[Value]) -> Value {
         self.routines.machine = Some(self.machine);
         math::emit(&mut self.b, &mut self.routines, f, args)

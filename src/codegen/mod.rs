@@ -115,6 +115,8 @@ struct Emitter<'a, 'b> {
     slots: &'a [Slot],
     phases: &'a [Phase],
     machine: Machine,
+    /// Whether the pass's outputs that may go past the caches do.
+    past: bool,
     /// The type of reals.
     real: Type,
     /// Their vectors.
@@ -180,6 +182,7 @@ impl<'a, 'b> Emitter<'a, 'b> {
             slots: part.slots,
             phases: part.phases,
             machine,
+            past: part.past,
             real,
             vector,
             width: plan.target.width,

@@ -7,7 +7,9 @@
 //! known at each place.
 
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::{BlockArg, InstBuilder, MemFlagsData, Value, types};
+use cranelift_codegen::ir::{BlockArg, InstBuilder, Value, types};
+
+use ssmc_runtime::kernel::Buffer;
 
 use super::access::Access;
 use super::nest::Range;
@@ -31,6 +33,9 @@ pub(super) struct Call {
     /// The first block, and the one behind the last.
     pub(super) blocks: (Value, Value),
 }
+
+/// How many bytes ahead the rows of an input are asked for that follow each other.
+const STREAM: i32 = 2048;
 
 impl<'a> Emitter<'a, '_> {
     pub(super) fn region(&mut self, region: &'a Region, call: Call) {
@@ -310,9 +315,9 @@ impl<'a> Emitter<'a, '_> {
         self.b.ins().select(more, ahead, none)
     }
 
-    /// Loads an element of the next block of every row that this block uses, so that its cache line is there in time.
+    /// Asks for an element of the next block of every row that this block uses, so that its cache line is there in time.
     ///
-    /// Rows are far apart, so that no processor finds the pattern by itself. Nobody waits for what is loaded.
+    /// Rows are far apart, so that no processor finds the pattern by itself. What goes past the caches is not to be in them.
     fn touch(&mut self, region: &'a Region, ahead: Value) {
         let mut seen = Vec::new();
         let lane = region.lane;
@@ -341,17 +346,28 @@ impl<'a> Emitter<'a, '_> {
                 });
             }
         }
+        let line = (region.parts * self.width) as i64 * i64::from(self.real.bytes());
         for access in accesses {
+            // Where a block is a row, the next rows follow it: they are asked for further ahead than the processor does by itself.
+            let row = self.rows_of(access.value, access.place);
+            if matches!(access.place.buffer, Buffer::Input(_)) && row == Some((Rows::Sequence, line)) {
+                if access.step(lane) == 1 && !access.has_rest() && !seen.contains(&access.value) {
+                    seen.push(access.value);
+                    let (address, offset) = self.place(&access, false);
+                    self.fetch(address, offset + STREAM);
+                }
+                continue;
+            }
             let far = self.rows_of(access.value, access.place).is_some_and(|(_, bytes)| bytes > 256);
-            if !far || access.step(lane) != 1 || access.has_rest() || seen.contains(&access.value) {
+            let kept = far && !self.goes_past(&access);
+            if !kept || access.step(lane) != 1 || access.has_rest() || seen.contains(&access.value) {
                 continue;
             }
             seen.push(access.value);
             for imaginary in [false, true].into_iter().take(if access.ty == Scalar::Complex { 2 } else { 1 }) {
                 let (address, offset) = self.place(&access, imaginary);
                 let address = self.b.ins().iadd(address, ahead);
-                let flags = MemFlagsData::new().with_aligned();
-                self.b.ins().load(self.real, flags, address, offset);
+                self.fetch(address, offset);
             }
         }
     }

@@ -71,7 +71,7 @@ pub(super) fn select(
         }
     }
     assert!(filled.is_none_or(|lanes| lanes * bits as usize == 128), "an index is to fill vectors that there are not");
-    let plan = plan::plan(instance, form, target(bits, 128, Isa::Narrow))?;
+    let plan = plan::plan(instance, form, target(bits, 128, Isa::Narrow))?.within_caches();
     let parts = (0..plan.parts().len()).map(|part| (codegen::emit(&plan, part, machine, isa), None)).collect();
     let backend = Backend { isa: Isa::Narrow, vector_bits: 128, by_cranelift: true };
     Ok(Selected { plan, backend, parts })

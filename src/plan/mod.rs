@@ -17,6 +17,7 @@ pub mod cost;
 pub mod lanes;
 pub mod lower;
 pub mod pack;
+pub mod past;
 pub mod place;
 mod print;
 pub mod region;
@@ -86,6 +87,8 @@ pub struct PassPlan {
     pub reset: Option<ValueId>,
     /// How many steps a tile has at most; 0 where there is no limit.
     pub tile: usize,
+    /// The outputs that may go past the caches.
+    pub past: Vec<ValueId>,
     /// What runs before the first tile: states are brought into the layout of their region.
     pub begin: Vec<Phase>,
     /// What runs in every tile.
@@ -345,18 +348,20 @@ pub struct Part<'a> {
     pub slots: &'a [Slot],
     /// What it runs, in order.
     pub phases: &'a [Phase],
+    /// Whether the pass's outputs that may go past the caches do.
+    pub past: bool,
 }
 
 impl Plan {
-    /// The functions of the kernel, in the order of their places in the signature.
+    /// The functions of the kernel, in the order of their places in the signature: those that write past the caches come last.
     pub fn parts(&self) -> Vec<Part<'_>> {
         let mut parts = Vec::new();
         if let (Some(pass), Some(signature)) = (&self.prologue, &self.signature.prologue) {
-            parts.push(Part { pass, slots: &signature.slots, phases: &pass.begin });
+            parts.push(Part { pass, slots: &signature.slots, phases: &pass.begin, past: false });
         }
         for (pass, signature) in self.passes.iter().zip(&self.signature.passes) {
             let slots = &signature.slots[..];
-            let mut add = |phases| parts.push(Part { pass, slots, phases });
+            let mut add = |phases| parts.push(Part { pass, slots, phases, past: false });
             if !pass.begin.is_empty() {
                 add(&pass.begin);
             }
@@ -365,7 +370,20 @@ impl Plan {
                 add(&pass.end);
             }
         }
+        for (pass, signature) in self.passes.iter().zip(&self.signature.passes) {
+            let again = pass.phases.chunks(1).zip(&signature.phases).filter(|(_, phase)| phase.past.is_some());
+            let slots = &signature.slots[..];
+            parts.extend(again.map(|(phases, _)| Part { pass, slots, phases, past: true }));
+        }
         parts
+    }
+
+    /// The same plan where nothing can be written past the caches.
+    pub fn within_caches(mut self) -> Self {
+        for phase in self.signature.passes.iter_mut().flat_map(|pass| &mut pass.phases) {
+            phase.past = None;
+        }
+        self
     }
 }
 

@@ -10,7 +10,8 @@ use ssmc_runtime::kernel::{
 
 use super::pack::Packer;
 use super::{
-    Form, Item, Layout, Nest, PassPlan, Phase, Place, Plan, Steps, Target, cost, element_bytes, lanes, split, tile,
+    Form, Item, Layout, Nest, PassPlan, Phase, Place, Plan, Steps, Target, cost, element_bytes, lanes, past, split,
+    tile,
 };
 use crate::analysis::passes::Pass;
 use crate::analysis::stages::{self, Stage};
@@ -141,7 +142,7 @@ fn number(plan: &mut Plan) {
                 phase.nests().all(|nest| own(nest.target.buffer) && !reports.contains(&nest.value))
                     && phase.statements().all(|statement| statement.stores.iter().all(|place| own(place.buffer)))
             });
-            PhaseSignature { entry, cut, private, work }
+            PhaseSignature { entry, past: None, cut, private, work }
         };
         signature.begin = (!pass.begin.is_empty()).then(|| numbered(&pass.begin));
         signature.phases = pass.phases.chunks(1).map(&mut numbered).collect();
@@ -149,6 +150,20 @@ fn number(plan: &mut Plan) {
     }
     if let Some(pass) = &mut plan.prologue {
         pass.places.resize(instance.layer.values.len(), None);
+    }
+    if plan.form == Form::Step {
+        return;
+    }
+    for n in 0..plan.passes.len() {
+        let values = past::values(&plan.instance, plan.target, &plan.passes, n);
+        let pass = &mut plan.passes[n];
+        for (phase, signature) in pass.phases.iter().zip(&mut plan.signature.passes[n].phases) {
+            if past::writes(phase, &values) {
+                signature.past = Some(next);
+                next += 1;
+            }
+        }
+        pass.past = values;
     }
 }
 

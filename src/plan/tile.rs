@@ -77,7 +77,7 @@ pub fn tiled(
     let (places, begin, end) = (tiling.places, tiling.begin, tiling.end);
     let states = (0..instance.layer.states.len()).collect();
     let delays = (0..instance.layer.delays.len()).collect();
-    let plan = PassPlan { reverse: false, states, delays, places, reset: None, tile, begin, phases, end };
+    let plan = PassPlan { states, delays, places, tile, begin, phases, end, ..PassPlan::default() };
     (plan, memory)
 }
 

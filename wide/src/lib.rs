@@ -17,7 +17,7 @@
 //! - The calling convention is System V. Upper halves are cleared (`vzeroupper`) before every call and return.
 //! - A load moves down to its use only within its block, where it has one use and nothing is written in between (or
 //!   it is `readonly`).
-//! - A load that may trap and that nothing uses becomes a prefetch; other loads without use are left out.
+//! - A load that nothing uses is left out; a prefetch never is.
 //! - Floating-point operations are those of the CLIF, one for one, rounded as it says; results are the same to the bit
 //!   as Cranelift's, except for the bits of NaNs. The exceptions that give the same results are in `isel::idiom`.
 //! - The same function gives the same bytes.

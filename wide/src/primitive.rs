@@ -1,13 +1,16 @@
 //! Operations that machines have and CLIF does not: calls of functions with certain names.
 //!
-//! Such a call is an instruction: it has no effects, changes no registers, and takes vectors of any width (not
-//! scalars). Where [`Primitive::is_at`] says no, the function is refused.
+//! Such a call is an instruction: it changes no registers, and takes vectors of any width (not scalars). But for
+//! [`Primitive::Prefetch`] and [`Primitive::Stream`], which have no result, it has no effects. Where [`Primitive::is_at`] says
+//! no, the function is refused.
 
-use cranelift_codegen::ir::UserExternalName;
+use cranelift_codegen::ir::{AbiParam, Signature, Type, UserExternalName, types};
+use cranelift_codegen::isa::CallConv;
 
 use crate::Level;
 
-/// An operation on vectors of floats, lane by lane but for [`Primitive::LookUp`]; all arguments and the result are of one type.
+/// An operation. Those with a result work on vectors of floats, lane by lane but for [`Primitive::LookUp`]; all their arguments and
+/// the result are of one type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Primitive {
     /// `p, n`: `p·2^⌊n⌋`, rounded once. For `n = -∞` it is zero and for `n = ∞` infinite, with the sign of `p`; NaN for
@@ -20,6 +23,11 @@ pub enum Primitive {
     /// `at, low, high`: the lane of `low`, or behind them of `high`, that the lowest bits of the bits of `at` number. Lanes of
     /// `low` and `high` meet those of `at` in any place.
     LookUp,
+    /// `address`: asks for the cache line there to be in the first cache soon. It neither fails, wherever that is, nor waits.
+    Prefetch,
+    /// `value, address`: writes a vector past the caches. The address is a multiple of its size. A thread that is told of it by
+    /// another sees it only behind an `sfence` of the one that wrote.
+    Stream,
 }
 
 /// The namespace of the names.
@@ -27,7 +35,14 @@ const NAMESPACE: u32 = 0x6f70;
 
 impl Primitive {
     /// All of them.
-    pub const ALL: [Primitive; 4] = [Primitive::Scale, Primitive::Fraction, Primitive::Mantissa, Primitive::LookUp];
+    pub const ALL: [Primitive; 6] = [
+        Primitive::Scale,
+        Primitive::Fraction,
+        Primitive::Mantissa,
+        Primitive::LookUp,
+        Primitive::Prefetch,
+        Primitive::Stream,
+    ];
 
     /// The name of the function whose call is this.
     pub fn name(self) -> UserExternalName {
@@ -42,14 +57,38 @@ impl Primitive {
     /// The number of arguments.
     pub fn arity(self) -> usize {
         match self {
-            Primitive::Scale => 2,
-            Primitive::Fraction | Primitive::Mantissa => 1,
+            Primitive::Scale | Primitive::Stream => 2,
+            Primitive::Fraction | Primitive::Mantissa | Primitive::Prefetch => 1,
             Primitive::LookUp => 3,
         }
     }
 
+    /// Whether it has no result, and is there for what it does to memory.
+    pub fn has_effect(self) -> bool {
+        matches!(self, Primitive::Prefetch | Primitive::Stream)
+    }
+
+    /// Whether it writes to memory.
+    pub(crate) fn writes(self) -> bool {
+        self == Primitive::Stream
+    }
+
+    /// The signature of the function, for vectors of that type.
+    pub fn signature(self, vector: Type, convention: CallConv) -> Signature {
+        let mut signature = Signature::new(convention);
+        signature.params = match self {
+            Primitive::Prefetch => vec![AbiParam::new(types::I64)],
+            Primitive::Stream => vec![AbiParam::new(vector), AbiParam::new(types::I64)],
+            _ => vec![AbiParam::new(vector); self.arity()],
+        };
+        if !self.has_effect() {
+            signature.returns.push(AbiParam::new(vector));
+        }
+        signature
+    }
+
     /// Whether processors of that level have it.
     pub fn is_at(self, level: Level) -> bool {
-        level == Level::Avx512
+        self.has_effect() || level == Level::Avx512
     }
 }

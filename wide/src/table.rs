@@ -514,6 +514,17 @@ pub(crate) const STORE: Op = [
         ],
     },
 ];
+/// `memory, src`, past the caches.
+pub(crate) const STREAM: Op = [
+    Row {
+        vex: [INVALID, VEX_Vmovntps_m128_xmm, VEX_Vmovntps_m256_ymm],
+        evex: [INVALID, EVEX_Vmovntps_m128_xmm, EVEX_Vmovntps_m256_ymm, EVEX_Vmovntps_m512_zmm],
+    },
+    Row {
+        vex: [INVALID, VEX_Vmovntpd_m128_xmm, VEX_Vmovntpd_m256_ymm],
+        evex: [INVALID, EVEX_Vmovntpd_m128_xmm, EVEX_Vmovntpd_m256_ymm, EVEX_Vmovntpd_m512_zmm],
+    },
+];
 /// `dst, src`: the lowest lane, or memory, in all lanes.
 pub(crate) const BROADCAST: Op = [
     Row {

@@ -30,9 +30,7 @@ mod pair;
 mod power;
 mod trig;
 
-use cranelift_codegen::ir::{
-    AbiParam, ConstantData, ExtFuncData, ExternalName, FuncRef, InstBuilder, Signature, Type, Value, types,
-};
+use cranelift_codegen::ir::{ConstantData, ExtFuncData, ExternalName, FuncRef, InstBuilder, Type, Value, types};
 use cranelift_codegen::isa::CallConv;
 use cranelift_frontend::FunctionBuilder;
 use ssmc_wide::Primitive;
@@ -199,10 +197,7 @@ pub fn import_primitive(
     ty: Type,
     call_conv: CallConv,
 ) -> FuncRef {
-    let mut signature = Signature::new(call_conv);
-    signature.params = vec![AbiParam::new(ty); primitive.arity()];
-    signature.returns.push(AbiParam::new(ty));
-    let signature = builder.import_signature(signature);
+    let signature = builder.import_signature(primitive.signature(ty, call_conv));
     let name = builder.func.declare_imported_user_function(primitive.name());
     let name = ExternalName::user(name);
     builder.import_function(ExtFuncData { name, signature, colocated: false, patchable: false })

@@ -4,9 +4,9 @@ use cranelift_codegen::ir::{Inst, InstructionData, Opcode, Value, types};
 use iced_x86::Code;
 use regalloc2::VReg;
 
-use super::{Result, Select};
+use super::{Result, Select, Width};
 use crate::inst::{Access, Base, Ins, Mem, View};
-use crate::table;
+use crate::{Primitive, table};
 
 impl Select<'_> {
     /// The address that a load or store accesses.
@@ -94,10 +94,6 @@ impl Select<'_> {
         let result = self.f.dfg.first_result(inst);
         let ty = self.ty(result);
         let mem = self.address_of(inst);
-        if self.is_touch(inst) {
-            self.push(Ins::new(Code::Prefetcht0_m8).mem(mem));
-            return Ok(());
-        }
         let to = self.result();
         if ty.is_vector() || ty.is_float() {
             let shape = self.shape(ty)?;
@@ -155,6 +151,30 @@ impl Select<'_> {
         let from = self.reg(value);
         let mem = self.address_of(inst);
         self.push(Ins::new(code).mem(mem).reg(from, view));
+        Ok(())
+    }
+
+    /// A primitive without a result.
+    pub(super) fn effect(&mut self, inst: Inst, primitive: Primitive) -> Result<()> {
+        let args = self.f.dfg.inst_args(inst).to_vec();
+        let is_address = |this: &Self, value: Option<&Value>| value.is_some_and(|&v| this.ty(v) == types::I64);
+        let fits = args.len() == primitive.arity() && self.f.dfg.inst_results(inst).is_empty();
+        if !fits || !primitive.is_at(self.level) || !is_address(self, args.last()) {
+            return Err(self.refuse(inst));
+        }
+        if primitive == Primitive::Prefetch {
+            let mem = self.address(args[0], 0);
+            self.push(Ins::new(Code::Prefetcht0_m8).mem(mem));
+            return Ok(());
+        }
+        let shape = self.shape(self.ty(args[0]))?;
+        if shape.width == Width::Scalar {
+            return Err(self.refuse(inst));
+        }
+        let code = self.code(&table::STREAM, shape)?;
+        let from = self.reg(args[0]);
+        let mem = self.address(args[1], 0);
+        self.push(Ins::new(code).mem(mem).reg(from, shape.view()));
         Ok(())
     }
 

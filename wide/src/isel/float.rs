@@ -73,6 +73,9 @@ impl Select<'_> {
     }
 
     pub(super) fn primitive(&mut self, inst: Inst, primitive: Primitive) -> Result<()> {
+        if primitive.has_effect() {
+            return self.effect(inst, primitive);
+        }
         let args = self.f.dfg.inst_args(inst).to_vec();
         let shape = self.shape(self.ty(args[0]))?;
         if shape.width == Width::Scalar || !primitive.is_at(self.level) || args.len() != primitive.arity() {
@@ -83,6 +86,7 @@ impl Select<'_> {
             Primitive::Fraction => self.unary(&table::REDUCE, args[0], shape, Some(FLOOR)),
             Primitive::Mantissa => self.unary(&table::MANTISSA, args[0], shape, Some(POSITIVE)),
             Primitive::LookUp => self.look_up(args[0], args[1], args[2], shape),
+            Primitive::Prefetch | Primitive::Stream => self.effect(inst, primitive),
         }
     }
 

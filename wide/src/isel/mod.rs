@@ -26,7 +26,7 @@ use std::collections::HashMap;
 
 use cranelift_codegen::dominator_tree::DominatorTree;
 use cranelift_codegen::flowgraph::ControlFlowGraph;
-use cranelift_codegen::ir::{self, Function, Inst, InstructionData, Opcode, Type, Value, types};
+use cranelift_codegen::ir::{self, Function, Inst, Opcode, Type, Value, types};
 use cranelift_codegen::loop_analysis::LoopAnalysis;
 use regalloc2::VReg;
 
@@ -220,23 +220,18 @@ impl<'f> Select<'f> {
     fn is_wanted(&self, inst: Inst) -> bool {
         let opcode = self.f.dfg.insts[inst].opcode();
         let results = self.f.dfg.inst_results(inst);
-        let pure = !(self.writes(inst) || opcode.can_trap() || opcode.other_side_effects())
-            || (opcode.can_load() && !self.writes(inst))
-            || self.primitive_of(inst).is_some();
-        if !pure || self.is_touch(inst) {
+        let pure = match self.primitive_of(inst) {
+            Some(primitive) => !primitive.has_effect(),
+            None if self.writes(inst) => false,
+            None => opcode.can_load() || !(opcode.can_trap() || opcode.other_side_effects()),
+        };
+        if !pure {
             return true;
         }
         results.iter().any(|r| {
             let r = r.as_u32() as usize;
             self.regs[r].is_some() || self.masks[r].is_some()
         })
-    }
-
-    /// Whether an access is there only for its cache line: a load that may trap and that nothing uses.
-    fn is_touch(&self, inst: Inst) -> bool {
-        let InstructionData::Load { opcode: Opcode::Load, flags, .. } = self.f.dfg.insts[inst] else { return false };
-        let result = self.f.dfg.first_result(inst);
-        !self.f.dfg.mem_flags[flags].notrap() && self.uses[result.as_u32() as usize] == 0
     }
 
     fn instruction(&mut self, inst: Inst) -> Result<()> {

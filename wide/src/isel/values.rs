@@ -50,7 +50,10 @@ impl Select<'_> {
     /// Whether an instruction may write to memory.
     pub(super) fn writes(&self, inst: Inst) -> bool {
         let opcode = self.f.dfg.insts[inst].opcode();
-        (opcode.can_store() || opcode.is_call()) && self.primitive_of(inst).is_none()
+        match self.primitive_of(inst) {
+            Some(primitive) => primitive.writes(),
+            None => opcode.can_store() || opcode.is_call(),
+        }
     }
 
     /// The block that a value is defined in.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use regalloc2::{OperandConstraint, OperandKind, RegClass, VReg};
 
-use super::traits::{Place, access, is_load, is_store, is_vector, latency, touches_flags};
+use super::traits::{Place, access, is_load, is_prefetch, is_store, is_vector, latency, touches_flags};
 use crate::inst::Ins;
 use crate::live::Live;
 
@@ -167,7 +167,7 @@ impl Graph {
         for (n, ins) in stretch.iter().enumerate() {
             let simple = !is_vector(ins) || is_load(ins) || late[n];
             let after = self.after[n].iter().all(|&m| self.lazy[m]);
-            self.lazy.push(simple && after && !is_store(ins));
+            self.lazy.push(simple && after && !is_store(ins) && !is_prefetch(ins));
         }
     }
 }

@@ -34,7 +34,7 @@ impl Place {
 
 /// What an instruction reads or writes in memory, and whether it writes.
 pub(super) fn access(ins: &Ins) -> Option<(Place, bool)> {
-    if mnemonic(ins) == Mnemonic::Prefetcht0 {
+    if is_prefetch(ins) {
         return None;
     }
     let mut size = 8;
@@ -67,6 +67,11 @@ fn bytes(view: View) -> i32 {
     }
 }
 
+/// Whether an instruction only asks for a cache line.
+pub(super) fn is_prefetch(ins: &Ins) -> bool {
+    mnemonic(ins) == Mnemonic::Prefetcht0
+}
+
 /// Whether an instruction works on vector or mask registers.
 pub(super) fn is_vector(ins: &Ins) -> bool {
     ins.operands.iter().any(|o| o.class() != INT)
@@ -92,7 +97,7 @@ pub(super) fn is_store(ins: &Ins) -> bool {
 
 pub(super) fn touches_flags(ins: &Ins) -> bool {
     use Mnemonic::*;
-    !is_vector(ins)
+    (!is_vector(ins) && !is_prefetch(ins))
         || matches!(
             mnemonic(ins),
             Vucomiss
