@@ -375,8 +375,15 @@ fn scans_in_f64_agree_with_the_interpreter() {
 
 /// Lengths around one row and around a tile of rows, in one piece and in two, on one thread and on more.
 fn rows_against_interpreter<F: Float + interp::Real>(name: &str, body: &str, roundings: f64) {
+    for isa in [Isa::Avx2, Isa::Avx512].into_iter().filter(|isa| isa.is_here()) {
+        rows_within::<F>(name, body, roundings, isa);
+    }
+}
+
+fn rows_within<F: Float + interp::Real>(name: &str, body: &str, roundings: f64, isa: Isa) {
     let instance = instance(body);
-    let scan: Scan<F> = scan::compile(&instance, Options::default()).unwrap_or_else(|problems| panic!("{problems:?}"));
+    let options = Options { isa: Some(isa), ..Options::default() };
+    let scan: Scan<F> = scan::compile(&instance, options).unwrap_or_else(|problems| panic!("{problems:?}"));
     let packed = Sequences::packed(vec![0, 0, 1, 8, 24, 25, 42, 42, 75, 1100]).expect("ascending offsets");
     let mut all = vec![packed, Sequences::batch(0, 0), Sequences::batch(3, 33), Sequences::batch(1, 9001)];
     all.extend([7, 8, 9, 15, 16, 17, 31, 32].map(|length| Sequences::batch(1, length)));
@@ -387,7 +394,7 @@ fn rows_against_interpreter<F: Float + interp::Real>(name: &str, body: &str, rou
         let (mut truth, mut carry) = (data.carry.clone(), rounded_carry(&data.carry));
         let mut others: Vec<Carry<F>> = vec![carry.clone(); 2];
         for round in 0..2 {
-            let what = format!("{name} f{}, {} rows, run {round}", F::BITS, sequences.total());
+            let what = format!("{name} f{} {isa}, {} rows, run {round}", F::BITS, sequences.total());
             let expected = interp::run(&instance, &data.bound, &sequences, &data.inputs, &mut truth);
             let got = scan.run(&bound, &sequences, &inputs, &mut carry, 1, &|_| {}).expect("the tensors fit");
             let roundings = roundings * (1.0 + sequences.total() as f64);

@@ -52,7 +52,7 @@ impl<'a> Emitter<'a, '_> {
     /// Lanes of `low`, and behind them of `high`: for each lane the one that `from` says.
     fn moved(&mut self, low: Value, high: Value, from: impl Fn(usize) -> usize) -> Value {
         self.routines.machine = Some(self.machine);
-        if let Some(look_up) = self.routines.primitive(&mut self.b, Primitive::LookUp, self.vector) {
+        if let Some(look_up) = self.routines.primitive(&mut self.b, Primitive::Move, self.vector) {
             let bytes = self.real.bytes() as usize;
             let places = (0..self.width).flat_map(|lane| (from(lane) as u64).to_le_bytes()[..bytes].to_vec());
             let pool = self.b.func.dfg.constants.insert(ConstantData::from(places.collect::<Vec<u8>>()));

@@ -38,9 +38,13 @@ const COUPLED: usize = 2;
 /// The same where the products are those of parameters, made once.
 const FIXED: usize = 4;
 
-/// How many steps a row has: the lanes of the widest vectors. `None` where moves of lanes are not single instructions.
+/// How many steps a row has: the lanes of the widest vectors. `None` where moves of lanes are no instructions of the selector's.
 pub(super) fn lanes(isa: Isa, bits: u32) -> Option<usize> {
-    (isa.min(Isa::widest()) == Isa::Avx512).then_some(512 / bits as usize)
+    match isa.min(Isa::widest()) {
+        Isa::Avx512 => Some(512 / bits as usize),
+        Isa::Avx2 => Some(256 / bits as usize),
+        _ => None,
+    }
 }
 
 /// A layer in rows.

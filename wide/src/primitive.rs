@@ -9,7 +9,7 @@ use cranelift_codegen::isa::CallConv;
 
 use crate::Level;
 
-/// An operation. Those with a result work on vectors of floats, lane by lane but for [`Primitive::LookUp`]; all their arguments and
+/// An operation. Those with a result work on vectors of floats, lane by lane but for [`Primitive::LookUp`] and [`Primitive::Move`]; all their arguments and
 /// the result are of one type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Primitive {
@@ -23,6 +23,8 @@ pub enum Primitive {
     /// `at, low, high`: the lane of `low`, or behind them of `high`, that the lowest bits of the bits of `at` number. Lanes of
     /// `low` and `high` meet those of `at` in any place.
     LookUp,
+    /// The same with a constant `at`: lanes that follow each other, from one of `low` on, or the last lane of `high` for all.
+    Move,
     /// `address`: asks for the cache line there to be in the first cache soon. It neither fails, wherever that is, nor waits.
     Prefetch,
     /// `value, address`: writes a vector past the caches. The address is a multiple of its size. A thread that is told of it by
@@ -35,11 +37,12 @@ const NAMESPACE: u32 = 0x6f70;
 
 impl Primitive {
     /// All of them.
-    pub const ALL: [Primitive; 6] = [
+    pub const ALL: [Primitive; 7] = [
         Primitive::Scale,
         Primitive::Fraction,
         Primitive::Mantissa,
         Primitive::LookUp,
+        Primitive::Move,
         Primitive::Prefetch,
         Primitive::Stream,
     ];
@@ -59,7 +62,7 @@ impl Primitive {
         match self {
             Primitive::Scale | Primitive::Stream => 2,
             Primitive::Fraction | Primitive::Mantissa | Primitive::Prefetch => 1,
-            Primitive::LookUp => 3,
+            Primitive::LookUp | Primitive::Move => 3,
         }
     }
 
@@ -89,6 +92,6 @@ impl Primitive {
 
     /// Whether processors of that level have it.
     pub fn is_at(self, level: Level) -> bool {
-        self.has_effect() || level == Level::Avx512
+        self.has_effect() || self == Primitive::Move || level == Level::Avx512
     }
 }

@@ -667,6 +667,38 @@ fn lanes_are_looked_up_in_two_vectors() {
 }
 
 #[test]
+fn lanes_move_to_places_that_are_known() {
+    for level in levels() {
+        for lane in [types::F32, types::F64] {
+            let size = lane.bytes() as usize;
+            for ty in vectors(level, lane) {
+                let (count, turns) = (ty.lane_count() as usize, 3);
+                let bytes = |of: &dyn Fn(usize) -> u64, n: usize| -> Vec<u8> {
+                    (0..n).flat_map(|i| of(i).to_le_bytes()[..size].to_vec()).collect()
+                };
+                let entry = |i: usize| 0x3f80_0000_u64 + i as u64;
+                // Lanes that follow each other, from each; and behind them the last for all.
+                for first in 1..=count {
+                    let from = |at: usize| if first == count { 2 * count - 1 } else { first + at };
+                    let function = mapped(ty, 2, &|b, v| {
+                        let places = b.func.dfg.constants.insert(bytes(&|at| from(at) as u64, count).into());
+                        let at = b.ins().vconst(ty, places);
+                        primitive(b, Primitive::Move, &[at, v[0], v[1]])
+                    });
+                    let data = [bytes(&entry, count * turns), bytes(&|i| entry(1000 + i), count * turns)];
+                    let got = by_wide(&function, level).run(&data, data[0].len());
+                    let moved = |i: usize| match (from(i % count), i / count * count) {
+                        (at, start) if at < count => entry(start + at),
+                        (at, start) => entry(1000 + start + at - count),
+                    };
+                    assert_eq!(got, bytes(&moved, count * turns), "{level:?} {ty} from {first}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn primitives_are_what_they_say() {
     for which in [Primitive::Scale, Primitive::Fraction, Primitive::Mantissa] {
         for level in levels() {

@@ -86,6 +86,8 @@ impl Select<'_> {
             Primitive::Fraction => self.unary(&table::REDUCE, args[0], shape, Some(FLOOR)),
             Primitive::Mantissa => self.unary(&table::MANTISSA, args[0], shape, Some(POSITIVE)),
             Primitive::LookUp => self.look_up(args[0], args[1], args[2], shape),
+            Primitive::Move if self.evex() => self.look_up(args[0], args[1], args[2], shape),
+            Primitive::Move => self.moved(inst, [args[0], args[1], args[2]], shape),
             Primitive::Prefetch | Primitive::Stream => self.effect(inst, primitive),
         }
     }

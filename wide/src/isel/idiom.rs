@@ -11,7 +11,7 @@ use cranelift_codegen::ir::{Inst, InstructionData, Opcode, Value};
 use iced_x86::Code;
 
 use super::{Result, Select, Shape, Width};
-use crate::inst::{Ins, View};
+use crate::inst::{Constant, Ins, View};
 use crate::table;
 
 impl Select<'_> {
@@ -34,6 +34,72 @@ impl Select<'_> {
         } else {
             None
         }
+    }
+
+    /// Emits a move of lanes to places that are known: see [`crate::Primitive::Move`].
+    pub(super) fn moved(&mut self, inst: Inst, [at, low, high]: [Value; 3], shape: Shape) -> Result<()> {
+        let (size, double) = (usize::from(shape.lane_bytes()), shape.lane == 1);
+        let count = self.ty(low).lane_count() as usize;
+        let places: Vec<u64> = match self.constant_of(at) {
+            Some(Constant::Bytes(bytes)) => {
+                bytes.chunks(size).map(|lane| lane.iter().rev().fold(0, |bits, &b| bits << 8 | u64::from(b))).collect()
+            }
+            Some(Constant::Splat { lane, bits }) if usize::from(lane) == size => vec![bits; count],
+            _ => return Err(self.refuse(inst)),
+        };
+        let (view, first) = (shape.view(), places[0]);
+        let wide = view == View::Ymm;
+        if places.iter().all(|&place| place == 2 * count as u64 - 1) {
+            let from = self.reg(high);
+            let code = match (wide, double) {
+                (true, false) => Code::VEX_Vpermps_ymm_ymm_ymmm256,
+                (true, true) => Code::VEX_Vpermpd_ymm_ymmm256_imm8,
+                (false, false) => Code::VEX_Vpermilps_xmm_xmmm128_imm8,
+                (false, true) => Code::VEX_Vpermilpd_xmm_xmmm128_imm8,
+            };
+            if wide && !double {
+                let at = self.reg(at);
+                let to = self.result();
+                self.push(Ins::new(code).def(to, view).reg(at, view).reg(from, view));
+                return Ok(());
+            }
+            let to = self.result();
+            self.push(Ins::new(code).def(to, view).reg(from, view).imm(0xff));
+            return Ok(());
+        }
+        let follow = places.iter().enumerate().all(|(lane, &place)| place == first + lane as u64);
+        if !follow || first == 0 || first >= count as u64 {
+            return Err(self.refuse(inst));
+        }
+        let bytes = i64::try_from(first).expect("few lanes") * size as i64;
+        let (mut low, mut high) = (self.reg(low), self.reg(high));
+        if !wide {
+            let to = self.result();
+            self.push(
+                Ins::new(Code::VEX_Vpalignr_xmm_xmm_xmmm128_imm8)
+                    .def(to, view)
+                    .reg(high, view)
+                    .reg(low, view)
+                    .imm(bytes),
+            );
+            return Ok(());
+        }
+        // The half of `low` and that of `high` that meet; each half of the result is of two that follow each other.
+        let both = if bytes == 16 { self.result() } else { self.temp() };
+        let code = Code::VEX_Vperm2i128_ymm_ymm_ymmm256_imm8;
+        self.push(Ins::new(code).def(both, view).reg(low, view).reg(high, view).imm(0x21));
+        if bytes == 16 {
+            return Ok(());
+        }
+        if bytes < 16 {
+            high = both
+        } else {
+            low = both
+        }
+        let to = self.result();
+        let code = Code::VEX_Vpalignr_ymm_ymm_ymmm256_imm8;
+        self.push(Ins::new(code).def(to, view).reg(high, view).reg(low, view).imm(bytes % 16));
+        Ok(())
     }
 
     /// Emits a tree of additions (or multiplications) of all lanes of a vector by halves, where this is the root of one.
