@@ -15,7 +15,7 @@ impl<'a> Emitter<'a, '_> {
     pub(super) fn across(&mut self, e: &'a Expr) -> Val {
         let (place, of, before, first) = match &e.kind {
             ExprKind::Shift(parts, by) => (&parts[0], &parts[1], &parts[2], self.width - by),
-            ExprKind::Last(parts) => (&parts[0], &parts[1], &parts[1], self.width - 1),
+            ExprKind::Last(parts) => (&parts[0], &parts[1], &parts[1], 2 * self.width - 1),
             _ => unreachable!("the caller has looked"),
         };
         let ExprKind::Index(index) = place.kind else { panic!("codegen: a shift along {place:?}") };

@@ -476,7 +476,10 @@ pub(super) struct Across<F> {
     first: bool,
     /// How many steps before a row have to be there.
     back: usize,
-    kernel: Kernel<F>,
+    /// For a sequence that has one thread.
+    alone: Kernel<F>,
+    /// For one that has several: what no state reaches is composed ahead of the recurrence. The operations are the same.
+    shared: Kernel<F>,
 }
 
 impl<F: Real> Across<F> {
@@ -484,11 +487,12 @@ impl<F: Real> Across<F> {
     pub(super) fn new(instance: &Instance, verdict: &Verdict, isa: Isa) -> Result<Option<Self>, Vec<Diagnostic>> {
         let Some(lanes) = lanes(isa, F::BITS) else { return Ok(None) };
         let Some(rows) = rows(instance, verdict, lanes) else { return Ok(None) };
-        let kernel = compile_for(&rows.instance, Form::Sequence, isa)?;
+        let shared = compile_for(&rows.instance, Form::Sequence, isa)?;
+        let alone = compile_for(&Instance { one_thread: true, ..rows.instance.clone() }, Form::Sequence, isa)?;
         let first = asks_for_first(&instance.layer);
         let kept = instance.depths.iter().copied().chain(rows.recent.iter().map(|recent| recent.2 + 1));
         let back = kept.chain(rows.views.iter().map(|view| view.1)).max().unwrap_or(0);
-        Ok(Some(Self { lanes, rows, first, back, kernel }))
+        Ok(Some(Self { lanes, rows, first, back, alone, shared }))
     }
 
     /// How many steps a row has.
@@ -528,16 +532,17 @@ impl<F: Real> Across<F> {
             scan.whole.run_into(bound, &part, inputs, outputs, carry, threads, &|_| {}).map(|_| ())
         };
         part(heads, outputs, carry)?;
-        let own = Bound {
-            params: bound.params.clone(),
-            initial: self.kernel.signature().states.iter().map(unread).collect(),
-        };
+        let busy = rows.iter().filter(|range| !range.is_empty()).count();
+        let workers = if threads == 0 { std::thread::available_parallelism().map_or(1, usize::from) } else { threads };
+        let kernel = if busy < workers { &self.shared } else { &self.alone };
+        let own =
+            Bound { params: bound.params.clone(), initial: kernel.signature().states.iter().map(unread).collect() };
         let states = self.rows.states.iter().map(|&s| spread(&carry.states[s], self.lanes)).collect();
         // No row holds the first step of its sequence.
         let mut wide = Carry { steps: vec![1; carry.steps.len()], states, delays: Vec::new() };
         let whole = Sequences::spaced(sequences.total(), rows.clone()).expect("parts of sequences lie apart");
         let views = &self.rows.views;
-        self.kernel.run_rows(&own, &whole, inputs, views, outputs, &mut wide, threads, progress)?;
+        kernel.run_rows(&own, &whole, inputs, views, outputs, &mut wide, threads, progress)?;
         for (&s, wide) in self.rows.states.iter().zip(&wide.states) {
             carry.states[s].elements = picked(wide, self.lanes);
         }

@@ -63,6 +63,7 @@ pub struct Scan<F> {
     whole: Kernel<F>,
     groups: Vec<Group<F>>,
     delays: Delays<F>,
+    /// Rows of steps, in the place of all that follows.
     across: Option<Across<F>>,
     lanes: Option<Lanes<F>>,
     options: Options,
@@ -158,6 +159,12 @@ pub fn compile<F: Real>(instance: &Instance, options: Options) -> Result<Scan<F>
     }
     let isa = options.isa.unwrap_or_else(Isa::widest);
     let whole = compile_for(instance, Form::Sequence, isa)?;
+    if let Options { stretch: None, lanes: None, .. } = options
+        && let Some(across) = Across::new(instance, &verdict, isa)?
+    {
+        let delays = Delays::new(instance, isa)?;
+        return Ok(Scan { whole, groups: Vec::new(), delays, across: Some(across), lanes: None, options, summary: 0 });
+    }
     let (mut groups, mut layers) = (Vec::new(), Vec::new());
     for group in &verdict.groups {
         let summary = summary(&verdict, group).expect("groups without a summary are refused");
@@ -170,13 +177,8 @@ pub fn compile<F: Real>(instance: &Instance, options: Options) -> Result<Scan<F>
     let size = |tensor: &Tensor<F>| tensor.elements.len();
     let summary = groups.iter().map(|g| g.neutral.iter().map(size).sum::<usize>()).max().unwrap_or(0);
     let count = options.lanes.unwrap_or(if lanes::narrow(instance) { lanes::LANES } else { 0 });
-    let across = match options {
-        Options { stretch: None, lanes: None, .. } => Across::new(instance, &verdict, isa)?,
-        _ => None,
-    };
     let lanes = match count {
         0 => None,
-        _ if across.is_some() => None,
         _ if !lanes::suits(layer) => None,
         _ => Lanes::new(
             instance,
@@ -186,7 +188,7 @@ pub fn compile<F: Real>(instance: &Instance, options: Options) -> Result<Scan<F>
             isa,
         )?,
     };
-    Ok(Scan { whole, groups, delays: Delays::new(instance, isa)?, across, lanes, options, summary })
+    Ok(Scan { whole, groups, delays: Delays::new(instance, isa)?, across: None, lanes, options, summary })
 }
 
 /// The fewest steps of a stretch that is not asked for.
