@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::{
-    AbiParam, ExtFuncData, ExternalName, FuncRef, InstBuilder, Signature, Type, UserExternalName, Value, types,
+    AbiParam, ExtFuncData, ExternalName, FuncRef, Inst, InstBuilder, Signature, Type, UserExternalName, Value, types,
 };
 use cranelift_codegen::isa::CallConv;
 use cranelift_frontend::FunctionBuilder;
@@ -70,6 +70,23 @@ impl Environment for Routines {
 }
 
 impl Emitter<'_, '_> {
+    /// The thread's word of control and status.
+    pub(super) fn status(&mut self) -> Value {
+        let word = self.status_call(Primitive::Status, &[]);
+        self.b.inst_results(word)[0]
+    }
+
+    pub(super) fn set_status(&mut self, word: Value) {
+        self.status_call(Primitive::SetStatus, &[word]);
+    }
+
+    fn status_call(&mut self, primitive: Primitive, arguments: &[Value]) -> Inst {
+        let (key, call_conv) = ((primitive, types::I32), self.machine.call_conv);
+        let import = |b: &mut _| math::import_primitive(b, primitive, types::I32, call_conv);
+        let callee = *self.routines.primitives.entry(key).or_insert_with(|| import(&mut self.b));
+        self.b.ins().call(callee, arguments)
+    }
+
     pub(super) fn elementary(&mut self, f: Elementary, args: &[Value]) -> Value {
         self.routines.machine = Some(self.machine);
         math::emit(&mut self.b, &mut self.routines, f, args)

@@ -3,7 +3,7 @@
 //! In: a [`Plan`]. Out: one CLIF function for each of its [`Part`]s, of the form that
 //! [`ssmc_runtime::kernel`] describes. `step` makes the loop over time and the reset, `nest` the loops of one
 //! equation, `region` those of a block of lanes, `expr` the element, `access` loads and stores, `reduce` sums and the
-//! like, `call` functions, `solve` linear systems and what is reported;
+//! like, `extreme` the largest and smallest, `call` functions, `solve` linear systems and what is reported;
 //! `value` holds what an expression becomes: one scalar, or vectors along the lanes.
 //!
 //! The lane count comes from the plan's target and stands in no other place. Loop-invariant sub-expressions and
@@ -12,6 +12,7 @@
 mod access;
 mod call;
 mod expr;
+mod extreme;
 pub(crate) mod finite;
 pub mod math;
 mod nest;
@@ -44,6 +45,8 @@ pub struct Machine {
     pub fma: bool,
     /// Where the wide selector takes the code: for what.
     pub level: Option<Level>,
+    /// Whether it is asked afterwards if there was a NaN among the operands of minima and maxima, which costs nothing then.
+    pub status: bool,
 }
 
 impl Machine {
@@ -51,12 +54,12 @@ impl Machine {
     pub fn of(isa: &dyn TargetIsa) -> Self {
         let x64 = isa.name() == "x64";
         let has_fma = isa.isa_flags().iter().any(|flag| flag.name == "has_fma" && flag.as_bool() == Some(true));
-        Self { call_conv: isa.default_call_conv(), fma: !x64 || has_fma, level: None }
+        Self { call_conv: isa.default_call_conv(), fma: !x64 || has_fma, level: None, status: false }
     }
 
     /// The same for code that the wide selector takes.
     pub fn within(self, level: Level) -> Self {
-        Self { level: Some(level), ..self }
+        Self { level: Some(level), status: true, ..self }
     }
 }
 

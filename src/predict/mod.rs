@@ -202,7 +202,8 @@ impl<'a> Predictor<'a> {
     /// How long one call of a function takes for so many steps, with its blocks on so many threads.
     fn call(&self, part: usize, pass: &PassPlan, phases: &[Phase], steps: usize, ranges: usize) -> Call {
         let parts = self.plan.parts();
-        let function = codegen::emit(self.plan, part, Machine::of(self.isa), self.isa);
+        let machine = Machine { status: self.isa.name() == "x64", ..Machine::of(self.isa) };
+        let function = codegen::emit(self.plan, part, machine, self.isa);
         let cut = self.cut(phases);
         let pieces = cut.pieces(steps).max(1);
         let share = pieces.div_ceil(ranges.min(pieces).max(1)) as f64 / pieces as f64;

@@ -192,7 +192,7 @@ pub trait Environment {
     }
 }
 
-/// The function whose calls are `primitive` on vectors of type `ty`.
+/// The function whose calls are `primitive` on values of type `ty`.
 pub fn import_primitive(
     builder: &mut FunctionBuilder<'_>,
     primitive: Primitive,
@@ -201,7 +201,9 @@ pub fn import_primitive(
 ) -> FuncRef {
     let mut signature = Signature::new(call_conv);
     signature.params = vec![AbiParam::new(ty); primitive.arity()];
-    signature.returns.push(AbiParam::new(ty));
+    if primitive != Primitive::SetStatus {
+        signature.returns.push(AbiParam::new(ty));
+    }
     let signature = builder.import_signature(signature);
     let name = builder.func.declare_imported_user_function(primitive.name());
     let name = ExternalName::user(name);

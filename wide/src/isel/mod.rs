@@ -31,7 +31,7 @@ use cranelift_codegen::loop_analysis::LoopAnalysis;
 use regalloc2::VReg;
 
 use crate::inst::{Block, Constant, Ins, Machine};
-use crate::{Level, Unsupported};
+use crate::{Level, Primitive, Unsupported};
 use order::Order;
 use shape::{Shape, Width};
 
@@ -58,6 +58,8 @@ pub(super) struct Select<'f> {
     constants: HashMap<Constant, usize>,
     /// Where explicit stack slots start.
     slots: Vec<u32>,
+    /// Where the word of control and status passes through memory.
+    status: Option<u32>,
     block: ir::Block,
     inst: Inst,
     /// What the current CLIF instruction has become so far, in order.
@@ -115,6 +117,7 @@ impl<'f> Select<'f> {
             wanted_in: vec![None; values],
             constants: HashMap::new(),
             slots: Vec::new(),
+            status: None,
             block: entry,
             inst: f.layout.first_inst(entry).expect("the entry is filled"),
             now: Vec::new(),
@@ -223,7 +226,7 @@ impl<'f> Select<'f> {
         let pure = !(self.writes(inst) || opcode.can_trap() || opcode.other_side_effects())
             || (opcode.can_load() && !self.writes(inst))
             || self.primitive_of(inst).is_some();
-        if !pure || self.is_touch(inst) {
+        if !pure || self.is_touch(inst) || self.primitive_of(inst) == Some(Primitive::SetStatus) {
             return true;
         }
         results.iter().any(|r| {
