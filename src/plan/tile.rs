@@ -175,6 +175,7 @@ impl Tiling<'_> {
                 nests.extend(place::copy(self.instance, self.target, value, to));
             }
         }
+        self.packer.align(self.instance, &mut self.places, &mut nests);
         nests
     }
 
