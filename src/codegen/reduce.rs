@@ -237,11 +237,13 @@ impl<'a> Emitter<'a, '_> {
         if add
             && let ExprKind::Call(Function::Pow, arguments) = &body.kind
             && let [base, Expr { kind: ExprKind::Real(exponent), .. }] = &arguments[..]
-            && matches!(base.kind, ExprKind::Call(Function::Abs, _))
+            && let ExprKind::Call(Function::Abs, inner) = &base.kind
             && body.ty == Scalar::Real
             && (1.0..=8.0).contains(exponent)
         {
-            let base = self.emit(base);
+            // The power itself takes the magnitude of a real.
+            let real = inner[0].ty == Scalar::Real && !self.is_cached(base);
+            let base = self.emit(if real { &inner[0] } else { base });
             return self.add_power(&sum, &base, *exponent);
         }
         let add = add && self.machine.fma;

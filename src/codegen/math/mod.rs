@@ -227,7 +227,7 @@ pub fn emit(
     on_vectors(builder, environment, arguments, |x| vec![apply(function, x)])[0]
 }
 
-/// Emits `sum + x^exponent`, for `x ≥ 0` and an exponent from 1 to 8: in a sum of such powers each may be less precise than
+/// Emits `sum + |x|^exponent`, for an exponent from 1 to 8: in a sum of such powers each may be less precise than
 /// [`Elementary::Pow`].
 ///
 /// # Numerics
