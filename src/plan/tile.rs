@@ -141,7 +141,7 @@ impl Tiling<'_> {
         let far = given.filter(|&v| bytes(v) >= self.machine.page).count();
         let tile = if self.form == Form::Step { 1 } else { self.machine.tile(row, far) };
         for value in rows {
-            let (row, planes) = (bytes_of(self, value), planes_of(self, value));
+            let (row, planes) = (self.machine.stride(bytes_of(self, value)), planes_of(self, value));
             let plane = row * tile;
             let place = Place { offset: self.memory.scratch, plane, row, ..Place::start(Buffer::Scratch) };
             self.memory.scratch += plane * planes;
