@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::{
-    AbiParam, ExtFuncData, ExternalName, FuncRef, InstBuilder, MemFlagsData, Signature, Type, UserExternalName, Value,
-    types,
+    AbiParam, ExtFuncData, ExternalName, FuncRef, Inst, InstBuilder, MemFlagsData, Signature, Type, UserExternalName,
+    Value, types,
 };
 use cranelift_codegen::isa::CallConv;
 use cranelift_frontend::FunctionBuilder;
@@ -93,6 +93,23 @@ impl Emitter<'_, '_> {
         let address = self.plus(address, offset.into());
         self.b.ins().call(callee, &[value, address]);
         true
+    }
+
+    /// The thread's word of control and status.
+    pub(super) fn status(&mut self) -> Value {
+        let word = self.status_call(Primitive::Status, &[]);
+        self.b.inst_results(word)[0]
+    }
+
+    pub(super) fn set_status(&mut self, word: Value) {
+        self.status_call(Primitive::SetStatus, &[word]);
+    }
+
+    fn status_call(&mut self, primitive: Primitive, arguments: &[Value]) -> Inst {
+        let (key, call_conv) = ((primitive, types::I32), self.machine.call_conv);
+        let import = |b: &mut _| math::import_primitive(b, primitive, types::I32, call_conv);
+        let callee = *self.routines.primitives.entry(key).or_insert_with(|| import(&mut self.b));
+        self.b.ins().call(callee, arguments)
     }
 
     pub(super) fn elementary(&mut self, f: Elementary, args: &[Value]) -> Value {

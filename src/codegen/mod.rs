@@ -3,7 +3,8 @@
 //! In: a [`Plan`]. Out: one CLIF function for each of its [`Part`]s, of the form that
 //! [`ssmc_runtime::kernel`] describes. `step` makes the loop over time and the reset, `nest` the loops of one
 //! equation, `region` those of a block of lanes, `expr` the element, `access` loads and stores, `reduce` sums and the
-//! like, `across` moves of lanes, `call` functions, `solve` linear systems and what is reported;
+//! like, `extreme` the largest and smallest, `across` moves of lanes, `call` functions, `solve` linear systems and what is
+//! reported;
 //! `value` holds what an expression becomes: one scalar, or vectors along the lanes.
 //!
 //! The lane count comes from the plan's target and stands in no other place. Loop-invariant sub-expressions and
@@ -13,6 +14,7 @@ mod access;
 mod across;
 mod call;
 mod expr;
+mod extreme;
 pub(crate) mod finite;
 pub mod math;
 mod nest;
@@ -45,6 +47,8 @@ pub struct Machine {
     pub fma: bool,
     /// Where the wide selector takes the code: for what.
     pub level: Option<Level>,
+    /// Whether it is asked afterwards if there was a NaN among the operands of minima and maxima, which costs nothing then.
+    pub status: bool,
 }
 
 impl Machine {
@@ -52,12 +56,12 @@ impl Machine {
     pub fn of(isa: &dyn TargetIsa) -> Self {
         let x64 = isa.name() == "x64";
         let has_fma = isa.isa_flags().iter().any(|flag| flag.name == "has_fma" && flag.as_bool() == Some(true));
-        Self { call_conv: isa.default_call_conv(), fma: !x64 || has_fma, level: None }
+        Self { call_conv: isa.default_call_conv(), fma: !x64 || has_fma, level: None, status: false }
     }
 
     /// The same for code that the wide selector takes.
     pub fn within(self, level: Level) -> Self {
-        Self { level: Some(level), ..self }
+        Self { level: Some(level), status: true, ..self }
     }
 }
 

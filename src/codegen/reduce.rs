@@ -39,7 +39,10 @@ impl<'a> Emitter<'a, '_> {
                 self.value_of(body.ty, &start, 1, false)
             }
             Some(lanes) if self.lane.is_none() && self.picked.is_none() => self.on_lanes(*op, indices, body, lanes),
-            _ => self.in_order(*op, indices, body),
+            _ => match self.extremes(*op, indices, body) {
+                Some(found) => found,
+                None => self.in_order(*op, indices, body),
+            },
         };
         if *op == ReduceOp::Mean {
             return self.over_count(result, count);
@@ -99,7 +102,7 @@ impl<'a> Emitter<'a, '_> {
     }
 
     /// Element after element.
-    fn in_order(&mut self, op: ReduceOp, indices: &'a [IndexId], body: &'a Expr) -> Val {
+    pub(super) fn in_order(&mut self, op: ReduceOp, indices: &'a [IndexId], body: &'a Expr) -> Val {
         let vectors = self.lane.is_some_and(|lane| mentions(body, &[lane.index]));
         let parts = self.parts();
         let start = self.start(op, body.ty);
@@ -234,11 +237,13 @@ impl<'a> Emitter<'a, '_> {
         if add
             && let ExprKind::Call(Function::Pow, arguments) = &body.kind
             && let [base, Expr { kind: ExprKind::Real(exponent), .. }] = &arguments[..]
-            && matches!(base.kind, ExprKind::Call(Function::Abs, _))
+            && let ExprKind::Call(Function::Abs, inner) = &base.kind
             && body.ty == Scalar::Real
             && (1.0..=8.0).contains(exponent)
         {
-            let base = self.emit(base);
+            // The power itself takes the magnitude of a real.
+            let real = inner[0].ty == Scalar::Real && !self.is_cached(base);
+            let base = self.emit(if real { &inner[0] } else { base });
             return self.add_power(&sum, &base, *exponent);
         }
         let add = add && self.machine.fma;
@@ -291,16 +296,6 @@ impl<'a> Emitter<'a, '_> {
             (ReduceOp::Prod, _) => self.binary(BinaryOp::Mul, a, b),
             _ => self.binary(BinaryOp::Add, a, b),
         }
-    }
-
-    /// The larger or the smaller of two reals; NaN if either is.
-    pub(super) fn extreme(&mut self, larger: bool, a: Value, b: Value) -> Value {
-        // In the form in which Cranelift finds the machine's own minimum and maximum.
-        let (small, large) = if larger { (b, a) } else { (a, b) };
-        let first = self.b.ins().fcmp(FloatCC::LessThan, small, large);
-        let chosen = self.blend(first, a, b);
-        let nan = self.b.ins().fcmp(FloatCC::Unordered, a, a);
-        self.blend(nan, a, chosen)
     }
 
     /// The place of the first of the largest or smallest, and of the first NaN where there is one.

@@ -118,6 +118,12 @@ impl Machine {
         tile
     }
 
+    /// How far apart the rows of a tile lie, of so many bytes: at multiples of a page the same elements of all rows would share
+    /// a few sets of the first cache. A block of lanes has up to four lines.
+    pub fn stride(&self, row: usize) -> usize {
+        if row >= self.page && row.is_multiple_of(self.page) { row + 5 * self.line } else { row }
+    }
+
     /// How many turns of a loop are written out whose body takes this many operations.
     pub fn unroll(&self, turns: usize, operations: usize) -> usize {
         let mut unroll = 4;

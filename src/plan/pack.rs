@@ -1,12 +1,14 @@
 //! Copies in the layout in which a region's lanes are contiguous: of parameters in the prologue, of states before the
-//! first tile and after the last one.
+//! first tile and after the last one. And copies of parameters that begin at a cache line, for nests: a vector that lies on
+//! two lines is read twice.
 
 use std::collections::HashMap;
 
 use ssmc_runtime::kernel::Buffer;
 
 use super::region::new_index;
-use super::{Fused, Item, Layout, Phase, Place, Region, Statement, Target, element_bytes};
+use super::shape::mentions;
+use super::{Fused, Item, Layout, Nest, Phase, Place, Region, Statement, Steps, Target, cost, element_bytes, lanes};
 use crate::diag::Span;
 use crate::ir::{Expr, ExprKind, Extent, IndexId, Instance, Scalar, Type, Value, ValueId, ValueKind};
 
@@ -21,6 +23,7 @@ pub struct Packer {
     /// What the prologue runs.
     pub phases: Vec<Phase>,
     copies: HashMap<(ValueId, usize, usize), ValueId>,
+    aligned: HashMap<ValueId, ValueId>,
 }
 
 /// A new definition with the axes of these indices.
@@ -60,7 +63,14 @@ fn new_value_of(
 impl Packer {
     /// Nothing yet.
     pub fn new(target: Target) -> Self {
-        Self { target, bytes: 0, places: HashMap::new(), phases: Vec::new(), copies: HashMap::new() }
+        Self {
+            target,
+            bytes: 0,
+            places: HashMap::new(),
+            phases: Vec::new(),
+            copies: HashMap::new(),
+            aligned: HashMap::new(),
+        }
     }
 
     /// Room for a value in the prologue's memory.
@@ -103,6 +113,67 @@ impl Packer {
         let region = copied(instance, value, copy, place, axis, parts);
         self.phases.push(Phase::Region(region));
         self.copies.insert((value, axis, block), copy);
+        Some(copy)
+    }
+
+    /// Lets nests read parameters from copies that begin at a cache line, where all vectors are within lines then.
+    pub fn align(&mut self, instance: &mut Instance, places: &mut Vec<Option<Place>>, nests: &mut [Nest]) {
+        for nest in nests.iter_mut().filter(|nest| !matches!(nest.body.kind, ExprKind::Read { .. })) {
+            for lanes in nest.lanes.clone() {
+                self.align_reads(instance, places, &mut nest.body, lanes.index);
+            }
+        }
+    }
+
+    fn align_reads(&mut self, instance: &mut Instance, places: &mut Vec<Option<Place>>, e: &mut Expr, lane: IndexId) {
+        if let ExprKind::Read { value, at } = &mut e.kind {
+            let contiguous = |at: &[Expr]| match at.split_last() {
+                Some((last, rest)) => last.kind == ExprKind::Index(lane) && !rest.iter().any(|e| mentions(e, &[lane])),
+                None => false,
+            };
+            if contiguous(at)
+                && let Some(copy) = self.at_a_line(instance, places, *value)
+            {
+                *value = copy;
+            }
+            return;
+        }
+        for operand in e.operands_mut() {
+            self.align_reads(instance, places, operand, lane);
+        }
+    }
+
+    /// The copy of a parameter that begins at a cache line; `None` where rows do not, or where it is large: its lines
+    /// come from far away then.
+    fn at_a_line(
+        &mut self,
+        instance: &mut Instance,
+        places: &mut Vec<Option<Place>>,
+        value: ValueId,
+    ) -> Option<ValueId> {
+        let place = places[value.at()]?;
+        let (shape, ty) = (instance.axes[value.at()].clone(), instance.layer.value(value).ty.scalar());
+        let bytes = instance.elements(value) * element_bytes(ty, self.target.bits);
+        let whole = shape.last().is_some_and(|&row| row > 0 && row % self.target.width == 0);
+        let real = matches!(ty, Scalar::Real | Scalar::Complex);
+        if !matches!(place.buffer, Buffer::Param(_)) || !real || !whole || bytes > cost::Machine::default().far {
+            return None;
+        }
+        if let Some(&copy) = self.aligned.get(&value) {
+            places.resize(instance.layer.values.len(), None);
+            places[copy.at()] = Some(self.places[&copy]);
+            return Some(copy);
+        }
+        let indices: Vec<IndexId> = (0..shape.len()).map(|n| new_index(instance, &format!("i{n}"), shape[n])).collect();
+        let copy = new_value_of(instance, places, "aligned", shape, ty);
+        let to = self.room(instance, copy, Layout::RowMajor);
+        places[copy.at()] = Some(to);
+        let at = indices.iter().map(|&i| Expr { kind: ExprKind::Index(i), ty: Scalar::Int, span: Span::default() });
+        let kind = ExprKind::Read { value, at: at.collect() };
+        let body = Expr { kind, ty, span: Span::default() };
+        let nest = lanes::nest(instance, self.target, copy, to, indices, body);
+        self.phases.push(Phase::Steps(Steps { body: vec![nest], ..Steps::default() }));
+        self.aligned.insert(value, copy);
         Some(copy)
     }
 }

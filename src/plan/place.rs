@@ -54,7 +54,8 @@ pub fn place(mut instance: Instance, passes: &[Pass], form: Form, target: Target
         placing.scratch();
         placing.nests(p, &homes, &kept);
         let scratch = placing.scratch;
-        let (places, cone, body) = (placing.places, placing.cone, placing.body);
+        let (mut places, cone, mut body) = (placing.places, placing.cone, placing.body);
+        packer.align(&mut instance, &mut places, &mut body);
         let delays = if p == 0 { (0..instance.layer.delays.len()).collect() } else { Vec::new() };
         let states = pass.states.iter().map(|s| s.at()).collect();
         let reverse = pass.reverse;

@@ -145,7 +145,7 @@ impl Tiling<'_> {
             None => self.machine.tile(row, far),
         };
         for value in rows {
-            let (row, planes) = (bytes_of(self, value), planes_of(self, value));
+            let (row, planes) = (self.machine.stride(bytes_of(self, value)), planes_of(self, value));
             let plane = row * tile;
             let place = Place { offset: self.memory.scratch, plane, row, ..Place::start(Buffer::Scratch) };
             self.memory.scratch += plane * planes;
@@ -179,6 +179,7 @@ impl Tiling<'_> {
                 nests.extend(place::copy(self.instance, self.target, value, to));
             }
         }
+        self.packer.align(self.instance, &mut self.places, &mut nests);
         nests
     }
 

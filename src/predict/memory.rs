@@ -128,7 +128,10 @@ impl Traffic {
         // What a thread works on alone lies in its own caches; all of a tile passes through them.
         let near = shared + tile + steps * (self.rows.read + self.rows.written);
         let scratch = move_(times(self.scratch, steps), near, 1);
-        let fixed = move_(times(self.fixed, self.rounds(steps, profile)), near, 1);
+        // What every step goes through again lies as near as all of one step allows.
+        let rounds = self.rounds(steps, profile);
+        let fixed =
+            move_(times(self.fixed, rounds), if rounds > 1.0 { shared + (near - shared) / steps } else { near }, 1);
         rows + scratch + fixed
     }
 

@@ -203,10 +203,11 @@ impl<'a> Predictor<'a> {
     /// How long one call of a function takes for so many steps, with its blocks on so many threads.
     fn call(&self, part: usize, pass: &PassPlan, phases: &[Phase], steps: usize, ranges: usize) -> Call {
         let parts = self.plan.parts();
+        let machine = Machine { status: self.isa.name() == "x64", ..Machine::of(self.isa) };
         let machine = match self.plan.instance.filled() {
             // Moves of lanes are what machines have, or a plan would not have them.
-            Some(_) => Machine::of(self.isa).within(Level::Avx512),
-            None => Machine::of(self.isa),
+            Some(_) => machine.within(Level::Avx512),
+            None => machine,
         };
         let function = codegen::emit(self.plan, part, machine, self.isa);
         let cut = self.cut(phases);

@@ -236,11 +236,14 @@ fn is_given(function: &Function, value: Value) -> bool {
     matches!(function.dfg.insts[inst].opcode(), Opcode::Load | Opcode::F32const | Opcode::F64const | Opcode::Iconst)
 }
 
-/// A call: of what is not cold, that is linear systems only, of which the order, the number and the right sides are
-/// known.
+/// A call: of what is not cold, that is the word of status, which takes no arguments, and linear systems, of which the order,
+/// the number and the right sides are known.
 fn called(function: &Function, inst: Inst) -> (Work, f64) {
     let known = |value: Value| number(function, value).filter(|n| *n > 0).map_or(1.0, |n| n as f64);
     let arguments = function.dfg.inst_args(inst);
+    if arguments.is_empty() {
+        return (Work { stores: 1.0, loads: 1.0, integer: 2.0, ..Work::default() }, FORWARD + LOAD);
+    }
     let [_, _, _, n, systems, sides, ..] = arguments[..] else { return (Work::default(), 50.0) };
     let (n, systems, sides) = (known(n), known(systems), known(sides));
     // A third of the cube multiply-adds to factor, a square for each side, one after the other along rows.

@@ -1,16 +1,15 @@
 //! Operations that machines have and CLIF does not: calls of functions with certain names.
 //!
-//! Such a call is an instruction: it changes no registers, and takes vectors of any width (not scalars). But for
-//! [`Primitive::Prefetch`] and [`Primitive::Stream`], which have no result, it has no effects. Where [`Primitive::is_at`] says
-//! no, the function is refused.
+//! Such a call is an instruction or two: it changes no registers, and takes vectors of any width (not scalars) where it is on
+//! floats. Those without a result are there for what they do. Where [`Primitive::is_at`] says no, the function is refused.
 
 use cranelift_codegen::ir::{AbiParam, Signature, Type, UserExternalName, types};
 use cranelift_codegen::isa::CallConv;
 
 use crate::Level;
 
-/// An operation. Those with a result work on vectors of floats, lane by lane but for [`Primitive::LookUp`] and [`Primitive::Move`]; all their arguments and
-/// the result are of one type.
+/// An operation. Most have a result and work on vectors of floats, lane by lane but for [`Primitive::LookUp`] and
+/// [`Primitive::Move`]; all their arguments and the result are of one type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Primitive {
     /// `p, n`: `p·2^⌊n⌋`, rounded once. For `n = -∞` it is zero and for `n = ∞` infinite, with the sign of `p`; NaN for
@@ -30,6 +29,11 @@ pub enum Primitive {
     /// `value, address`: writes a vector past the caches. The address is a multiple of its size. A thread that is told of it by
     /// another sees it only behind an `sfence` of the one that wrote.
     Stream,
+    /// The thread's word of control and status (MXCSR), an `i32`: its lowest bit is set once an operation on floats, anywhere in
+    /// the blocks that ran before, was invalid or took the larger or smaller of two of which one was NaN.
+    Status,
+    /// `word`: what [`Primitive::Status`] is from now on.
+    SetStatus,
 }
 
 /// The namespace of the names.
@@ -37,7 +41,7 @@ const NAMESPACE: u32 = 0x6f70;
 
 impl Primitive {
     /// All of them.
-    pub const ALL: [Primitive; 7] = [
+    pub const ALL: [Primitive; 9] = [
         Primitive::Scale,
         Primitive::Fraction,
         Primitive::Mantissa,
@@ -45,6 +49,8 @@ impl Primitive {
         Primitive::Move,
         Primitive::Prefetch,
         Primitive::Stream,
+        Primitive::Status,
+        Primitive::SetStatus,
     ];
 
     /// The name of the function whose call is this.
@@ -60,15 +66,16 @@ impl Primitive {
     /// The number of arguments.
     pub fn arity(self) -> usize {
         match self {
+            Primitive::Status => 0,
+            Primitive::Fraction | Primitive::Mantissa | Primitive::Prefetch | Primitive::SetStatus => 1,
             Primitive::Scale | Primitive::Stream => 2,
-            Primitive::Fraction | Primitive::Mantissa | Primitive::Prefetch => 1,
             Primitive::LookUp | Primitive::Move => 3,
         }
     }
 
-    /// Whether it has no result, and is there for what it does to memory.
+    /// Whether it has no result, and is there for what it does.
     pub fn has_effect(self) -> bool {
-        matches!(self, Primitive::Prefetch | Primitive::Stream)
+        matches!(self, Primitive::Prefetch | Primitive::Stream | Primitive::SetStatus)
     }
 
     /// Whether it writes to memory.
@@ -82,16 +89,25 @@ impl Primitive {
         signature.params = match self {
             Primitive::Prefetch => vec![AbiParam::new(types::I64)],
             Primitive::Stream => vec![AbiParam::new(vector), AbiParam::new(types::I64)],
+            Primitive::SetStatus => vec![AbiParam::new(types::I32)],
             _ => vec![AbiParam::new(vector); self.arity()],
         };
-        if !self.has_effect() {
-            signature.returns.push(AbiParam::new(vector));
+        match self {
+            Primitive::Status => signature.returns.push(AbiParam::new(types::I32)),
+            _ if self.has_effect() => {}
+            _ => signature.returns.push(AbiParam::new(vector)),
         }
         signature
     }
 
     /// Whether processors of that level have it.
     pub fn is_at(self, level: Level) -> bool {
-        self.has_effect() || self == Primitive::Move || level == Level::Avx512
+        !self.is_on_floats() || self == Primitive::Move || level == Level::Avx512
+    }
+
+    /// Whether its arguments and its result are vectors of floats.
+    pub(crate) fn is_on_floats(self) -> bool {
+        use Primitive::*;
+        !matches!(self, Prefetch | Stream | Status | SetStatus)
     }
 }

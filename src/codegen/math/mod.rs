@@ -190,7 +190,7 @@ pub trait Environment {
     }
 }
 
-/// The function whose calls are `primitive` on vectors of type `ty`.
+/// The function whose calls are `primitive` on values of type `ty`.
 pub fn import_primitive(
     builder: &mut FunctionBuilder<'_>,
     primitive: Primitive,
@@ -220,7 +220,7 @@ pub fn emit(
     on_vectors(builder, environment, arguments, |x| vec![apply(function, x)])[0]
 }
 
-/// Emits `sum + x^exponent`, for `x ≥ 0` and an exponent from 1 to 8: in a sum of such powers each may be less precise than
+/// Emits `sum + |x|^exponent`, for an exponent from 1 to 8: in a sum of such powers each may be less precise than
 /// [`Elementary::Pow`].
 ///
 /// # Numerics

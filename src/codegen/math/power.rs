@@ -45,7 +45,7 @@ pub(super) fn pow<'e>(x: Float<'e>, y: Float<'e>) -> Float<'e> {
     unit.select(one, power)
 }
 
-/// `sum + x^exponent` for `x ≥ 0` and a constant from 1 to 8, as it is needed in a sum of such powers: the power's relative error
+/// `sum + |x|^exponent` for a constant exponent from 1 to 8, as it is needed in a sum of such powers: the power's relative error
 /// is at most 1e-6 (f32), 1e-14 (f64). Powers of subnormal numbers may be anything from zero to them.
 ///
 /// `x^n·x^f`, `n` the integer part of the exponent and `f` the rest: only the rest is more than products, and need not be
@@ -53,11 +53,16 @@ pub(super) fn pow<'e>(x: Float<'e>, y: Float<'e>) -> Float<'e> {
 pub(super) fn add_power<'e>(sum: Float<'e>, x: Float<'e>, exponent: f64) -> Float<'e> {
     let n = exponent.floor();
     let f = exponent - n;
+    let odd = n as usize % 2 == 1;
+    let looked_up = f > 0.0 && !x.is_double() && x.count() >= 8 && x.can_look_up();
+    // A table can hold both signs: of an odd power and of the rest, which give a positive product.
+    let signed = looked_up && SIGNED / (2 * x.count()) <= 2 * x.count();
+    let x = if signed { x } else { x.abs() };
     let whole = (1..n as usize).fold(x, |power, _| power * x);
     if f == 0.0 {
         return sum + whole;
     }
-    let rest = if !x.is_double() && x.count() >= 8 && x.can_look_up() { root_looked_up(x, f) } else { root(x, f) };
+    let rest = if looked_up { root_looked_up(x, f, if signed && odd { -1.0 } else { 1.0 }) } else { root(x, f) };
     whole.fma(rest, sum)
 }
 
@@ -74,32 +79,41 @@ fn root(x: Float<'_>, f: f64) -> Float<'_> {
     exp_near(left.fma(x.number(LN_2), tail), shifted)
 }
 
-/// The same in f32 as `m^f·2^(e·f)`: a polynomial made for this `f`, and tables for parts of the exponent field. Exact for 1: a
-/// matrix of zeros and ones has norms that leave it what it is, however often it is applied.
-fn root_looked_up(x: Float<'_>, f: f64) -> Float<'_> {
-    const EXPONENTS: usize = 256;
+/// How many exponents f32 has.
+const EXPONENTS: usize = 256;
+
+/// The same with either sign.
+const SIGNED: usize = 2 * EXPONENTS;
+
+/// The same of `|x|` in f32 as `m^f·2^(e·f)`: a polynomial made for this `f`, and tables for parts of the exponent field. Exact
+/// for 1: a matrix of zeros and ones has norms that leave it what it is, however often it is applied.
+///
+/// The root of what is below zero is multiplied with `below`, where a table has room for both signs.
+fn root_looked_up(x: Float<'_>, f: f64, below: f32) -> Float<'_> {
     let entries = 2 * x.count();
     let (bits, bias) = (x.fraction_bits(), x.bias() as usize);
     let power = |exponent: usize, zero: usize| ((exponent as f64 - zero as f64) * f).exp2() as f32;
     let low: Vec<f32> = (0..entries).map(|i| power(i, bias % entries)).collect();
-    let high: Vec<f32> = (0..EXPONENTS / entries).map(|i| power(i * entries, bias / entries * entries)).collect();
-    let t = x.mantissa() - x.number(1.0);
-    let coefficients = power_above_one(f);
+    let high = (0..EXPONENTS / entries).map(|i| power(i * entries, bias / entries * entries));
+    let high: Vec<f32> = high.clone().chain(high.map(|power| below * power)).take(entries).collect();
+    let m = x.mantissa();
+    let coefficients = power_of_mantissa(f);
     let (highest, others) = coefficients.split_last().expect("at least one");
-    let mantissa = others.iter().rev().fold(t.number(*highest), |sum, &c| sum.fma(t, t.number(c)));
+    let mantissa = others.iter().rev().fold(m.number(*highest), |sum, &c| sum.fma(m, m.number(c)));
     let low = x.bits().shift_right(bits).look_up(&low);
     let high = x.bits().shift_right(bits + entries.ilog2()).look_up(&high);
     mantissa * (low * high)
 }
 
-/// The polynomial in `t`, lowest power first, that is `(1 + t)^f` at 0, 1 and six points between them: elsewhere in there its
-/// relative error is below 1e-7 for `f` from 0 to 1.
-fn power_above_one(f: f64) -> [f64; 8] {
-    const POINTS: usize = 8;
+/// The polynomial in `m`, lowest power first, that is `m^f` at 1, 2 and five points between them, but for its lowest
+/// coefficient, with which it is 1 at 1 as f32 computes it: elsewhere in there its relative error is below 5e-7 for `f` from 0
+/// to 1, roundings included.
+fn power_of_mantissa(f: f64) -> [f64; 7] {
+    const POINTS: usize = 7;
     // Newton's form at Lobatto's points, then multiplied out.
     let points: [f64; POINTS] =
-        std::array::from_fn(|i| 0.5 - 0.5 * (std::f64::consts::PI * i as f64 / (POINTS - 1) as f64).cos());
-    let mut differences = points.map(|t| (1.0 + t).powf(f));
+        std::array::from_fn(|i| 1.5 - 0.5 * (std::f64::consts::PI * i as f64 / (POINTS - 1) as f64).cos());
+    let mut differences = points.map(|m| m.powf(f));
     for order in 1..POINTS {
         for i in (order..POINTS).rev() {
             differences[i] = (differences[i] - differences[i - 1]) / (points[i] - points[i - order]);
@@ -107,13 +121,14 @@ fn power_above_one(f: f64) -> [f64; 8] {
     }
     let mut sum = [0.0; POINTS];
     for i in (0..POINTS).rev() {
-        // sum · (t - point) + difference
+        // sum · (m - point) + difference
         for power in (0..POINTS).rev() {
             let below = if power > 0 { sum[power - 1] } else { 0.0 };
             sum[power] = below - points[i] * sum[power];
         }
         sum[0] += differences[i];
     }
+    sum[0] = 1.0 - f64::from(sum[1..].iter().rev().fold(0.0, |at_one, &c| at_one + c as f32));
     sum
 }
 

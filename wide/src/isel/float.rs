@@ -6,7 +6,7 @@ use iced_x86::Code;
 use regalloc2::VReg;
 
 use super::{Result, Select, Shape, Width};
-use crate::inst::{Ins, Rm, View};
+use crate::inst::{Base, Ins, Mem, Rm, View};
 use crate::table::{self, Op};
 use crate::{Level, Primitive};
 
@@ -73,12 +73,18 @@ impl Select<'_> {
     }
 
     pub(super) fn primitive(&mut self, inst: Inst, primitive: Primitive) -> Result<()> {
-        if primitive.has_effect() {
+        if matches!(primitive, Primitive::Prefetch | Primitive::Stream) {
             return self.effect(inst, primitive);
         }
         let args = self.f.dfg.inst_args(inst).to_vec();
+        if !primitive.is_at(self.level) || args.len() != primitive.arity() {
+            return Err(self.refuse(inst));
+        }
+        if !primitive.is_on_floats() {
+            return self.status(args.first().copied());
+        }
         let shape = self.shape(self.ty(args[0]))?;
-        if shape.width == Width::Scalar || !primitive.is_at(self.level) || args.len() != primitive.arity() {
+        if shape.width == Width::Scalar {
             return Err(self.refuse(inst));
         }
         match primitive {
@@ -88,8 +94,31 @@ impl Select<'_> {
             Primitive::LookUp => self.look_up(args[0], args[1], args[2], shape),
             Primitive::Move if self.evex() => self.look_up(args[0], args[1], args[2], shape),
             Primitive::Move => self.moved(inst, [args[0], args[1], args[2]], shape),
-            Primitive::Prefetch | Primitive::Stream => self.effect(inst, primitive),
+            _ => unreachable!("these are not on floats"),
         }
+    }
+
+    /// Reads the word of control and status, or sets it.
+    fn status(&mut self, word: Option<Value>) -> Result<()> {
+        let at = *self.status.get_or_insert_with(|| {
+            let at = self.out.stack.next_multiple_of(8);
+            self.out.stack = at + 8;
+            at
+        });
+        let mem = Mem { base: Base::Stack(at), index: None, disp: 0, broadcast: false };
+        match word {
+            None => {
+                let to = self.result();
+                self.push(Ins::new(Code::VEX_Vstmxcsr_m32).mem(mem));
+                self.push(Ins::new(Code::Mov_r32_rm32).def(to, View::R32).mem(mem));
+            }
+            Some(word) => {
+                let word = self.reg(word);
+                self.push(Ins::new(Code::Mov_rm32_r32).mem(mem).reg(word, View::R32));
+                self.push(Ins::new(Code::VEX_Vldmxcsr_m32).mem(mem));
+            }
+        }
+        Ok(())
     }
 
     fn look_up(&mut self, at: Value, low: Value, high: Value, shape: Shape) -> Result<()> {

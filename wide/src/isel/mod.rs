@@ -58,6 +58,8 @@ pub(super) struct Select<'f> {
     constants: HashMap<Constant, usize>,
     /// Where explicit stack slots start.
     slots: Vec<u32>,
+    /// Where the word of control and status passes through memory.
+    status: Option<u32>,
     block: ir::Block,
     inst: Inst,
     /// What the current CLIF instruction has become so far, in order.
@@ -115,6 +117,7 @@ impl<'f> Select<'f> {
             wanted_in: vec![None; values],
             constants: HashMap::new(),
             slots: Vec::new(),
+            status: None,
             block: entry,
             inst: f.layout.first_inst(entry).expect("the entry is filled"),
             now: Vec::new(),

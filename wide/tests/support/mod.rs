@@ -88,6 +88,7 @@ fn finish(mut module: JITModule, id: cranelift_module::FuncId) -> Compiled {
 }
 
 /// Compiles with Cranelift.
+#[allow(dead_code, reason = "not every test file compares with it")]
 pub fn by_cranelift(function: &Function) -> Compiled {
     let mut module = module();
     let id = module.declare_function("f", Linkage::Local, &function.signature).unwrap();
@@ -236,6 +237,7 @@ pub fn grid(numbers: &[u64], count: usize, lane: usize) -> (Vec<Vec<u8>>, usize)
 }
 
 /// Compares bytes lane by lane; NaNs are all the same where the lanes are floats.
+#[allow(dead_code, reason = "not every test file compares with it")]
 pub fn assert_same(what: &str, ty: Type, floats: bool, expected: &[u8], got: &[u8], inputs: &[Vec<u8>]) {
     let lane = ty.lane_bits() as usize / 8;
     for at in (0..expected.len()).step_by(lane) {
