@@ -39,7 +39,7 @@ impl Default for Machine {
 
 impl Machine {
     /// How many vectors a block of a region has: as many as a cache line holds, fewer where that would leave too few
-    /// registers, more where a step would wait for the one before it: twice as many, which leaves a block for another thread, and
+    /// registers, more where a step would wait for the one before it: twice as many, if that leaves blocks for some threads, and
     /// as many as it takes for `one_thread`, which has no use for many blocks.
     ///
     /// `state` is the number of elements of the state for one lane, `row` the bytes of all of it.
@@ -69,7 +69,7 @@ impl Machine {
         while one_thread && parts < 4 && few(parts) && (parts * 2 - 1) * target.width < extent {
             parts *= 2;
         }
-        if !one_thread && row < self.page && few(parts) && parts * 4 * target.width <= extent {
+        if !one_thread && row < self.page && few(parts) && parts * 8 * target.width <= extent {
             parts *= 2;
         }
         parts
