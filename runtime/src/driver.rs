@@ -176,10 +176,10 @@ unsafe fn run_checked<F: Float>(
     // SAFETY: `check` has compared all tensors with the signature, the bases are theirs, and each sequence is run
     // once, so that no two calls write the same rows.
     let one = |sequence: usize| unsafe { task.sequence::<F>(sequence) };
-    match (ranges, count, pool(threads)) {
-        // The ranges of one sequence are done on the pool, too.
-        (2.., 1, Some(pool)) => pool.install(|| one(0)),
-        _ => each(count, threads, one),
+    // The ranges of one sequence are done on the pool, too.
+    match if ranges > 1 && count == 1 { pool(threads) } else { None } {
+        Some(pool) => pool.install(|| one(0)),
+        None => each(count, threads, one),
     }
     let events = task.events.into_inner().unwrap_or_else(PoisonError::into_inner);
     for sequence in 0..count {

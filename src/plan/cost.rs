@@ -39,10 +39,11 @@ impl Default for Machine {
 
 impl Machine {
     /// How many vectors a block of a region has: as many as a cache line holds, fewer where that would leave too few
-    /// registers; for `one_thread`, which has no use for many blocks, more where a step would wait for the one before it.
+    /// registers, more where a step would wait for the one before it: twice as many, if that leaves blocks for some threads, and
+    /// as many as it takes for `one_thread`, which has no use for many blocks.
     ///
-    /// `state` is the number of elements of the state for one lane.
-    pub fn parts(&self, target: Target, extent: usize, state: usize, one_thread: bool) -> usize {
+    /// `state` is the number of elements of the state for one lane, `row` the bytes of all of it.
+    pub fn parts(&self, target: Target, extent: usize, state: usize, row: usize, one_thread: bool) -> usize {
         let vector = target.width * target.bits as usize / 8;
         let mut parts = (self.line / vector).clamp(1, 4);
         while parts > 1 && (parts - 1) * target.width >= extent {
@@ -62,13 +63,13 @@ impl Machine {
                 parts /= 2;
             }
         }
-        // Chains of operations that do not wait for each other, where one lane's state has few.
-        while one_thread
-            && parts < 4
-            && state * parts < self.chains
-            && self.in_registers(target, state * parts * 2)
-            && (parts * 2 - 1) * target.width < extent
-        {
+        // Chains of operations that do not wait for each other, where one lane's state has few. Rows that lie on pages of their own
+        // come from far: for these it is not the chain that a step waits for.
+        let few = |parts: usize| state * parts < self.chains && self.in_registers(target, state * parts * 2);
+        while one_thread && parts < 4 && few(parts) && (parts * 2 - 1) * target.width < extent {
+            parts *= 2;
+        }
+        if !one_thread && row < self.page && few(parts) && parts * 8 * target.width <= extent {
             parts *= 2;
         }
         parts

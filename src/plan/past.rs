@@ -86,11 +86,11 @@ impl Finder<'_> {
         let (Some((place, extent)), Some(lane)) = (last, lane) else { return false };
         matches!(ty, Scalar::Real | Scalar::Complex)
             && place.kind == ExprKind::Index(lane)
-            && extent * element_bytes(ty, self.target.bits) % LINE == 0
+            && (extent * element_bytes(ty, self.target.bits)).is_multiple_of(LINE)
     }
 
     /// Whether the blocks of a region are lines.
     fn has_lines(&self, region: &Region, ty: Scalar) -> bool {
-        region.parts * self.target.width * element_bytes(ty, self.target.bits) % LINE == 0
+        (region.parts * self.target.width * element_bytes(ty, self.target.bits)).is_multiple_of(LINE)
     }
 }

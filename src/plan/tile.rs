@@ -285,7 +285,8 @@ impl Tiling<'_> {
             self.instance.elements(shape(s)) / batch.max(1) * planes
         };
         let state = draft.states.iter().map(|&s| per_lane(s)).sum();
-        let parts = self.machine.parts(self.target, extent, state, self.instance.one_thread);
+        let row = draft.states.iter().map(|&s| bytes_of(self, shape(s)) * planes_of(self, shape(s))).sum();
+        let parts = self.machine.parts(self.target, extent, state, row, self.instance.one_thread);
         let mut states = Vec::new();
         for &s in &draft.states {
             let (before, after) = (layer.states[s].value, layer.states[s].next);
