@@ -8,7 +8,7 @@ use std::fmt;
 use super::finite;
 use super::isa::Isa;
 use crate::codegen::{self, Machine};
-use crate::diag::Diagnostic;
+use crate::diag::{Code, Diagnostic};
 use crate::ir::Instance;
 use crate::plan::{self, Form, Plan, Target};
 use crate::predict::{self, Prediction, Run};
@@ -70,7 +70,10 @@ pub(super) fn select(
             return Ok(Selected { plan, backend, parts });
         }
     }
-    assert!(filled.is_none_or(|lanes| lanes * bits as usize == 128), "an index is to fill vectors that there are not");
+    if let Some(lanes) = filled.filter(|lanes| lanes * bits as usize != 128) {
+        let message = format!("no code can be made for vectors of {lanes} numbers");
+        return Err(vec![Diagnostic::error_at(Code::S302, "this machine", message)]);
+    }
     let plan = plan::plan(instance, form, target(bits, 128, Isa::Narrow))?.within_caches();
     let parts = (0..plan.parts().len()).map(|part| (codegen::emit(&plan, part, machine, isa), None)).collect();
     let backend = Backend { isa: Isa::Narrow, vector_bits: 128, by_cranelift: true };

@@ -25,7 +25,7 @@ use super::lanes::{asks_for_first, suits, widen};
 use crate::analysis::verdict::algebra::Algebra;
 use crate::analysis::verdict::build::{self, Scope};
 use crate::analysis::verdict::{Group, Part, Verdict};
-use crate::diag::{Diagnostic, Span};
+use crate::diag::Span;
 use crate::ir::interp::Real;
 use crate::ir::{
     Equation, Expr, ExprKind, Extent, IndexId, Init, Instance, Layer, Scalar, State, StateId, Type, ValueId, ValueKind,
@@ -39,7 +39,7 @@ const COUPLED: usize = 2;
 const FIXED: usize = 4;
 
 /// How many steps a row has: the lanes of the widest vectors. `None` where moves of lanes are no instructions of the selector's.
-pub(super) fn lanes(isa: Isa, bits: u32) -> Option<usize> {
+fn lanes(isa: Isa, bits: u32) -> Option<usize> {
     match isa.min(Isa::widest()) {
         Isa::Avx512 => Some(512 / bits as usize),
         Isa::Avx2 => Some(256 / bits as usize),
@@ -62,7 +62,8 @@ pub(super) struct Rows {
 }
 
 /// The layer with a row of steps for each of its own; `None` where it has none.
-pub(super) fn rows(instance: &Instance, verdict: &Verdict, lanes: usize) -> Option<Rows> {
+pub(super) fn rows(instance: &Instance, verdict: &Verdict, isa: Isa, bits: u32) -> Option<Rows> {
+    let lanes = lanes(isa, bits)?;
     let layer = &instance.layer;
     let one = |v: ValueId| instance.elements(v) == 1;
     let states = layer.states.iter().map(|state| state.value);
@@ -77,7 +78,7 @@ pub(super) fn rows(instance: &Instance, verdict: &Verdict, lanes: usize) -> Opti
         views: (0..layer.inputs.len()).map(|i| (i, 0)).collect(),
         instead: HashMap::new(),
         recent: Vec::new(),
-        tiny: f64::from(f32::MIN_POSITIVE),
+        least: if bits == 64 { f64::MIN_POSITIVE } else { f64::from(f32::MIN_POSITIVE) },
     };
     for group in &verdict.groups {
         maker.forms(group)?;
@@ -105,8 +106,9 @@ struct Maker {
     instead: HashMap<ValueId, ValueId>,
     /// See [`Rows::recent`].
     recent: Vec<(usize, usize, usize)>,
-    /// Powers of parameters below this are zero: what they multiply is slow, and changes nothing.
-    tiny: f64,
+    /// The least normal number. Products of parameters below it are zero: arithmetic on them is slow, and what it adds is lost
+    /// beside any other number.
+    least: f64,
 }
 
 /// What is composed along a row: by row and column, and by row.
@@ -378,7 +380,7 @@ impl Maker {
                     continue;
                 }
                 let fixed = terms.iter().all(|&(a, b, _)| self.is_fixed(a) && b.is_none_or(|b| self.is_fixed(b)));
-                let tiny = self.tiny;
+                let least = self.least;
                 line.push(Some(self.row(&format!("P.{by}"), ty, |layer, lane| {
                     let mut sum = algebra.zero(ty, Span::default());
                     for (outer, inner, same) in terms {
@@ -389,7 +391,7 @@ impl Maker {
                         let earlier = shifted(lane, earlier, none, by);
                         sum = algebra.plus(sum, algebra.times(read(layer, outer, lane), earlier));
                     }
-                    if fixed && algebra == Algebra::Field && ty == Scalar::Real { flushed(sum, tiny) } else { sum }
+                    if fixed && algebra == Algebra::Field && ty == Scalar::Real { flushed(sum, least) } else { sum }
                 })));
             }
             next.products.push(line);
@@ -441,10 +443,10 @@ fn last_of(lane: IndexId, e: Expr) -> Expr {
 }
 
 /// A number, or 0 where it is below the least normal one.
-fn flushed(e: Expr, tiny: f64) -> Expr {
+fn flushed(e: Expr, least: f64) -> Expr {
     let magnitude = build::call(crate::ir::Function::Abs, vec![e.clone()]);
     let none = build::number(0.0, e.ty, e.span);
-    let small = build::binary(crate::ir::BinaryOp::Lt, magnitude, build::real(tiny, e.span));
+    let small = build::binary(crate::ir::BinaryOp::Lt, magnitude, build::real(least, e.span));
     build::select(small, none, e)
 }
 
@@ -484,15 +486,15 @@ pub(super) struct Across<F> {
 
 impl<F: Real> Across<F> {
     /// Compiles the rows of a layer; `None` where it has none.
-    pub(super) fn new(instance: &Instance, verdict: &Verdict, isa: Isa) -> Result<Option<Self>, Vec<Diagnostic>> {
-        let Some(lanes) = lanes(isa, F::BITS) else { return Ok(None) };
-        let Some(rows) = rows(instance, verdict, lanes) else { return Ok(None) };
-        let shared = compile_for(&rows.instance, Form::Sequence, isa)?;
-        let alone = compile_for(&Instance { one_thread: true, ..rows.instance.clone() }, Form::Sequence, isa)?;
+    pub(super) fn new(instance: &Instance, verdict: &Verdict, isa: Isa) -> Option<Self> {
+        let rows = rows(instance, verdict, isa, F::BITS)?;
+        let shared = compile_for(&rows.instance, Form::Sequence, isa).ok()?;
+        let alone = Instance { one_thread: true, ..rows.instance.clone() };
+        let alone = compile_for(&alone, Form::Sequence, isa).ok()?;
         let first = asks_for_first(&instance.layer);
         let kept = instance.depths.iter().copied().chain(rows.recent.iter().map(|recent| recent.2 + 1));
         let back = kept.chain(rows.views.iter().map(|view| view.1)).max().unwrap_or(0);
-        Ok(Some(Self { lanes, rows, first, back, alone, shared }))
+        Some(Self { lanes: lanes(isa, F::BITS)?, rows, first, back, alone, shared })
     }
 
     /// How many steps a row has.

@@ -160,7 +160,7 @@ pub fn compile<F: Real>(instance: &Instance, options: Options) -> Result<Scan<F>
     let isa = options.isa.unwrap_or_else(Isa::widest);
     let whole = compile_for(instance, Form::Sequence, isa)?;
     if let Options { stretch: None, lanes: None, .. } = options
-        && let Some(across) = Across::new(instance, &verdict, isa)?
+        && let Some(across) = Across::new(instance, &verdict, isa)
     {
         let delays = Delays::new(instance, isa)?;
         return Ok(Scan { whole, groups: Vec::new(), delays, across: Some(across), lanes: None, options, summary: 0 });

@@ -148,8 +148,8 @@ impl Pricer<'_> {
 
     /// The layer in rows of steps.
     fn rows(&self) -> Option<Instance> {
-        let lanes = across::lanes(self.isa, self.extents.bits)?;
-        Some(across::rows(self.instance, &judge(&self.instance.layer), lanes)?.instance)
+        let verdict = judge(&self.instance.layer);
+        Some(across::rows(self.instance, &verdict, self.isa, self.extents.bits)?.instance)
     }
 
     /// Rows of steps in order, and the steps around them.
