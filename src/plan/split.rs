@@ -114,11 +114,7 @@ pub fn split(instance: &Instance, pass: &Pass, stages: &[Option<Stage>], target:
     if left.iter().any(|&e| layer.equations[e].body.reads().iter().any(old)) {
         return None;
     }
-    // What is shifted can run ahead for many steps at once, by several threads; one thread is faster where nothing goes through
-    // memory.
-    if splitter.filled.is_none() || instance.one_thread {
-        splitter.pull(&mut split.regions, &mut early, &[&split.steps, &left]);
-    }
+    splitter.pull(&mut split.regions, &mut early, &[&split.steps, &left]);
     split.input = splitter.parts(&early);
     split.output = splitter.parts(&left);
     let contracts = split.input.iter().chain(&split.output).any(|part| matches!(part, Part::Contraction(_)));

@@ -6,7 +6,7 @@
 //!
 //! A step's coefficients and offset are those of the verdict. They are composed along the row by doubling: behind
 //! `log2(lanes)` rounds the element of a step holds the composition of all steps of the row up to it. That needs no
-//! state, and runs ahead for many rows. Applied to the state before the row it gives the state behind each step,
+//! state, so that the processor works on several rows at once. Applied to the state before the row it gives the state behind each step,
 //! which stands one element further before the next one. What is carried is the last of them, on all lanes.
 //!
 //! A state or a delay that holds an input of some steps before is no state there: it is the same input, read so many steps
@@ -254,7 +254,8 @@ impl Maker {
         }
         layer.derived.clear();
         settle(&mut layer);
-        let instance = derived(&layer, instance).ok()?;
+        // Threads that share a sequence wait for each other longer than a row takes.
+        let instance = Instance { one_thread: true, ..derived(&layer, instance).ok()? };
         let delays = kept.into_iter().map(|(input, _)| input).collect();
         Some(Rows { instance, views: self.views, states: found, recent: self.recent, delays })
     }
@@ -478,23 +479,18 @@ pub(super) struct Across<F> {
     first: bool,
     /// How many steps before a row have to be there.
     back: usize,
-    /// For a sequence that has one thread.
-    alone: Kernel<F>,
-    /// For one that has several: what no state reaches is composed ahead of the recurrence. The operations are the same.
-    shared: Kernel<F>,
+    kernel: Kernel<F>,
 }
 
 impl<F: Real> Across<F> {
     /// Compiles the rows of a layer; `None` where it has none.
     pub(super) fn new(instance: &Instance, verdict: &Verdict, isa: Isa) -> Option<Self> {
         let rows = rows(instance, verdict, isa, F::BITS)?;
-        let shared = compile_for(&rows.instance, Form::Sequence, isa).ok()?;
-        let alone = Instance { one_thread: true, ..rows.instance.clone() };
-        let alone = compile_for(&alone, Form::Sequence, isa).ok()?;
+        let kernel = compile_for(&rows.instance, Form::Sequence, isa).ok()?;
         let first = asks_for_first(&instance.layer);
         let kept = instance.depths.iter().copied().chain(rows.recent.iter().map(|recent| recent.2 + 1));
         let back = kept.chain(rows.views.iter().map(|view| view.1)).max().unwrap_or(0);
-        Some(Self { lanes: lanes(isa, F::BITS)?, rows, first, back, alone, shared })
+        Some(Self { lanes: lanes(isa, F::BITS)?, rows, first, back, kernel })
     }
 
     /// How many steps a row has.
@@ -534,17 +530,16 @@ impl<F: Real> Across<F> {
             scan.whole.run_into(bound, &part, inputs, outputs, carry, threads, &|_| {}).map(|_| ())
         };
         part(heads, outputs, carry)?;
-        let busy = rows.iter().filter(|range| !range.is_empty()).count();
-        let workers = if threads == 0 { std::thread::available_parallelism().map_or(1, usize::from) } else { threads };
-        let kernel = if busy < workers { &self.shared } else { &self.alone };
-        let own =
-            Bound { params: bound.params.clone(), initial: kernel.signature().states.iter().map(unread).collect() };
+        let own = Bound {
+            params: bound.params.clone(),
+            initial: self.kernel.signature().states.iter().map(unread).collect(),
+        };
         let states = self.rows.states.iter().map(|&s| spread(&carry.states[s], self.lanes)).collect();
         // No row holds the first step of its sequence.
         let mut wide = Carry { steps: vec![1; carry.steps.len()], states, delays: Vec::new() };
         let whole = Sequences::spaced(sequences.total(), rows.clone()).expect("parts of sequences lie apart");
         let views = &self.rows.views;
-        kernel.run_rows(&own, &whole, inputs, views, outputs, &mut wide, threads, progress)?;
+        self.kernel.run_rows(&own, &whole, inputs, views, outputs, &mut wide, threads, progress)?;
         for (&s, wide) in self.rows.states.iter().zip(&wide.states) {
             carry.states[s].elements = picked(wide, self.lanes);
         }

@@ -158,7 +158,6 @@ impl Pricer<'_> {
         let lanes = rows.filled().unwrap_or(1);
         self.is_cut(lanes)?;
         let longest = longest / lanes;
-        let rows = &Instance { one_thread: sequences >= threads, ..rows.clone() };
         let kernel =
             self.candidate(rows, Form::Sequence, Run { sequences, longest, total: sequences * longest, threads })?;
         let mut prediction = named(&kernel.prediction, "rows");
