@@ -121,7 +121,9 @@ pub fn check_rows<F: Float>(
         holds(&single(expected, &found.shape)?, &[sequences.total()], found)?;
     }
     let back = views.iter().map(|view| view.1).max().unwrap_or(0);
-    let unfit = |range: &std::ops::Range<usize>| !range.is_empty() && (range.len() % lanes != 0 || range.start < back);
+    let unfit = |range: &std::ops::Range<usize>| {
+        !range.is_empty() && (!range.len().is_multiple_of(lanes) || range.start < back)
+    };
     if let Some(range) = (0..sequences.count()).map(|s| sequences.range(s)).find(unfit) {
         let (expected, found) = (vec![back, range.len() / lanes * lanes], vec![range.start, range.len()]);
         return Err(RunError::Shape { name: "a sequence of rows".to_owned(), expected, found });

@@ -30,7 +30,7 @@ use crate::ir::interp::Real;
 use crate::ir::{
     Equation, Expr, ExprKind, Extent, IndexId, Init, Instance, Layer, Scalar, State, StateId, Type, ValueId, ValueKind,
 };
-use crate::jit::{Form, Isa, Kernel, compile_for};
+use crate::jit::{Backend, Form, Isa, Kernel, compile_for};
 
 /// How many states a group may have whose coefficients change: their products are made in every round.
 const COUPLED: usize = 2;
@@ -491,6 +491,11 @@ impl<F: Real> Across<F> {
         let kept = instance.depths.iter().copied().chain(rows.recent.iter().map(|recent| recent.2 + 1));
         let back = kept.chain(rows.views.iter().map(|view| view.1)).max().unwrap_or(0);
         Some(Self { lanes: lanes(isa, F::BITS)?, rows, first, back, kernel })
+    }
+
+    /// What has made the code.
+    pub(super) fn backend(&self) -> Backend {
+        self.kernel.backend()
     }
 
     /// How many steps a row has.

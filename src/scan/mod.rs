@@ -265,7 +265,7 @@ impl<F: Real> Scan<F> {
 
     /// What has made the code of its runs.
     pub fn backend(&self) -> Backend {
-        self.whole.backend()
+        self.across.as_ref().map_or_else(|| self.whole.backend(), Across::backend)
     }
 
     /// The layer as maps of its states, where these are few and no lanes were asked for.
