@@ -356,7 +356,7 @@ impl Task<'_> {
             let steps = (i * piece, ((i + 1) * piece).min(rows));
             // SAFETY: as above; the steps lie inside of the sequence.
             unsafe { running.steps(steps, number) };
-            let ran = (steps.1 - steps.0) as u64;
+            let ran = ((steps.1 - steps.0) * self.lanes) as u64;
             let done = self.done.fetch_add(ran, Ordering::Relaxed) + ran;
             (self.progress)(done / self.signature.passes.len() as u64);
         }

@@ -71,6 +71,12 @@ impl Environment for Routines {
 }
 
 impl Emitter<'_, '_> {
+    /// Whether the machine's code can ask for a cache line wherever it is, there or not.
+    pub(super) fn can_fetch(&mut self) -> bool {
+        self.routines.machine = Some(self.machine);
+        self.routines.primitive(&mut self.b, Primitive::Prefetch, self.vector).is_some()
+    }
+
     /// Asks for a cache line; where the machine's code cannot, by loading an element of a buffer that nobody waits for.
     pub(super) fn fetch(&mut self, address: Value, offset: i32) {
         self.routines.machine = Some(self.machine);

@@ -347,27 +347,27 @@ impl<'a> Emitter<'a, '_> {
             }
         }
         let line = (region.parts * self.width) as i64 * i64::from(self.real.bytes());
+        let asks = self.can_fetch();
         for access in accesses {
-            // Where a block is a row, the next rows follow it: they are asked for further ahead than the processor does by itself.
             let row = self.rows_of(access.value, access.place);
-            if matches!(access.place.buffer, Buffer::Input(_)) && row == Some((Rows::Sequence, line)) {
-                if access.step(lane) == 1 && !access.has_rest() && !seen.contains(&access.value) {
-                    seen.push(access.value);
-                    let (address, offset) = self.place(&access, false);
-                    self.fetch(address, offset + STREAM);
-                }
-                continue;
-            }
-            let far = self.rows_of(access.value, access.place).is_some_and(|(_, bytes)| bytes > 256);
-            let kept = far && !self.goes_past(&access);
-            if !kept || access.step(lane) != 1 || access.has_rest() || seen.contains(&access.value) {
+            // Where a block is a row, the next rows follow it: they are asked for further ahead than the processor does by itself,
+            // and behind the last as well, which nothing but a prefetch may do.
+            let follows =
+                asks && matches!(access.place.buffer, Buffer::Input(_)) && row == Some((Rows::Sequence, line));
+            let far = row.is_some_and(|(_, bytes)| bytes > 256) && !self.goes_past(&access);
+            let wanted = (follows || far) && access.step(lane) == 1 && !access.has_rest();
+            if !wanted || seen.contains(&access.value) {
                 continue;
             }
             seen.push(access.value);
             for imaginary in [false, true].into_iter().take(if access.ty == Scalar::Complex { 2 } else { 1 }) {
                 let (address, offset) = self.place(&access, imaginary);
-                let address = self.b.ins().iadd(address, ahead);
-                self.fetch(address, offset);
+                if follows {
+                    self.fetch(address, offset + STREAM);
+                } else {
+                    let address = self.b.ins().iadd(address, ahead);
+                    self.fetch(address, offset);
+                }
             }
         }
     }
