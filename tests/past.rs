@@ -147,3 +147,14 @@ fn planes_of_complex_outputs_do() {
 fn what_is_read_back_does_not() {
     agree::<f32>(READ, &[64], 18_000, false);
 }
+
+/// Only a prefetch may look behind the end of an input: without the selector's there is none.
+#[test]
+fn plain_code_loads_nothing_ahead_of_its_row() {
+    for lanes in [4, 8, 16] {
+        let text = jit::clif(&instance(DIAGONAL, &[lanes]), Form::Sequence, 32, Isa::Narrow).expect("it is planned");
+        let far = |line: &str| line.split('+').skip(1).any(|rest| rest.trim().parse().is_ok_and(|n: i64| n >= 512));
+        let loads: Vec<&str> = text.lines().filter(|line| line.contains("load") && far(line)).collect();
+        assert!(loads.is_empty(), "{loads:?}");
+    }
+}

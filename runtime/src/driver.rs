@@ -89,11 +89,9 @@ pub unsafe fn run_into<F: Float>(
 ) -> Result<Vec<Option<Event>>, RunError> {
     check(signature, bound, sequences, inputs, carry)?;
     check_outputs(signature, sequences, outputs)?;
-    let views: Vec<_> = (0..inputs.len()).map(|input| (input, 0)).collect();
+    let inputs = planes_of(inputs);
     // SAFETY: all tensors were compared with the signature.
-    Ok(unsafe {
-        run_checked(signature, entries, bound, sequences, (1, &views), inputs, outputs, carry, threads, progress)
-    })
+    Ok(unsafe { run_checked(signature, entries, bound, sequences, 1, inputs, outputs, carry, threads, progress) })
 }
 
 /// Runs a kernel each of whose steps is a *row* of as many steps as its inputs and outputs have elements, of sequences that
@@ -119,23 +117,23 @@ pub unsafe fn run_rows<F: Float>(
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<(), RunError> {
     let lanes = check_rows(signature, bound, sequences, inputs, views, outputs, carry)?;
+    let inputs = views.iter().map(|&(input, back)| earlier(&inputs[input], back)).collect();
     // SAFETY: all tensors were compared with the signature.
-    unsafe {
-        run_checked(signature, entries, bound, sequences, (lanes, views), inputs, outputs, carry, threads, progress)
-    };
+    unsafe { run_checked(signature, entries, bound, sequences, lanes, inputs, outputs, carry, threads, progress) };
     Ok(())
 }
 
 /// # Safety
-/// As for [`run`]; all tensors are those that the signature describes, with rows of that many steps.
+/// As for [`run`]; all tensors are those that the signature describes, with rows of that many steps, and `inputs` are the
+/// addresses of its inputs.
 #[allow(clippy::too_many_arguments, reason = "what a run takes")]
 unsafe fn run_checked<F: Float>(
     signature: &Signature,
     entries: &[Entry],
     bound: &Bound<F>,
     sequences: &Sequences,
-    (lanes, views): (usize, &[(usize, usize)]),
-    inputs: &[Tensor<F>],
+    lanes: usize,
+    inputs: Vec<Planes>,
     outputs: &mut [Tensor<F>],
     carry: &mut Carry<F>,
     threads: usize,
@@ -144,7 +142,7 @@ unsafe fn run_checked<F: Float>(
     let bases = Bases {
         params: planes_of(&bound.params),
         initial: planes_of(&bound.initial),
-        inputs: views.iter().map(|&(input, back)| earlier(&inputs[input], back)).collect(),
+        inputs,
         outputs: planes_of_mut(outputs),
         states: planes_of_mut(&mut carry.states),
         delays: planes_of_mut(&mut carry.delays),

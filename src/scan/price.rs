@@ -7,8 +7,8 @@ use super::choose::{Extents, Plan};
 use super::delays::reach;
 use super::group::{Layers, derived};
 use super::{LEAST, MOST, SUMMARIES, across, fixed, lanes};
-use crate::analysis::verdict::judge;
 use crate::analysis::verdict::summary::summary;
+use crate::analysis::verdict::{Verdict, judge};
 use crate::chunked;
 use crate::diag::{Code, Diagnostic};
 use crate::ir::{Instance, Layer, StateId, ValueId};
@@ -89,26 +89,26 @@ impl Pricer<'_> {
     }
 
     /// The states and the layers of all groups.
-    fn groups(&self) -> Result<Vec<(Vec<StateId>, Layers)>, Vec<Diagnostic>> {
+    fn groups(&self, verdict: &Verdict) -> Result<Vec<(Vec<StateId>, Layers)>, Vec<Diagnostic>> {
         let layer = &self.instance.layer;
-        let verdict = judge(layer);
-        if let Some(refusal) = super::refused(layer, &verdict) {
+        if let Some(refusal) = super::refused(layer, verdict) {
             return Err(vec![refusal]);
         }
         let layers = verdict.groups.iter().filter_map(|group| {
-            let summary = summary(&verdict, group)?;
+            let summary = summary(verdict, group)?;
             Some((group.states.clone(), Layers::of(&summary, fixed(layer, group))))
         });
         Ok(layers.collect())
     }
 
     fn parallel(&self) -> Result<Priced, Vec<Diagnostic>> {
-        let groups = self.groups()?;
+        let verdict = judge(&self.instance.layer);
+        let groups = self.groups(&verdict)?;
         if counts(self.instance).is_some() {
             return self.on_maps();
         }
-        if let Some(rows) = self.rows() {
-            return self.on_rows(&rows);
+        if let Some(rows) = across::rows(self.instance, &verdict, self.isa, self.extents.bits) {
+            return self.on_rows(&rows.instance);
         }
         if lanes::narrow(self.instance) {
             return self.on_lanes(&groups);
@@ -144,12 +144,6 @@ impl Pricer<'_> {
         let mut prediction = named(&kernel.prediction, "run");
         add(&mut prediction, named(&kernel.prediction, "summary"));
         Ok(Priced { kernel, prediction })
-    }
-
-    /// The layer in rows of steps.
-    fn rows(&self) -> Option<Instance> {
-        let verdict = judge(&self.instance.layer);
-        Some(across::rows(self.instance, &verdict, self.isa, self.extents.bits)?.instance)
     }
 
     /// Rows of steps in order, and the steps around them.
