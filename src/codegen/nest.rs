@@ -133,7 +133,8 @@ impl<'a> Emitter<'a, '_> {
         }
         if !mentions(e, loops) {
             let value = self.emit(e);
-            if matches!(e.ty, Scalar::Real | Scalar::Complex) && self.lanes.iter().any(|l| loops.contains(&l.index)) {
+            let vectors = self.lane.is_some() || self.lanes.iter().any(|l| loops.contains(&l.index));
+            if matches!(e.ty, Scalar::Real | Scalar::Complex) && vectors {
                 for plane in [Some(&value.re), value.im.as_ref()].into_iter().flatten() {
                     if let Parts::One(scalar) = plane {
                         let vector = self.b.ins().splat(self.vector, *scalar);

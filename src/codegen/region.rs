@@ -37,6 +37,9 @@ pub(super) struct Call {
 /// How many bytes ahead the rows of an input are asked for that follow each other.
 const STREAM: i32 = 2048;
 
+/// Bytes in a line of the caches.
+const LINE: i64 = 64;
+
 impl<'a> Emitter<'a, '_> {
     pub(super) fn region(&mut self, region: &'a Region, call: Call) {
         self.in_region = true;
@@ -304,14 +307,19 @@ impl<'a> Emitter<'a, '_> {
         }
     }
 
-    /// How many bytes the next block lies ahead; 0 behind the last one.
+    /// How many bytes the next block lies ahead; 0 behind the last one, where it is a load that asks.
     fn ahead(&mut self, region: &Region) -> Value {
         let block = region.parts * self.width;
         let count = self.extent(region.lane);
-        let at = self.index(region.lane);
         let size = i64::from(self.real.bytes());
+        let ahead = self.int(block as i64 * size);
+        if self.can_fetch() {
+            // The next element of an index around the blocks begins where the row of this one ends.
+            return ahead;
+        }
+        let at = self.index(region.lane);
         let more = self.b.ins().icmp_imm_s(IntCC::SignedLessThan, at, count as i64 - block as i64);
-        let (ahead, none) = (self.int(block as i64 * size), self.int(0));
+        let none = self.int(0);
         self.b.ins().select(more, ahead, none)
     }
 
@@ -366,7 +374,8 @@ impl<'a> Emitter<'a, '_> {
                     self.fetch(address, offset + STREAM);
                 } else {
                     let address = self.b.ins().iadd(address, ahead);
-                    self.fetch(address, offset);
+                    let lines = if asks { line.div_euclid(LINE).max(1) } else { 1 };
+                    (0..lines).for_each(|n| self.fetch(address, offset + (n * LINE) as i32));
                 }
             }
         }
