@@ -3,6 +3,7 @@
 //! In: the tensors of a run. Out: the addresses of their planes, which kernels get. Who asks for addresses vouches for how long
 //! they are used, and for whether anyone else writes there.
 
+use crate::kernel::Tensors;
 use crate::tensor::{Elements, Tensor};
 
 /// The addresses of the planes of a tensor.
@@ -48,6 +49,12 @@ pub(crate) fn earlier<F>(tensor: &Tensor<F>, back: usize) -> Planes {
         Elements::Bool(_) | Elements::Byte(_) => 1,
     };
     planes_of(tensor).map(|plane| plane.wrapping_sub(back * bytes))
+}
+
+/// The planes of a tensor of such slices, once for each of so many steps that one step of a kernel is.
+pub(crate) fn each_step(planes: Planes, slice: &Tensors, bits: u32, steps: usize) -> impl Iterator<Item = Planes> {
+    let bytes = slice.size() * slice.kind.bytes(bits);
+    (0..steps).map(move |step| planes.map(|plane| plane.wrapping_add(step * bytes)))
 }
 
 /// The tensors of a run.

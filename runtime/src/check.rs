@@ -133,11 +133,19 @@ pub fn check_rows<F: Float>(
 /// # Errors
 /// The first thing that is wrong.
 pub fn check_inputs<F>(signature: &Signature, sequences: &Sequences, inputs: &[Tensor<F>]) -> Result<(), RunError> {
-    count("inputs", signature.inputs.len(), inputs.len())?;
-    for (expected, found) in signature.inputs.iter().zip(inputs) {
+    count("inputs", signature.inputs.len() / signature.steps, inputs.len())?;
+    for (expected, found) in signature.inputs.iter().step_by(signature.steps).zip(inputs) {
         tensor(expected, &[sequences.total()], found)?;
     }
-    Ok(())
+    let whole = |s: &usize| sequences.range(*s).len().is_multiple_of(signature.steps);
+    match (0..sequences.count()).find(|s| !whole(s)) {
+        Some(s) => {
+            let found = sequences.range(s).len();
+            let expected = vec![found.next_multiple_of(signature.steps)];
+            Err(RunError::Shape { name: "a sequence".to_owned(), expected, found: vec![found] })
+        }
+        None => Ok(()),
+    }
 }
 
 /// Checks what stands before a run.
@@ -182,8 +190,8 @@ pub fn check_bound<F: Float>(signature: &Signature, bound: &Bound<F>) -> Result<
 /// # Errors
 /// The first thing that is wrong.
 pub fn check_outputs<F>(signature: &Signature, sequences: &Sequences, outputs: &[Tensor<F>]) -> Result<(), RunError> {
-    count("outputs", signature.outputs.len(), outputs.len())?;
-    for (expected, found) in signature.outputs.iter().zip(outputs) {
+    count("outputs", signature.outputs.len() / signature.steps, outputs.len())?;
+    for (expected, found) in signature.outputs.iter().step_by(signature.steps).zip(outputs) {
         holds(expected, &[sequences.total()], found)?;
     }
     Ok(())

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rayon::prelude::*;
 
-use crate::addresses::{Bases, Of, Planes, earlier, planes_of, planes_of_mut};
+use crate::addresses::{Bases, Of, Planes, each_step, earlier, planes_of, planes_of_mut};
 use crate::check::{RunError, check, check_outputs, check_rows};
 use crate::kernel::{Buffer, Cut, Entry, Event, Kind, NEVER, PassSignature, Signature, Slot, Tensors};
 use crate::memory::Memory;
@@ -115,7 +115,9 @@ impl Code {
     pub fn run<F: Float>(&self, run: Run<'_, F>) -> Result<Vec<Option<Event>>, RunError> {
         check(&self.signature, run.bound, run.sequences, run.inputs, run.carry)?;
         check_outputs(&self.signature, run.sequences, run.outputs)?;
-        let inputs = run.inputs.iter().map(planes_of);
+        let Signature { bits, steps, ref inputs, .. } = self.signature;
+        let inputs = run.inputs.iter().zip(inputs.iter().step_by(steps));
+        let inputs = inputs.flat_map(|(tensor, slice)| each_step(planes_of(tensor), slice, bits, steps));
         // SAFETY: all tensors were compared with the signature.
         Ok(unsafe { self.run_checked(run, 1, inputs) })
     }
@@ -148,7 +150,8 @@ impl Code {
         let Run { bound, sequences, outputs, carry, threads, progress, .. } = run;
         let signature = &self.signature;
         let count = sequences.count();
-        let rows = sequences.steps() / lanes;
+        let steps = lanes * signature.steps;
+        let rows = sequences.steps() / steps;
         if rows == 0 {
             return vec![None; signature.reports];
         }
@@ -167,7 +170,9 @@ impl Code {
         bases.add(Of::Params, bound.params.iter().map(planes_of));
         bases.add(Of::Initial, bound.initial.iter().map(planes_of));
         bases.add(Of::Inputs, inputs);
-        bases.add(Of::Outputs, outputs.iter_mut().map(planes_of_mut));
+        let outputs = outputs.iter_mut().map(planes_of_mut).zip(signature.outputs.iter().step_by(signature.steps));
+        let outputs = outputs.flat_map(|(planes, slice)| each_step(planes, slice, signature.bits, signature.steps));
+        bases.add(Of::Outputs, outputs);
         bases.add(Of::States, carry.states.iter_mut().map(planes_of_mut));
         bases.add(Of::Delays, carry.delays.iter_mut().map(planes_of_mut));
         // SAFETY: as for this function: the parameters are those that the signature asks for.
@@ -179,7 +184,7 @@ impl Code {
             bases: &bases,
             derived: place.derived.base(),
             steps: &carry.steps,
-            many: moved(signature, sequences.total() / lanes) >= MANY,
+            many: moved(signature, sequences.total() / steps) >= MANY,
             done: AtomicU64::new(0),
             events: Mutex::new(vec![None; signature.reports]),
             progress,
@@ -197,8 +202,8 @@ impl Code {
             }),
         }
         let events = task.events.into_inner().unwrap_or_else(PoisonError::into_inner);
-        for (sequence, steps) in carry.steps.iter_mut().enumerate() {
-            *steps += (sequences.range(sequence).len() / lanes) as u64;
+        for (sequence, before) in carry.steps.iter_mut().enumerate() {
+            *before += (sequences.range(sequence).len() / steps) as u64;
         }
         place.bases = bases;
         self.spare().push(place);
@@ -238,7 +243,7 @@ pub fn pool(threads: usize) -> Option<Arc<rayon::ThreadPool>> {
 struct Task<'a> {
     code: &'a Code,
     sequences: &'a Sequences,
-    /// How many steps of a sequence are one of the kernel's.
+    /// How many steps of a sequence one element more of each input and output is.
     lanes: usize,
     bases: &'a Bases,
     /// What the prologue has made.
@@ -262,7 +267,7 @@ impl Task<'_> {
     unsafe fn sequence(&self, sequence: usize, place: &mut Place) {
         let signature = &self.code.signature;
         let steps = self.sequences.range(sequence);
-        let rows = steps.len() / self.lanes;
+        let rows = steps.len() / (self.lanes * signature.steps);
         if rows == 0 {
             return;
         }
@@ -330,7 +335,7 @@ impl Task<'_> {
             let steps = (i * piece, ((i + 1) * piece).min(rows));
             // SAFETY: as above; the steps lie inside of the sequence.
             unsafe { running.steps(steps, number) };
-            let ran = ((steps.1 - steps.0) * self.lanes) as u64;
+            let ran = ((steps.1 - steps.0) * self.lanes * signature.steps) as u64;
             let done = self.done.fetch_add(ran, Ordering::Relaxed) + ran;
             (self.progress)(done / signature.passes.len() as u64);
         }

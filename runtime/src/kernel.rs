@@ -322,6 +322,9 @@ pub struct Signature {
     pub bits: u32,
     /// Whether a call runs one step only.
     pub step: bool,
+    /// How many steps of a sequence one of the kernel's is. Its inputs and outputs come that many times in a row, each for one
+    /// of these steps: `[total, ..]` elements of a tensor are rows of them, from wherever a sequence begins.
+    pub steps: usize,
     /// The parameters.
     pub params: Vec<Tensors>,
     /// The inputs; a row per step.
@@ -345,7 +348,7 @@ pub struct Signature {
 impl Signature {
     /// Outputs for that many rows, all of them 0.
     pub fn blank_outputs<F: Float>(&self, total: usize) -> Vec<Tensor<F>> {
-        self.outputs.iter().map(|slice| slice.zeros(&[total])).collect()
+        self.outputs.iter().step_by(self.steps).map(|slice| slice.zeros(&[total])).collect()
     }
 
     /// How many functions the kernel has.

@@ -37,6 +37,7 @@ fn signature(step: bool) -> Signature {
     // So much that other threads are asked.
     pass.phases[0].work = SPLIT;
     Signature {
+        steps: 1,
         bits: 64,
         step,
         params: vec![scalar("p", Kind::Real)],

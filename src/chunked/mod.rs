@@ -14,6 +14,7 @@
 mod cost;
 mod reads;
 mod run;
+mod several;
 mod stages;
 mod terms;
 
@@ -27,6 +28,7 @@ use crate::jit::{Backend, Form, Isa, Kernel, compile_for};
 use crate::plan::place::interface;
 
 pub use cost::price;
+pub use several::several;
 use stages::{Stage, Staged, staged};
 use terms::{Core, Factor, Place};
 

@@ -48,11 +48,7 @@ pub fn several(instance: &Instance, target: Target) -> Option<Instance> {
     if steps < 2 {
         return None;
     }
-    let mut maker = Maker {
-        scope: Scope::new(staged.layer.clone()),
-        instead: vec![HashMap::new(); steps],
-        steps,
-    };
+    let mut maker = Maker { scope: Scope::new(staged.layer.clone()), instead: vec![HashMap::new(); steps], steps };
     maker.copies(&staged.direct);
     for core in &staged.cores {
         maker.core(core);
@@ -137,13 +133,15 @@ impl Maker {
             }
         }
         let each = |value: ValueId| (0..self.steps).map(move |step| (value, step));
-        self.scope.layer.inputs =
-            inputs.into_iter().flat_map(each).map(|(value, step)| self.at(value, step)).collect();
+        self.scope.layer.inputs = inputs.into_iter().flat_map(each).map(|(value, step)| self.at(value, step)).collect();
         let named = |output: Output| (0..self.steps).map(move |step| (output.clone(), step));
         self.scope.layer.outputs = outputs
             .into_iter()
             .flat_map(named)
-            .map(|(output, step)| Output { name: format!("{}.{step}", output.name), value: self.at(output.value, step) })
+            .map(|(output, step)| Output {
+                name: format!("{}.{step}", output.name),
+                value: self.at(output.value, step),
+            })
             .collect();
     }
 
@@ -177,11 +175,11 @@ impl Maker {
         let span = Span::default();
         let state = self.scope.layer.states[core.state.at()].clone();
         let axes = self.scope.layer.value(state.value).axes.clone();
-        let indices: Vec<IndexId> =
-            axes.into_iter().map(|extent| self.scope.add_index("i", extent, span)).collect();
+        let indices: Vec<IndexId> = axes.into_iter().map(|extent| self.scope.add_index("i", extent, span)).collect();
         let here = indices.iter().map(|&i| build::index(i, span)).collect();
         let before = build::read(&self.scope.layer, state.value, here, span);
-        let mut walk = Walk { maker: self, core, indices: &indices, before, keys: None, heads: None, added: Vec::new() };
+        let mut walk =
+            Walk { maker: self, core, indices: &indices, before, keys: None, heads: None, added: Vec::new() };
         for step in 0..walk.maker.steps {
             walk.step(step);
         }

@@ -104,7 +104,8 @@ impl<'a> Emitter<'a, '_> {
         match place.buffer {
             Buffer::Input(_) | Buffer::Output(_) | Buffer::Kept(_) => {
                 let size: usize = self.plan.instance.axes[value.at()].iter().product();
-                Some((Rows::Sequence, size as i64 * self.bytes(ty)))
+                let steps = if matches!(place.buffer, Buffer::Kept(_)) { 1 } else { self.plan.instance.steps };
+                Some((Rows::Sequence, (size * steps) as i64 * self.bytes(ty)))
             }
             _ if place.row > 0 => Some((Rows::Tile, place.row as i64)),
             _ => None,

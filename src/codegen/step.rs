@@ -76,13 +76,13 @@ impl<'a> Emitter<'a, '_> {
     fn step(&mut self, steps: &'a Steps, time: Value, call: Call) {
         for slot in self.slots {
             let signature = &self.plan.signature;
-            let slice = match slot.buffer {
-                Buffer::Input(i) => &signature.inputs[i],
-                Buffer::Output(i) => &signature.outputs[i],
-                Buffer::Kept(i) => &signature.kept[i],
+            let (slice, steps) = match slot.buffer {
+                Buffer::Input(i) => (&signature.inputs[i], signature.steps),
+                Buffer::Output(i) => (&signature.outputs[i], signature.steps),
+                Buffer::Kept(i) => (&signature.kept[i], 1),
                 _ => continue,
             };
-            let bytes = slice.size() * slice.kind.bytes(signature.bits);
+            let bytes = slice.size() * steps * slice.kind.bytes(signature.bits);
             let offset = self.scaled(time, bytes as i64);
             let row = self.b.ins().iadd(self.pointers[slot], offset);
             self.rows.insert(*slot, row);

@@ -39,6 +39,8 @@ pub struct Instance {
     pub depths: Vec<usize>,
     /// Whether a sequence is run by one thread, so that no work need be left for others.
     pub one_thread: bool,
+    /// How many steps of its sequences one of its steps is: its inputs and outputs come that many times in a row.
+    pub steps: usize,
 }
 
 impl Instance {
@@ -70,7 +72,7 @@ impl Instance {
             return Err(problems);
         }
         let depths = vec![1; layer.delays.len()];
-        let mut instance = Instance { layer, dims, axes, extents, depths, one_thread: false };
+        let mut instance = Instance { layer, dims, axes, extents, depths, one_thread: false, steps: 1 };
         let ranges = Ranges::of(&instance, &mut problems);
         instance.depths = instance.checked_depths(&ranges.steps, &mut problems);
         if problems.is_empty() { Ok(instance) } else { Err(problems) }

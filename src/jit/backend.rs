@@ -119,6 +119,24 @@ pub fn candidates(
     run: &Run,
     profile: &Profile,
 ) -> Result<Vec<Candidate>, Vec<Diagnostic>> {
+    let mut found = every(instance, form, bits, limit, run, profile)?;
+    let isa = super::isa::host()?;
+    for candidate in &mut found {
+        let (plan, run) = mostly(instance, candidate.plan.clone(), run)?;
+        *candidate = Candidate { prediction: kernel_time(&plan, &*isa, &run, profile), plan };
+    }
+    Ok(found)
+}
+
+/// The same, of kernels that take each step by itself.
+fn every(
+    instance: &Instance,
+    form: Form,
+    bits: u32,
+    limit: Isa,
+    run: &Run,
+    profile: &Profile,
+) -> Result<Vec<Candidate>, Vec<Diagnostic>> {
     let isa = super::isa::host()?;
     let limit = limit.min(Isa::widest());
     let most = limit.level().map_or(128, |level| level.vector_bytes() * 8);
@@ -149,7 +167,8 @@ pub fn predicted(
 ) -> Result<Prediction, Vec<Diagnostic>> {
     let limit = if backend.by_cranelift { Isa::Narrow } else { backend.isa };
     let plan = plan::plan(instance, form, target(bits, backend.vector_bits, limit))?;
-    Ok(kernel_time(&plan, &*super::isa::host()?, run, profile))
+    let (plan, run) = mostly(instance, plan, run)?;
+    Ok(kernel_time(&plan, &*super::isa::host()?, &run, profile))
 }
 
 /// The plan that becomes a kernel within some instructions, and the time of a run of it.
@@ -169,8 +188,18 @@ pub fn chosen(
         Some(_) => widest(instance, form, bits, limit)?,
         None => plan::plan(instance, form, target(bits, 128, limit))?,
     };
-    let prediction = kernel_time(&plan, &*super::isa::host()?, run, profile);
+    let (plan, run) = mostly(instance, plan, run)?;
+    let prediction = kernel_time(&plan, &*super::isa::host()?, &run, profile);
     Ok(Candidate { plan, prediction })
+}
+
+/// The plan that runs most of the steps, and what it runs: that of several steps as one, where the kernel has such.
+fn mostly(instance: &Instance, plan: Plan, run: &Run) -> Result<(Plan, Run), Vec<Diagnostic>> {
+    let Some(more) = super::several(instance, &plan).filter(|more| run.longest >= more.steps) else {
+        return Ok((plan, *run));
+    };
+    let run = Run { longest: run.longest / more.steps, total: run.total / more.steps, ..*run };
+    Ok((plan::plan(&more, plan.form, plan.target)?, run))
 }
 
 /// The time of a run of a plan, or of the finite map that a kernel runs in its place.
@@ -187,7 +216,7 @@ fn kernel_time(plan: &Plan, isa: &dyn TargetIsa, run: &Run, profile: &Profile) -
 /// that stands for all; of equals the one with the widest vectors.
 fn widest(instance: &Instance, form: Form, bits: u32, limit: Isa) -> Result<Plan, Vec<Diagnostic>> {
     let run = Run { sequences: 1, longest: 1024, total: 1024, threads: 1 };
-    let mut all = candidates(instance, form, bits, limit, &run, &Profile::reference())?.into_iter();
+    let mut all = every(instance, form, bits, limit, &run, &Profile::reference())?.into_iter();
     let mut best = all.next().expect("a vector has at least 128 bits");
     for candidate in all {
         if candidate.prediction.seconds() < 0.98 * best.prediction.seconds() {

@@ -392,6 +392,7 @@ fn walk_signature(look: &Look, letters: usize) -> Signature {
         .chain(slots(Buffer::State, &look.states))
         .chain(slots(Buffer::Output, &look.outputs));
     Signature {
+        steps: 1,
         bits: look.bits,
         step: false,
         inputs: look.inputs.clone(),
@@ -412,6 +413,7 @@ fn compose_signature(look: &Look, letters: usize) -> Signature {
     let slots =
         slots(Buffer::Param, &params).chain(slots(Buffer::Input, &look.inputs)).chain(slots(Buffer::State, &states));
     Signature {
+        steps: 1,
         bits: look.bits,
         step: false,
         inputs: look.inputs.clone(),

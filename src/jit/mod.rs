@@ -15,6 +15,7 @@ pub mod finite;
 pub mod isa;
 
 use std::marker::PhantomData;
+use std::ops::Range;
 use std::sync::Mutex;
 
 use cranelift_codegen::Context;
@@ -31,6 +32,7 @@ use ssmc_runtime::{
 };
 
 use crate::analysis::bounds;
+use crate::chunked;
 use crate::codegen::{self, Machine};
 use crate::diag::{Diagnostic, Span};
 use crate::ir::{Instance, Report, verify};
@@ -50,6 +52,8 @@ pub struct Kernel<F> {
     reports: Vec<(Span, String)>,
     /// The same layer as maps of its states, where these are few.
     finite: Option<Finite<F>>,
+    /// Several steps of it as one, where that saves loads and stores of its states.
+    several: Option<Box<Kernel<F>>>,
     /// Holds the code; taken when it is freed.
     module: Mutex<Option<JITModule>>,
     float: PhantomData<F>,
@@ -85,6 +89,7 @@ pub fn compile_for<F: Float>(instance: &Instance, form: Form, limit: Isa) -> Res
     }
     let mut module = JITModule::new(builder);
     let Selected { plan, backend, parts } = selected;
+    let several = several(instance, &plan).and_then(|several| compile_for(&several, form, limit).ok()).map(Box::new);
     let ids = declare_and_define(&mut module, &plan, parts, machine);
     bug("finalize", &plan, module.finalize_definitions());
     let entries = ids
@@ -99,7 +104,12 @@ pub fn compile_for<F: Float>(instance: &Instance, form: Form, limit: Isa) -> Res
     let finite = Finite::of(&plan.instance, &plan.signature).filter(|_| reports.is_empty());
     // SAFETY: the entries were compiled for this signature, and the module is freed with the kernel.
     let code = unsafe { Code::new(plan.signature, entries) };
-    Ok(Kernel { code, backend, finite, reports, module: Mutex::new(Some(module)), float: PhantomData })
+    Ok(Kernel { code, backend, finite, several, reports, module: Mutex::new(Some(module)), float: PhantomData })
+}
+
+/// Several steps of a layer as one, for a kernel that takes the others with this plan.
+fn several(instance: &Instance, plan: &Plan) -> Option<Instance> {
+    if plan.form == Form::Step { None } else { chunked::several(instance, plan.target) }
 }
 
 /// Which back end makes the code of a layer with reals of that many bits.
@@ -128,7 +138,11 @@ fn provable(instance: &Instance) -> Result<(), Vec<Diagnostic>> {
 /// # Errors
 /// As for [`compile`].
 pub fn plan_text(instance: &Instance, form: Form, bits: u32, limit: Isa) -> Result<String, Vec<Diagnostic>> {
-    Ok(select(instance, form, bits, limit, &*isa::host()?)?.plan.to_string())
+    let Selected { plan, .. } = select(instance, form, bits, limit, &*isa::host()?)?;
+    Ok(match several(instance, &plan) {
+        Some(more) => format!("{plan}\n{}", plan_text(&more, form, bits, limit)?),
+        None => plan.to_string(),
+    })
 }
 
 /// The CLIF of all functions, with reals of that many bits.
@@ -136,8 +150,12 @@ pub fn plan_text(instance: &Instance, form: Form, bits: u32, limit: Isa) -> Resu
 /// # Errors
 /// As for [`compile`].
 pub fn clif(instance: &Instance, form: Form, bits: u32, limit: Isa) -> Result<String, Vec<Diagnostic>> {
-    let parts = select(instance, form, bits, limit, &*isa::host()?)?.parts;
-    Ok(parts.iter().map(|(function, _)| function.display().to_string()).collect())
+    let Selected { plan, parts, .. } = select(instance, form, bits, limit, &*isa::host()?)?;
+    let text: String = parts.iter().map(|(function, _)| function.display().to_string()).collect();
+    Ok(match several(instance, &plan) {
+        Some(more) => format!("{text}\n{}", clif(&more, form, bits, limit)?),
+        None => text,
+    })
 }
 
 /// The machine code of all functions as text, with reals of that many bits.
@@ -153,6 +171,9 @@ pub fn asm(instance: &Instance, form: Form, bits: u32, limit: Isa) -> Result<Str
             Some(code) => code.text(),
             None => by_cranelift(function, &plan, &*isa),
         };
+    }
+    if let Some(more) = several(instance, &plan) {
+        text += &format!("\n{}", asm(&more, form, bits, limit)?);
     }
     Ok(text)
 }
@@ -357,7 +378,34 @@ impl<F: Float> Kernel<F> {
             return Ok(Vec::new());
         }
         let inputs = &Tensor::all_widened(run.inputs);
-        self.code.run(Run { inputs, ..run }).map(|events| self.said(events))
+        let run = Run { inputs, ..run };
+        match &self.several {
+            Some(several) => self.mostly(several, run),
+            None => self.code.run(run).map(|events| self.said(events)),
+        }
+    }
+
+    /// Runs several steps at a time, and then those that are left.
+    fn mostly(&self, several: &Kernel<F>, mut run: Run<'_, F>) -> Result<Vec<Report>, RunError> {
+        self.check(run.bound, run.sequences, run.inputs, run.outputs, run.carry)?;
+        let (sequences, each) = (run.sequences, several.signature().steps);
+        let all = || (0..sequences.count()).map(|s| sequences.range(s));
+        let left = |range: &Range<usize>| range.end - range.len() % each;
+        let spaced = |ranges| Sequences::spaced(sequences.total(), ranges).expect("parts of sequences lie apart");
+        let whole = spaced(all().map(|range| range.start..left(&range)).collect());
+        let rest = spaced(all().map(|range| left(&range)..range.end).collect());
+        let before = run.carry.steps.clone();
+        if whole.steps() > 0 {
+            several.code.run(Run { sequences: &whole, ..run.lent() })?;
+        }
+        for (s, steps) in run.carry.steps.iter_mut().enumerate() {
+            *steps = before[s] + whole.range(s).len() as u64;
+        }
+        if rest.steps() > 0 {
+            self.code.run(run.part(&rest))?;
+        }
+        // A layer with something to report is run step by step.
+        Ok(Vec::new())
     }
 
     /// As [`Kernel::perform`], for a kernel each of whose steps is a row of several: see [`Code::run_rows`].

@@ -231,6 +231,7 @@ fn signature(instance: &Instance, passes: &[Pass], form: Form, target: Target) -
     Signature {
         bits: target.bits,
         step: form == Form::Step,
+        steps: instance.steps,
         params: layer.params.iter().map(|p| named(p.value)).collect(),
         inputs: layer.inputs.iter().map(|&v| named(v)).collect(),
         states: layer.states.iter().map(|s| named(s.value)).collect(),

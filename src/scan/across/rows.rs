@@ -447,7 +447,7 @@ fn flushed(e: Expr, least: f64) -> Expr {
 }
 
 /// Leaves out what nothing needs, and puts definitions behind those that they read.
-fn settle(layer: &mut Layer) {
+pub(crate) fn settle(layer: &mut Layer) {
     let place: HashMap<ValueId, usize> = layer.equations.iter().enumerate().map(|(n, e)| (e.value, n)).collect();
     let roots = layer.states.iter().map(|state| state.next).chain(layer.outputs.iter().map(|output| output.value));
     let (mut order, mut known) = (Vec::new(), vec![false; layer.equations.len()]);
