@@ -19,6 +19,7 @@ use std::collections::HashMap;
 
 use super::stages::staged;
 use super::terms::{Core, Factor, Place};
+use crate::analysis::settle::settle;
 use crate::analysis::verdict::build::{self, Scope};
 use crate::diag::Span;
 use crate::ir::{
@@ -26,7 +27,6 @@ use crate::ir::{
 };
 use crate::plan::Target;
 use crate::plan::cost::Machine;
-use crate::scan::settle;
 
 /// The most steps that are taken together. What they find in each other's keys grows with the square.
 const MOST: usize = 4;
@@ -83,7 +83,8 @@ fn together(instance: &Instance, core: &Core, target: Target) -> usize {
     let parts = Machine::default().parts(target, values, shape[core.key], usize::MAX, instance.one_thread);
     let vectors = parts * found.max(core.writes.len());
     let mut steps = MOST;
-    while steps > 1 && !Machine::default().in_registers(target, steps * vectors) {
+    // What is left of the registers is for the elements of the state and for what they are multiplied by.
+    while steps > 1 && steps * vectors * 8 > target.registers * 5 {
         steps /= 2;
     }
     steps

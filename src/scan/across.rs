@@ -17,7 +17,6 @@ use crate::jit::{Backend, Form, Isa, Kernel, compile_for};
 mod rows;
 
 pub(super) use rows::rows;
-pub(crate) use rows::settle;
 use rows::{Rows, lanes};
 
 /// A layer's kernel for rows.

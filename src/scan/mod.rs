@@ -40,7 +40,6 @@ use crate::ir::{Instance, Layer, Report};
 use crate::jit::finite::Finite;
 use crate::jit::{Backend, Form, Isa, Kernel, compile_for};
 use across::Across;
-pub(crate) use across::settle;
 pub use choose::{Choice, Extents, Plan, choose, plans, plans_of};
 use delays::Delays;
 use group::{Group, Layers};
