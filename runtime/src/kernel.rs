@@ -197,7 +197,7 @@ pub enum Cut {
 
 impl Cut {
     /// How many steps stay together, so that what runs several of them side by side still can.
-    const TOGETHER: usize = 4;
+    const TOGETHER: usize = 8;
 
     /// Into how many pieces it falls, for a tile of so many steps.
     pub fn pieces(self, steps: usize) -> usize {

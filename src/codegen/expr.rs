@@ -191,6 +191,13 @@ impl<'a> Emitter<'a, '_> {
             let re = self.zip_int(&a.re, &b.re, |this, a, b| this.divide(op, a, b, natural));
             return Val::plane(Scalar::Int, re);
         }
+        if op == BinaryOp::Mul
+            && let Some((scale, z)) = Expr::scaled(a, b)
+        {
+            let (scale, (re, im)) = (self.emit(scale).re, self.emit(z).planes());
+            let mut mul = |x: &Parts| self.zip(&scale, x, |this, a, b| this.b.ins().fmul(a, b));
+            return Val::complex(mul(&re), mul(&im));
+        }
         let (a, b) = (self.emit(a), self.emit(b));
         self.binary(op, a, b)
     }

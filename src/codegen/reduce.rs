@@ -253,6 +253,11 @@ impl<'a> Emitter<'a, '_> {
             && arguments[0].ty == Scalar::Complex
             && !self.is_cached(&arguments[0])
         {
+            if let Some((scale, z)) = Expr::scaled(a, b) {
+                let (scale, (re, _)) = (self.emit(scale).re, self.emit(z).planes());
+                let re = self.zip3(&scale, &re, &sum.re, |this, a, b, c| this.b.ins().fma(a, b, c));
+                return Val::plane(Scalar::Real, re);
+            }
             let ((ar, ai), (br, bi)) = (self.emit(a).planes(), self.emit(b).planes());
             let minus = self.map(&ai, |this, a| this.b.ins().fneg(a));
             let re = self.zip3(&ar, &br, &sum.re, |this, a, b, c| this.b.ins().fma(a, b, c));
@@ -266,6 +271,13 @@ impl<'a> Emitter<'a, '_> {
                 Val::plane(Scalar::Real, re)
             }
             Some((a, b)) if add && body.ty == Scalar::Complex && !self.is_cached(body) => {
+                if let Some((scale, z)) = Expr::scaled(a, b) {
+                    let (scale, z, (re, im)) = (self.emit(scale).re, self.emit(z).planes(), sum.planes());
+                    let mut add = |x: &Parts, sum: &Parts| {
+                        self.zip3(&scale, x, sum, |this, x, y, sum| this.b.ins().fma(x, y, sum))
+                    };
+                    return Val::complex(add(&z.0, &re), add(&z.1, &im));
+                }
                 let ((ar, ai), (br, bi)) = (self.emit(a).planes(), self.emit(b).planes());
                 let (re, im) = sum.planes();
                 let minus = self.map(&ai, |this, a| this.b.ins().fneg(a));

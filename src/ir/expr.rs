@@ -372,6 +372,17 @@ pub enum Random {
 }
 
 impl Expr {
+    /// The factors of a complex product of which one is a real that was widened: it, and the other one. Such a product scales
+    /// both parts of a number, so that what is infinite in one says nothing about the other.
+    pub fn scaled<'a>(a: &'a Expr, b: &'a Expr) -> Option<(&'a Expr, &'a Expr)> {
+        let real = |e: &Expr| e.ty == Scalar::Complex && matches!(&e.kind, ExprKind::Widen(e) if e.ty == Scalar::Real);
+        match (real(a), real(b)) {
+            (true, _) => Some((a, b)),
+            (_, true) => Some((b, a)),
+            _ => None,
+        }
+    }
+
     /// The direct operands, in the order of the text.
     pub fn operands(&self) -> Vec<&Expr> {
         match &self.kind {

@@ -78,13 +78,15 @@ impl Machine {
     /// How many steps of a contraction run side by side, each with that many vectors of sums.
     pub fn together(&self, target: Target, sums: usize) -> usize {
         let room = if target.registers >= 32 { 16 } else { 8 };
-        (room / sums.max(1)).clamp(1, 4)
+        (room / sums.max(1)).clamp(1, 8)
     }
 
     /// How many vectors a block of a contraction has, with so many planes: enough sums side by side to hide the latency
-    /// of an addition, and room for those of other steps.
-    pub fn wide(&self, target: Target, extent: usize, planes: usize) -> usize {
-        let mut parts = if target.registers >= 32 { 4 } else { 2 } / planes;
+    /// of an addition, and room for those of other steps: of more steps, where the first cache does not hold the `bytes` that
+    /// they all read.
+    pub fn wide(&self, target: Target, extent: usize, planes: usize, bytes: usize) -> usize {
+        let most = if target.registers >= 32 { 4 } else { 2 } / planes;
+        let mut parts = if bytes > 2 * self.near && target.registers >= 32 { most / 2 } else { most }.max(1);
         while parts > 1 && (parts - 1) * target.width >= extent {
             parts -= 1;
         }
@@ -144,6 +146,7 @@ pub fn operations(e: &Expr, extent: &dyn Fn(IndexId) -> usize) -> usize {
     };
     let own = match &e.kind {
         ExprKind::Read { .. } | ExprKind::Past { .. } | ExprKind::Unary(..) | ExprKind::Widen(_) => planes,
+        ExprKind::Binary(BinaryOp::Mul, a, b) if Expr::scaled(a, b).is_some() => 2,
         ExprKind::Binary(BinaryOp::Mul, a, _) if a.ty == Scalar::Complex => 6,
         ExprKind::Binary(BinaryOp::Div, a, _) if a.ty == Scalar::Complex => 20,
         ExprKind::Binary(BinaryOp::Div | BinaryOp::FloorDiv | BinaryOp::Mod, ..) => 4,

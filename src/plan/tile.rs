@@ -220,9 +220,9 @@ impl Tiling<'_> {
         };
         let outer = others.into_iter().map(|i| like(self, i)).collect();
         let lane = like(self, index);
-        let parts = self.machine.wide(self.target, self.instance.extents[lane.at()], planes);
-        // Each range of steps reads all parameters, a range of blocks only its own.
         let bytes: usize = given.iter().map(|&v| bytes_of(self, v) * planes_of(self, v)).sum();
+        let parts = self.machine.wide(self.target, self.instance.extents[lane.at()], planes, bytes);
+        // Each range of steps reads all parameters, a range of blocks only its own.
         let mut region = self.build(draft, &[], Vec::new(), outer, lane, parts);
         region.apart = self.form == Form::Sequence && bytes <= self.machine.far;
         Phase::Region(region)

@@ -410,6 +410,10 @@ impl<F: Number> Cplx<F> {
             Cplx::Add(ab) => ab[0].eval(env).add(ab[1].eval(env)),
             Cplx::Sub(ab) => ab[0].eval(env).sub(ab[1].eval(env)),
             Cplx::Mul(ab) => ab[0].eval(env).mul(ab[1].eval(env)),
+            Cplx::Scale(both) => {
+                let (scale, z) = (both.0.eval(env), both.1.eval(env));
+                complex(scale * z.re, scale * z.im)
+            }
             Cplx::Div(ab) => ab[0].eval(env).div(ab[1].eval(env)),
             Cplx::Powi(a, n) => {
                 let one = complex(math::one(), zero());

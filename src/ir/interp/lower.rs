@@ -225,6 +225,9 @@ impl<'a> Lowering<'a> {
             ExprKind::Unary(UnaryOp::Neg, a) => Cplx::Neg(Box::new(self.cplx(a))),
             ExprKind::Powi(a, n) => Cplx::Powi(Box::new(self.cplx(a)), *n),
             ExprKind::Binary(op, a, b) => {
+                if let (BinaryOp::Mul, Some((Expr { kind: ExprKind::Widen(real), .. }, z))) = (op, Expr::scaled(a, b)) {
+                    return Cplx::Scale(Box::new((self.real(real), self.cplx(z))));
+                }
                 let operands = Box::new([self.cplx(a), self.cplx(b)]);
                 match op {
                     BinaryOp::Add => Cplx::Add(operands),

@@ -80,6 +80,8 @@ pub(super) enum Cplx<F> {
     Add(Box<[Cplx<F>; 2]>),
     Sub(Box<[Cplx<F>; 2]>),
     Mul(Box<[Cplx<F>; 2]>),
+    /// A real times a complex number.
+    Scale(Box<(Real<F>, Cplx<F>)>),
     Div(Box<[Cplx<F>; 2]>),
     Powi(Box<Cplx<F>>, i32),
     /// A function in `f64`.
