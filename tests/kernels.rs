@@ -240,6 +240,29 @@ fn nan_and_infinity_pass_as_in_the_interpreter() {
     }
 }
 
+/// A real scales a complex number: it is no complex number whose other part is 0, which would make of an infinite part no number.
+#[test]
+fn reals_scale_complex_numbers() {
+    let text = "layer a { param z[3]: complex input x[5] state h: complex = 0
+        h <- 0.5 * h + sum[i in 5](z[1] * x[i]) output y[i] = z[0] * x[i], r = re(sum[i in 5](x[i] * z[2])), h }";
+    let (layers, problems) = ssmc::sema::lower(&ssmc::syntax::parse(text).0);
+    assert!(problems.is_empty(), "{problems:?}");
+    let instance = Instance::new(layers[0].clone(), Vec::new()).expect("sizes that can be run");
+    let sequences = Sequences::batch(1, 3);
+    let mut data = Data::new(&instance, &sequences, 0);
+    let Elements::Complex { re, .. } = &mut data.bound.params[0].elements else { panic!("a complex parameter") };
+    re[0] = f64::INFINITY;
+    let mut carry = data.carry.clone();
+    let expected = interp::run(&instance, &data.bound, &sequences, &data.inputs, &mut carry);
+    let Elements::Complex { re, im } = &expected[0].elements else { panic!("a complex output") };
+    assert!(re.iter().all(|x| x.is_infinite()) && im.iter().all(|x| x.is_finite()), "both parts are scaled");
+    let kernel = compile::<f64>(&instance, Form::Sequence);
+    let mut got = data.carry.clone();
+    let outputs = kernel.run(&data.bound, &sequences, &data.inputs, &mut got, 1, &quiet).expect("the tensors fit");
+    compare("outputs", &outputs, &expected, 16.0);
+    compare("states", &got.states, &carry.states, 16.0);
+}
+
 #[test]
 fn what_does_not_fit_is_refused() {
     let case = CASES.iter().find(|case| case.text.contains("integers")).expect("the layer is there");
