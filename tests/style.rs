@@ -22,6 +22,7 @@ const UNSAFE: &[&str] = &[
     "runtime/src/transpose.rs",
     "runtime/src/transpose/x86.rs",
     "runtime/tests/driver.rs",
+    "tests/calls.rs",
     "tests/math.rs",
     "tests/math/kernel.rs",
     "examples/ulp.rs",

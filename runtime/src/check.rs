@@ -1,7 +1,7 @@
 //! Whether the tensors of a run are those that a kernel expects. No unsafe code relies on anything else.
 
 use crate::kernel::{Kind, Signature, Tensors};
-use crate::tensor::{Bound, Carry, Elements, Float, Sequences, Tensor};
+use crate::tensor::{Bound, Carry, Elements, Float, Run, Sequences, Tensor};
 
 /// Why a run was refused. Nothing was computed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -90,13 +90,10 @@ pub fn check<F: Float>(
 /// The first thing that is wrong.
 pub fn check_rows<F: Float>(
     signature: &Signature,
-    bound: &Bound<F>,
-    sequences: &Sequences,
-    inputs: &[Tensor<F>],
+    run: &Run<'_, F>,
     views: &[(usize, usize)],
-    outputs: &[Tensor<F>],
-    carry: &Carry<F>,
 ) -> Result<usize, RunError> {
+    let Run { bound, sequences, inputs, outputs, carry, .. } = run;
     check_bound(signature, bound)?;
     check_carry(signature, sequences, carry)?;
     count("inputs", signature.inputs.len(), views.len())?;
@@ -117,7 +114,7 @@ pub fn check_rows<F: Float>(
             inputs.get(input).ok_or(RunError::Count { what: "inputs", expected: input + 1, found: inputs.len() })?;
         tensor(&single(expected, &found.shape)?, &[sequences.total()], found)?;
     }
-    for (expected, found) in signature.outputs.iter().zip(outputs) {
+    for (expected, found) in signature.outputs.iter().zip(outputs.iter()) {
         holds(&single(expected, &found.shape)?, &[sequences.total()], found)?;
     }
     let back = views.iter().map(|view| view.1).max().unwrap_or(0);
@@ -228,12 +225,10 @@ fn tensor<F>(slice: &Tensors, leading: &[usize], found: &Tensor<F>) -> Result<()
 
 /// Checks all of a tensor but the range of its integers.
 fn holds<F>(slice: &Tensors, leading: &[usize], found: &Tensor<F>) -> Result<(), RunError> {
-    let name = || slice.name.clone();
-    if !leading.iter().chain(&slice.shape).eq(&found.shape) {
+    let Some(size) = size_of_shape(slice, leading, &found.shape) else {
         let expected: Vec<usize> = leading.iter().chain(&slice.shape).copied().collect();
-        return Err(RunError::Shape { name: name(), expected, found: found.shape.clone() });
-    }
-    let size = found.shape.iter().try_fold(1_usize, |n, &extent| n.checked_mul(extent));
+        return Err(RunError::Shape { name: slice.name.clone(), expected, found: found.shape.clone() });
+    };
     let sound = match (&found.elements, slice.kind) {
         (Elements::Real(v), Kind::Real) => Some(v.len()) == size,
         (Elements::Complex { re, im }, Kind::Complex) => Some(re.len()) == size && re.len() == im.len(),
@@ -243,9 +238,26 @@ fn holds<F>(slice: &Tensors, leading: &[usize], found: &Tensor<F>) -> Result<(),
         _ => false,
     };
     if !sound {
-        return Err(RunError::Elements { name: name(), expected: slice.kind });
+        return Err(RunError::Elements { name: slice.name.clone(), expected: slice.kind });
     }
     Ok(())
+}
+
+/// How many elements a tensor of such slices has, if that is its shape; within that, nothing if there are more than can be
+/// counted.
+fn size_of_shape(slice: &Tensors, leading: &[usize], found: &[usize]) -> Option<Option<usize>> {
+    if found.len() != leading.len() + slice.shape.len() {
+        return None;
+    }
+    let mut size = Some(1_usize);
+    // A comparison of slices calls `memcmp`, which takes long for empty ones: it loads from addresses where nothing is.
+    for (&extent, wanted) in found.iter().zip(leading.iter().chain(&slice.shape)) {
+        if extent != *wanted {
+            return None;
+        }
+        size = size.and_then(|size| size.checked_mul(extent));
+    }
+    Some(size)
 }
 
 /// The first integer that is not in `0..below`.

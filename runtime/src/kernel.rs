@@ -235,9 +235,10 @@ pub struct PhaseSignature {
 }
 
 /// How threads share the work of a pass.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Way {
     /// Each phase of a tile is cut into pieces.
+    #[default]
     Pieces,
     /// Each thread takes some blocks through all tiles. Phases but the one with the blocks are small: every thread runs them
     /// for itself.
@@ -342,6 +343,11 @@ pub struct Signature {
 }
 
 impl Signature {
+    /// Outputs for that many rows, all of them 0.
+    pub fn blank_outputs<F: Float>(&self, total: usize) -> Vec<Tensor<F>> {
+        self.outputs.iter().map(|slice| slice.zeros(&[total])).collect()
+    }
+
     /// How many functions the kernel has.
     pub fn functions(&self) -> usize {
         let functions = |phase: &PhaseSignature| 1 + usize::from(phase.past.is_some());

@@ -19,11 +19,12 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use crate::driver::{Planes, each, planes_of, planes_of_mut};
+use crate::addresses::{Planes, all_planes, all_planes_mut, planes_of};
+use crate::check::{RunError, check_bound};
+use crate::driver::{Code, each};
 use crate::kernel::{Entry, Signature, Tensors};
-use crate::memory::Memory;
-use crate::pass::derived;
-use crate::tensor::{Bound, Carry, Float, Tensor};
+use crate::pass::Derived;
+use crate::tensor::{Bound, Float, Run, Tensor};
 use crate::transpose::fence;
 
 mod back;
@@ -42,16 +43,19 @@ pub struct Program<'a, F> {
     entries: &'a [Entry],
     bound: &'a Bound<F>,
     /// What the prologue has made of the parameters.
-    derived: Memory,
+    derived: Derived,
 }
 
 impl<'a, F: Float> Program<'a, F> {
-    /// # Safety
-    /// As for [`crate::driver::run`]; and the tensors of `bound` are those that the signature asks for.
-    pub unsafe fn new(signature: &'a Signature, entries: &'a [Entry], bound: &'a Bound<F>) -> Self {
+    /// # Errors
+    /// A tensor that is not the one that the signature describes.
+    pub fn new(code: &'a Code, bound: &'a Bound<F>) -> Result<Self, RunError> {
+        let (signature, entries) = (code.signature(), code.entries());
+        check_bound(signature, bound)?;
+        let mut derived = Derived::new(signature);
         // SAFETY: the parameters are those that the signature asks for.
-        let derived = unsafe { derived(signature, entries, &planes_of(&bound.params)) };
-        Self { signature, entries, bound, derived }
+        unsafe { derived.make(signature, entries, |i| planes_of(&bound.params[i])) };
+        Ok(Self { signature, entries, bound, derived })
     }
 }
 
@@ -99,22 +103,13 @@ const PAST: usize = 8 << 20;
 /// After how many steps a thread reports its progress.
 const REPORT: u64 = 1 << 17;
 
-/// Runs whole segments: `segments[i]` of sequence `i` from row `first[i]` on. The carry goes in and comes out; no
-/// sequence may be before its first step where the layer looks at that.
+/// Runs whole segments of a layer's sequences: `segments[i]` of sequence `i` from row `first[i]` on. The carry goes in and comes
+/// out; no sequence may be before its first step where the layer looks at that. What the kernels are bound to is the plan's.
 ///
 /// # Panics
 /// If the rows are not inside of the tensors, or the kernels do not belong together.
-#[allow(clippy::too_many_arguments, reason = "what a run takes")]
-pub fn run<F: Float>(
-    plan: &Lanes<'_, F>,
-    first: &[usize],
-    segments: &[usize],
-    inputs: &[Tensor<F>],
-    outputs: &mut [Tensor<F>],
-    carry: &mut Carry<F>,
-    threads: usize,
-    progress: &(dyn Fn(u64) + Sync),
-) {
+pub fn run<F: Float>(plan: &Lanes<'_, F>, first: &[usize], segments: &[usize], run: Run<'_, F>) {
+    let Run { inputs, outputs, carry, threads, progress, .. } = run;
     plan.check(first, segments, inputs, outputs, carry);
     let moved = |slices: &[Tensors]| {
         let bytes = |slice: &Tensors| bytes::<F>(slice) * planes(slice.kind).len() * plan.steps;
@@ -122,12 +117,12 @@ pub fn run<F: Float>(
     };
     let whole = plan.whole.signature;
     let moved = (moved(&whole.inputs), moved(&whole.outputs));
-    let run = Run {
+    let run = Segments {
         plan,
-        inputs: planes_of(inputs),
-        outputs: planes_of_mut(outputs),
-        states: planes_of_mut(&mut carry.states),
-        delays: planes_of_mut(&mut carry.delays),
+        inputs: all_planes(inputs),
+        outputs: all_planes_mut(outputs),
+        states: all_planes_mut(&mut carry.states),
+        delays: all_planes_mut(&mut carry.delays),
         past: segments.iter().sum::<usize>() * moved.1 >= PAST,
         moved,
         done: AtomicU64::new(0),
@@ -151,7 +146,8 @@ pub fn run<F: Float>(
     }
 }
 
-struct Run<'a, F> {
+/// A run of segments.
+struct Segments<'a, F> {
     plan: &'a Lanes<'a, F>,
     inputs: Vec<Planes>,
     outputs: Vec<Planes>,
@@ -167,7 +163,7 @@ struct Run<'a, F> {
 
 // SAFETY: the addresses are those of tensors that outlive the run; tasks read the shared ones and write only the rows of
 // their own segments and sequences.
-unsafe impl<F: Sync> Sync for Run<'_, F> {}
+unsafe impl<F: Sync> Sync for Segments<'_, F> {}
 
 /// What one sequence's segments share.
 struct Shared<'a> {
@@ -188,7 +184,7 @@ struct Shared<'a> {
 // SAFETY: what was carried in is only read.
 unsafe impl Sync for Shared<'_> {}
 
-impl<F: Float> Run<'_, F> {
+impl<F: Float> Segments<'_, F> {
     fn sequence(&self, sequence: usize, first: usize, segments: usize, threads: usize) {
         let plan = self.plan;
         let mut room = Room::default();

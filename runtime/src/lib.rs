@@ -4,6 +4,7 @@
 //! on each, or cuts sequences into stretches that kernels can run side by side. For measuring the machine that it runs
 //! on, it has loops whose work is known ([`probe`]).
 
+mod addresses;
 #[allow(unsafe_code, reason = "hands out memory")]
 mod allocator;
 pub mod check;
@@ -32,6 +33,7 @@ mod transpose;
 
 pub use allocator::Lines;
 pub use check::RunError;
+pub use driver::Code;
 pub use kernel::Event;
 pub use session::Session;
-pub use tensor::{Bound, Carry, Elements, Float, Sequences, Tensor};
+pub use tensor::{Bound, Carry, Elements, Float, Run, Sequences, Tensor};

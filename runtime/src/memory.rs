@@ -6,6 +6,7 @@ use std::ops::{Deref, DerefMut};
 use crate::tensor::Float;
 
 /// Zeroed memory, aligned to a cache line.
+#[derive(Default)]
 pub(crate) struct Memory {
     lines: Vec<Line>,
 }
@@ -17,6 +18,13 @@ struct Line(#[allow(dead_code, reason = "only its address is used")] [u8; 64]);
 impl Memory {
     pub(crate) fn new(bytes: usize) -> Self {
         Self { lines: vec![Line([0; 64]); bytes.div_ceil(64)] }
+    }
+
+    /// Zeroes it again.
+    pub(crate) fn clear(&mut self) {
+        if !self.lines.is_empty() {
+            self.lines.fill(Line([0; 64]));
+        }
     }
 
     pub(crate) fn base(&mut self) -> *mut u8 {

@@ -8,47 +8,77 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
-use crate::driver::{Planes, SPLIT};
+use crate::addresses::Planes;
+use crate::driver::SPLIT;
 use crate::kernel::{Arguments, Buffer, Cut, Entry, PassSignature, PhaseSignature, Signature, Slot, WHOLE, Way};
 use crate::memory::Memory;
 use crate::transpose::fence;
 
-/// Computes what depends on parameters alone: what stands behind [`Buffer::Derived`].
-///
-/// # Safety
-/// The entries keep to the contract of [`crate::kernel`] for this signature, and the parameters are those that it asks
-/// for.
-pub(crate) unsafe fn derived(signature: &Signature, entries: &[Entry], params: &[Planes]) -> Memory {
-    let Some(prologue) = &signature.prologue else { return Memory::new(0) };
-    let mut memory = Memory::new(prologue.bytes);
-    let base = memory.base();
-    let address = |slot: &Slot| match slot.buffer {
-        Buffer::Param(i) => params[i][usize::from(slot.imaginary)],
-        _ => base,
-    };
-    let pointers: Vec<*mut u8> = prologue.slots.iter().map(address).collect();
-    let arguments = Arguments { pointers: pointers.as_ptr(), begin: 0, end: 1, number: 0, from: 0, to: WHOLE };
-    // SAFETY: the caller vouches for the entry; the addresses are those of its slots.
-    unsafe { entries[prologue.entry](&arguments) };
-    memory
+/// What depends on parameters alone: what stands behind [`Buffer::Derived`]. It may be made again for other parameters.
+pub(crate) struct Derived {
+    memory: Memory,
+    /// The addresses that the prologue gets.
+    pointers: Vec<*mut u8>,
 }
 
-/// A pass with its addresses and its memory.
-pub(crate) struct Running<'a> {
-    pass: &'a PassSignature,
-    entries: &'a [Entry],
+// SAFETY: the addresses are written before the prologue runs, and are nobody's after that.
+unsafe impl Send for Derived {}
+// SAFETY: as above; nobody but the prologue reads them.
+unsafe impl Sync for Derived {}
+
+impl Derived {
+    /// Memory for what the signature's prologue makes.
+    pub(crate) fn new(signature: &Signature) -> Self {
+        let prologue = signature.prologue.as_ref();
+        let memory = Memory::new(prologue.map_or(0, |prologue| prologue.bytes));
+        Self { memory, pointers: vec![std::ptr::null_mut(); prologue.map_or(0, |prologue| prologue.slots.len())] }
+    }
+
+    /// Where it is.
+    pub(crate) fn base(&self) -> *mut u8 {
+        self.memory.start()
+    }
+
+    /// Computes it.
+    ///
+    /// # Safety
+    /// The entries keep to the contract of [`crate::kernel`] for this signature, for which the memory was made, and `parameter`
+    /// gives the parameters that it asks for.
+    pub(crate) unsafe fn make(
+        &mut self,
+        signature: &Signature,
+        entries: &[Entry],
+        parameter: impl Fn(usize) -> Planes,
+    ) {
+        let Some(prologue) = &signature.prologue else { return };
+        let base = self.memory.base();
+        for (pointer, slot) in self.pointers.iter_mut().zip(&prologue.slots) {
+            *pointer = match slot.buffer {
+                Buffer::Param(i) => parameter(i)[usize::from(slot.imaginary)],
+                _ => base,
+            };
+        }
+        let pointers = self.pointers.as_ptr();
+        let arguments = Arguments { pointers, begin: 0, end: 1, number: 0, from: 0, to: WHOLE };
+        // SAFETY: the caller vouches for the entry; the addresses are those of its slots.
+        unsafe { entries[prologue.entry](&arguments) };
+    }
+}
+
+/// The memory that only a pass uses. It may serve one run after the other.
+#[derive(Default)]
+pub(crate) struct Room {
     ranges: Vec<PieceRange>,
     way: Way,
-    /// Whether outputs are so many that they are to go past the caches.
-    many: bool,
     /// Stands behind [`Buffer::Home`].
-    _home: Memory,
+    home: Memory,
     /// Stands behind [`Buffer::Scratch`]: one for all ranges, or one for each.
     _scratch: Vec<Memory>,
 }
 
 /// What the calls for one range of pieces share.
 struct PieceRange {
+    /// An address for each slot of the pass; those of the pass's own memory stay, the others are of the run.
     pointers: Vec<*mut u8>,
     /// Stands behind [`Buffer::Local`].
     _local: Memory,
@@ -59,14 +89,9 @@ unsafe impl Send for PieceRange {}
 // SAFETY: as above; ranges are only read.
 unsafe impl Sync for PieceRange {}
 
-impl<'a> Running<'a> {
-    /// A pass whose phases may be cut into that many ranges. `address` knows all buffers but the pass's own.
-    pub(crate) fn new(
-        pass: &'a PassSignature,
-        entries: &'a [Entry],
-        ranges: usize,
-        mut address: impl FnMut(&Slot) -> *mut u8,
-    ) -> Self {
+impl Room {
+    /// For a pass whose phases may be cut into that many ranges.
+    pub(crate) fn new(pass: &PassSignature, ranges: usize) -> Self {
         let pieces = |phase: &PhaseSignature| phase.cut.pieces(if pass.tile == 0 { usize::MAX } else { pass.tile });
         let most = pass.begin.iter().chain(&pass.phases).chain(&pass.end).map(pieces).max();
         let count = ranges.min(most.unwrap_or(1)).max(1);
@@ -81,12 +106,46 @@ impl<'a> Running<'a> {
                 Buffer::Home => home.base(),
                 Buffer::Scratch => bases[n % own],
                 Buffer::Local => local.base(),
-                _ => address(slot),
+                _ => std::ptr::null_mut(),
             };
             PieceRange { pointers: pass.slots.iter().map(address).collect(), _local: local }
         };
         let ranges = (0..count).map(range).collect();
-        Self { pass, entries, ranges, way, many: false, _home: home, _scratch: scratch }
+        Self { ranges, way, home, _scratch: scratch }
+    }
+}
+
+/// A pass with its addresses and its memory.
+pub(crate) struct Running<'a> {
+    pass: &'a PassSignature,
+    entries: &'a [Entry],
+    room: Room,
+    /// Whether outputs are so many that they are to go past the caches.
+    many: bool,
+}
+
+impl<'a> Running<'a> {
+    /// A pass in a room that was made for it. `address` knows all buffers but the pass's own.
+    pub(crate) fn new(
+        pass: &'a PassSignature,
+        entries: &'a [Entry],
+        mut room: Room,
+        mut address: impl FnMut(&Slot) -> *mut u8,
+    ) -> Self {
+        for range in &mut room.ranges {
+            for (pointer, slot) in range.pointers.iter_mut().zip(&pass.slots) {
+                if !matches!(slot.buffer, Buffer::Home | Buffer::Scratch | Buffer::Local) {
+                    *pointer = address(slot);
+                }
+            }
+        }
+        Self { pass, entries, room, many: false }
+    }
+
+    /// Its memory, for the next run. What blocks of states are padded with is 0 there again.
+    pub(crate) fn into_room(mut self) -> Room {
+        self.room.home.clear();
+        self.room
     }
 
     /// Says whether outputs are too many for the caches. Where they begin with a line of those, they then go past them; results
@@ -97,14 +156,14 @@ impl<'a> Running<'a> {
 
     /// Whether outputs go past the caches.
     fn goes_past(&self) -> bool {
-        let slots = self.pass.slots.iter().zip(&self.ranges[0].pointers);
+        let slots = self.pass.slots.iter().zip(&self.room.ranges[0].pointers);
         let mut outputs = slots.filter(|(slot, _)| matches!(slot.buffer, Buffer::Output(_)));
         self.many && outputs.all(|(_, address)| address.addr() % LINE == 0)
     }
 
     /// Puts another address in the place of that slot's.
     pub(crate) fn point(&mut self, slot: usize, to: *mut u8) {
-        for range in &mut self.ranges {
+        for range in &mut self.room.ranges {
             range.pointers[slot] = to;
         }
     }
@@ -117,7 +176,7 @@ impl<'a> Running<'a> {
     pub(crate) unsafe fn begin(&self, steps: (usize, usize), number: u64) {
         if let Some(phase) = &self.pass.begin {
             // SAFETY: as for this function.
-            unsafe { self.call(phase, false, &self.ranges[0], steps, number, ALL) };
+            unsafe { self.call(phase, false, &self.room.ranges[0], steps, number, ALL) };
         }
     }
 
@@ -128,7 +187,18 @@ impl<'a> Running<'a> {
     pub(crate) unsafe fn end(&self, steps: (usize, usize), number: u64) {
         if let Some(phase) = &self.pass.end {
             // SAFETY: as for this function.
-            unsafe { self.call(phase, false, &self.ranges[0], steps, number, ALL) };
+            unsafe { self.call(phase, false, &self.room.ranges[0], steps, number, ALL) };
+        }
+    }
+
+    /// All phases of one step, of a pass in one range whose outputs stay in the caches.
+    ///
+    /// # Safety
+    /// As for [`Running::begin`].
+    pub(crate) unsafe fn step(&self, number: u64) {
+        for phase in &self.pass.phases {
+            // SAFETY: as for this function.
+            unsafe { self.call(phase, false, &self.room.ranges[0], (0, 1), number, ALL) };
         }
     }
 
@@ -140,13 +210,13 @@ impl<'a> Running<'a> {
         let tiles = tiles(steps, self.pass.tile, self.pass.reverse);
         let past = self.goes_past();
         let blocks = self.pass.phases.iter().find(|phase| phase.cut != Cut::Steps);
-        match (self.way, blocks) {
+        match (self.room.way, blocks) {
             // SAFETY: as for this function.
             (Way::Tiles(from, to), _) => return unsafe { self.tile_by_tile(steps, number, (from, to), past) },
             (Way::Blocks, Some(phase)) => {
                 // Blocks of one phase do not depend on each other, whatever the step.
                 let count = self.ranges_of(phase, steps, SPLIT).unwrap_or(1);
-                self.ranges[..count].par_iter().enumerate().for_each(|(n, range)| {
+                self.room.ranges[..count].par_iter().enumerate().for_each(|(n, range)| {
                     for tile in tiles.clone() {
                         for phase in &self.pass.phases {
                             let cut = if phase.cut == Cut::Steps { ALL } else { phase.cut.range(0, n, count) };
@@ -163,14 +233,14 @@ impl<'a> Running<'a> {
         for tile in tiles {
             for phase in &self.pass.phases {
                 match self.ranges_of(phase, tile, SPLIT) {
-                    Some(count) => self.ranges[..count].par_iter().enumerate().for_each(|(n, range)| {
+                    Some(count) => self.room.ranges[..count].par_iter().enumerate().for_each(|(n, range)| {
                         let cut = phase.cut.range(tile.1 - tile.0, n, count);
                         // SAFETY: as above.
                         unsafe { self.call(phase, past, range, tile, number, cut) };
                         show(past);
                     }),
                     // SAFETY: as for this function.
-                    None => unsafe { self.call(phase, past, &self.ranges[0], tile, number, ALL) },
+                    None => unsafe { self.call(phase, past, &self.room.ranges[0], tile, number, ALL) },
                 }
             }
         }
@@ -206,12 +276,12 @@ impl<'a> Running<'a> {
             }
         };
         let worth = self.pass.phases.iter().any(|phase| self.ranges_of(phase, steps, SPLIT).is_some());
-        let helpers = if worth { &self.ranges[1..] } else { &[] };
+        let helpers = if worth { &self.room.ranges[1..] } else { &[] };
         rayon::scope(|scope| {
             for range in helpers {
                 scope.spawn(|_| work(range));
             }
-            work(&self.ranges[0]);
+            work(&self.room.ranges[0]);
         });
     }
 
@@ -219,7 +289,7 @@ impl<'a> Running<'a> {
     fn ranges_of(&self, phase: &PhaseSignature, steps: (usize, usize), least: u64) -> Option<usize> {
         let count = steps.1 - steps.0;
         let work = phase.work.saturating_mul(count as u64);
-        let pieces = self.ranges.len().min(phase.cut.pieces(count));
+        let pieces = self.room.ranges.len().min(phase.cut.pieces(count));
         (pieces > 1 && work >= least).then_some(pieces)
     }
 
@@ -313,7 +383,7 @@ mod tests {
         pass.phases[0].past = entry;
         let mut memory = Memory::new(256);
         let to = memory.base().wrapping_add(distance);
-        let mut running = Running::new(&pass, &[within, past], 1, |_| std::ptr::null_mut());
+        let mut running = Running::new(&pass, &[within, past], Room::new(&pass, 1), |_| std::ptr::null_mut());
         running.set_many(many);
         running.point(0, to);
         // SAFETY: both functions write a byte of the slot, which is there.

@@ -4,12 +4,13 @@
 //! step. What depends on parameters alone is computed once, states are brought into the kernel's layout once, and a step
 //! allocates nothing.
 
+use crate::addresses::{all_planes, all_planes_mut, planes_of, planes_of_mut};
 use crate::check::{RunError, check, check_row};
-use crate::driver::{Direction, Planes, copy_delays, planes_of, planes_of_mut, rings};
-use crate::kernel::{Buffer, Entry, NEVER, Signature, Slot};
+use crate::driver::{Code, Direction, copy_delays, rings};
+use crate::kernel::{Buffer, NEVER, Signature, Slot};
 use crate::memory::Memory;
-use crate::pass::{Running, derived};
-use crate::tensor::{Bound, Carry, Elements, Float, Sequences, Tensor};
+use crate::pass::{Derived, Room, Running};
+use crate::tensor::{Bound, Carry, Float, Sequences, Tensor};
 
 /// A sequence that is run step by step.
 pub struct Session<'a, F> {
@@ -22,7 +23,7 @@ pub struct Session<'a, F> {
     inputs: Vec<(usize, Slot)>,
     outputs: Vec<(usize, Slot)>,
     /// Stands behind [`Buffer::Derived`].
-    _derived: Memory,
+    _derived: Derived,
     _bound: &'a Bound<F>,
 }
 
@@ -34,30 +35,22 @@ impl<'a, F: Float> Session<'a, F> {
     ///
     /// # Panics
     /// If the kernel runs over a sequence more than once, or backwards.
-    ///
-    /// # Safety
-    /// As for [`crate::driver::run`].
-    pub unsafe fn new(
-        signature: &'a Signature,
-        entries: &'a [Entry],
-        bound: &'a Bound<F>,
-        mut carry: Carry<F>,
-    ) -> Result<Self, RunError> {
+    pub fn new(code: &'a Code, bound: &'a Bound<F>, mut carry: Carry<F>) -> Result<Self, RunError> {
+        let (signature, entries) = (code.signature(), code.entries());
         let nothing: Vec<Tensor<F>> = signature.inputs.iter().map(|slice| slice.zeros(&[0])).collect();
         check(signature, bound, &Sequences::batch(1, 0), &nothing, &carry)?;
         let [pass] = &signature.passes[..] else { panic!("runtime: a step is one pass") };
         assert!(!pass.reverse, "runtime: a step runs forward");
-        let (params, initial) = (planes_of(&bound.params), planes_of(&bound.initial));
+        let (params, initial) = (all_planes(&bound.params), all_planes(&bound.initial));
+        let mut derived = Derived::new(signature);
         // SAFETY: `check` has compared the parameters with the signature.
-        let mut derived = unsafe { derived(signature, entries, &params) };
+        unsafe { derived.make(signature, entries, |i| params[i]) };
         let made = derived.base();
-        let states = planes_of_mut(&mut carry.states);
-        let mut rings = rings::<F>(signature);
+        let states = all_planes_mut(&mut carry.states);
+        let mut rings = rings(signature);
+        let delays = all_planes_mut(&mut carry.delays);
         // SAFETY: the carry has the delays of one sequence.
-        unsafe {
-            let delays = planes_of_mut(&mut carry.delays);
-            copy_delays::<F>(signature, &delays, 0, &mut rings, carry.steps[0], Direction::In);
-        }
+        unsafe { copy_delays(signature, |i| delays[i], 0, &mut rings, carry.steps[0], Direction::In) };
         let mut reports = vec![NEVER; signature.reports];
         let address = |slot: &Slot| {
             let plane = usize::from(slot.imaginary);
@@ -74,7 +67,7 @@ impl<'a, F: Float> Session<'a, F> {
                 Buffer::Home | Buffer::Scratch | Buffer::Local => unreachable!("a pass has its own"),
             }
         };
-        let running = Running::new(pass, entries, 1, address);
+        let running = Running::new(pass, entries, Room::new(pass, 1), address);
         let of = |wanted: fn(Buffer) -> bool| -> Vec<(usize, Slot)> {
             pass.slots.iter().copied().enumerate().filter(|(_, slot)| wanted(slot.buffer)).collect()
         };
@@ -92,22 +85,22 @@ impl<'a, F: Float> Session<'a, F> {
         check_row(self.signature, inputs, outputs)?;
         for &(at, slot) in &self.inputs {
             let Buffer::Input(i) = slot.buffer else { continue };
-            self.running.point(at, plane_of(&inputs[i], slot.imaginary));
+            self.running.point(at, planes_of(&inputs[i])[usize::from(slot.imaginary)]);
         }
         for &(at, slot) in &self.outputs {
             let Buffer::Output(i) = slot.buffer else { continue };
-            self.running.point(at, plane_of_mut(&mut outputs[i], slot.imaginary));
+            self.running.point(at, planes_of_mut(&mut outputs[i])[usize::from(slot.imaginary)]);
         }
         let number = self.carry.steps[0];
         // SAFETY: the kernel was vouched for, and the rows are those of one step.
-        unsafe { self.running.steps((0, 1), number) };
+        unsafe { self.running.step(number) };
         self.carry.steps[0] += 1;
         Ok(())
     }
 
     /// Rows for the outputs of a step, all of them 0.
     pub fn blank_outputs(&self) -> Vec<Tensor<F>> {
-        self.signature.outputs.iter().map(|slice| slice.zeros(&[1])).collect()
+        self.signature.blank_outputs(1)
     }
 
     /// The carry behind the last step.
@@ -116,8 +109,8 @@ impl<'a, F: Float> Session<'a, F> {
         // SAFETY: as for a step; states and delays are those of one sequence.
         unsafe {
             self.running.end((0, 1), now);
-            let delays: Vec<Planes> = planes_of_mut(&mut self.carry.delays);
-            copy_delays::<F>(self.signature, &delays, 0, &mut self.rings, now, Direction::Out);
+            let delays = all_planes_mut(&mut self.carry.delays);
+            copy_delays(self.signature, |i| delays[i], 0, &mut self.rings, now, Direction::Out);
         }
         &self.carry
     }
@@ -125,23 +118,5 @@ impl<'a, F: Float> Session<'a, F> {
     /// Of each of the signature's reports the step where it happened first, counted from the start of the sequence.
     pub fn reports(&self) -> impl Iterator<Item = Option<u64>> {
         self.reports.iter().map(|&step| (step != NEVER).then_some(step))
-    }
-}
-
-fn plane_of<F>(tensor: &Tensor<F>, imaginary: bool) -> *mut u8 {
-    match &tensor.elements {
-        Elements::Complex { im, .. } if imaginary => im.as_ptr() as *mut u8,
-        Elements::Real(v) | Elements::Complex { re: v, .. } => v.as_ptr() as *mut u8,
-        Elements::Int(v) => v.as_ptr() as *mut u8,
-        Elements::Bool(v) | Elements::Byte(v) => v.as_ptr() as *mut u8,
-    }
-}
-
-fn plane_of_mut<F>(tensor: &mut Tensor<F>, imaginary: bool) -> *mut u8 {
-    match &mut tensor.elements {
-        Elements::Complex { im, .. } if imaginary => im.as_mut_ptr().cast(),
-        Elements::Real(v) | Elements::Complex { re: v, .. } => v.as_mut_ptr().cast(),
-        Elements::Int(v) => v.as_mut_ptr().cast(),
-        Elements::Bool(v) | Elements::Byte(v) => v.as_mut_ptr(),
     }
 }

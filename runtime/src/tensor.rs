@@ -248,3 +248,34 @@ pub struct Carry<F> {
     /// The delays in the layer's order, each `[sequences, depth, ..]`; row `j` is the value of `j + 1` steps ago.
     pub delays: Vec<Tensor<F>>,
 }
+
+/// One run of a layer: what it reads and writes. A whole sequence, a piece of one, one step and a packed batch differ in their
+/// [`Sequences`] only.
+pub struct Run<'a, F> {
+    /// Parameters and initial states.
+    pub bound: &'a Bound<F>,
+    /// Where the rows of inputs and outputs belong.
+    pub sequences: &'a Sequences,
+    /// The inputs, each `[total, ..]`.
+    pub inputs: &'a [Tensor<F>],
+    /// The outputs, each `[total, ..]`; written.
+    pub outputs: &'a mut [Tensor<F>],
+    /// What stands before the run, and then behind it.
+    pub carry: &'a mut Carry<F>,
+    /// The number of threads, 0 for all of the machine; results do not depend on it.
+    pub threads: usize,
+    /// Is told, now and then and from any thread, how many steps are done.
+    pub progress: &'a (dyn Fn(u64) + Sync),
+}
+
+impl<F> Run<'_, F> {
+    /// The same run, lent.
+    pub fn lent(&mut self) -> Run<'_, F> {
+        Run { outputs: self.outputs, carry: self.carry, ..*self }
+    }
+
+    /// Some of its steps, which tell nobody how many are done.
+    pub fn part<'b>(&'b mut self, sequences: &'b Sequences) -> Run<'b, F> {
+        Run { sequences, progress: &|_| {}, ..self.lent() }
+    }
+}

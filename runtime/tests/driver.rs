@@ -5,9 +5,9 @@
 
 #![allow(unsafe_code, reason = "kernels are machine code as far as the driver knows")]
 
-use ssmc_runtime::driver;
-use ssmc_runtime::kernel::{Arguments, Buffer, DelayLine, Entry, Kind, PassSignature, Signature, Slot, Tensors};
-use ssmc_runtime::{Bound, Carry, Elements, RunError, Sequences, Tensor};
+use ssmc_runtime::driver::SPLIT;
+use ssmc_runtime::kernel::{Arguments, Buffer, DelayLine, Kind, PassSignature, Signature, Slot, Tensors};
+use ssmc_runtime::{Bound, Carry, Code, Elements, Run, RunError, Sequences, Tensor};
 
 /// # Safety
 /// As in the table of `ssmc_runtime::kernel`, for the slots of [`signature`].
@@ -33,6 +33,9 @@ fn scalar(name: &str, kind: Kind) -> Tensors {
 fn signature(step: bool) -> Signature {
     let buffers = [Buffer::Param(0), Buffer::Input(0), Buffer::Output(0), Buffer::State(0), Buffer::Delay(0)];
     let slots = buffers.into_iter().map(|buffer| Slot { buffer, imaginary: false }).collect();
+    let mut pass = PassSignature::plain(slots);
+    // So much that other threads are asked.
+    pass.phases[0].work = SPLIT;
     Signature {
         bits: 64,
         step,
@@ -44,7 +47,7 @@ fn signature(step: bool) -> Signature {
         kept: vec![],
         reports: 0,
         prologue: None,
-        passes: vec![PassSignature::plain(slots)],
+        passes: vec![pass],
     }
 }
 
@@ -60,19 +63,22 @@ fn carry(n: usize) -> Carry<f64> {
     }
 }
 
+fn code(step: bool) -> Code {
+    // SAFETY: `forward` is a kernel for this signature.
+    unsafe { Code::new(signature(step), vec![forward]) }
+}
+
 fn run(
-    step: bool,
+    code: &Code,
     sequences: &Sequences,
     x: &[f64],
     carry: &mut Carry<f64>,
     threads: usize,
 ) -> Result<Vec<f64>, RunError> {
-    let bound = Bound { params: vec![reals(&[], &[10.0])], initial: vec![reals(&[], &[1.0])] };
-    let inputs = [reals(&[x.len()], x)];
-    let entries: [Entry; 1] = [forward];
-    // SAFETY: `forward` is a kernel for this signature.
-    let outputs =
-        unsafe { driver::run(&signature(step), &entries, &bound, sequences, &inputs, carry, threads, &|_| {}) }?;
+    let bound = &Bound { params: vec![reals(&[], &[10.0])], initial: vec![reals(&[], &[1.0])] };
+    let inputs = &[reals(&[x.len()], x)];
+    let outputs = &mut code.signature().blank_outputs(sequences.total());
+    code.run(Run { bound, sequences, inputs, outputs, carry, threads, progress: &|_| {} })?;
     match &outputs[0].elements {
         Elements::Real(v) => Ok(v.clone()),
         _ => panic!("the output is real"),
@@ -97,7 +103,7 @@ fn packed_sequences_run_apart_on_any_number_of_threads() {
     for threads in [0, 1, 2, 3] {
         for step in [false, true] {
             let mut carry = carry(4);
-            assert_eq!(run(step, &sequences, &x, &mut carry, threads).as_ref(), Ok(&all));
+            assert_eq!(run(&code(step), &sequences, &x, &mut carry, threads).as_ref(), Ok(&all));
             assert_eq!(carry.steps, [7, 0, 1, 12]);
             assert_eq!(carry.delays[0], reals(&[4, 2], &[6.0, 5.0, 0.0, 0.0, 7.0, 0.0, 19.0, 18.0]));
         }
@@ -106,12 +112,14 @@ fn packed_sequences_run_apart_on_any_number_of_threads() {
 
 #[test]
 fn pieces_are_joined_by_the_carry() {
+    // What one run leaves to the next is nothing that this could see.
+    let code = &code(false);
     let x: Vec<f64> = (0..9).map(|n| f64::from(n * n)).collect();
     let whole = expected(&x);
     for cut in 0..=9 {
         let mut carry = carry(1);
-        let mut got = run(false, &Sequences::batch(1, cut), &x[..cut], &mut carry, 1).expect("the tensors fit");
-        got.extend(run(false, &Sequences::batch(1, 9 - cut), &x[cut..], &mut carry, 1).expect("the tensors fit"));
+        let mut got = run(code, &Sequences::batch(1, cut), &x[..cut], &mut carry, 1).expect("the tensors fit");
+        got.extend(run(code, &Sequences::batch(1, 9 - cut), &x[cut..], &mut carry, 1).expect("the tensors fit"));
         assert_eq!(got, whole, "cut at {cut}");
     }
 }
@@ -120,7 +128,7 @@ fn pieces_are_joined_by_the_carry() {
 fn long_sequences_report_progress() {
     let x = vec![1.0; 10_000];
     let mut carry = carry(1);
-    let got = run(false, &Sequences::batch(1, x.len()), &x, &mut carry, 1).expect("the tensors fit");
+    let got = run(&code(false), &Sequences::batch(1, x.len()), &x, &mut carry, 1).expect("the tensors fit");
     assert_eq!(got, expected(&x));
 }
 
@@ -128,8 +136,8 @@ fn long_sequences_report_progress() {
 fn what_does_not_fit_is_refused_before_anything_runs() {
     let mut broken = carry(1);
     broken.delays[0].shape = vec![1, 3];
-    let error = run(false, &Sequences::batch(1, 2), &[1.0, 2.0], &mut broken, 1).expect_err("it does not fit");
+    let error = run(&code(false), &Sequences::batch(1, 2), &[1.0, 2.0], &mut broken, 1).expect_err("it does not fit");
     assert_eq!(error.to_string(), "`delay.0`: expected [1, 2], found [1, 3]");
-    let error = run(false, &Sequences::batch(1, 3), &[1.0, 2.0], &mut carry(1), 1).expect_err("it does not fit");
+    let error = run(&code(false), &Sequences::batch(1, 3), &[1.0, 2.0], &mut carry(1), 1).expect_err("it does not fit");
     assert_eq!(error.to_string(), "`x`: expected [3], found [2]");
 }

@@ -3,8 +3,7 @@
 use std::sync::Mutex;
 
 use ssmc_runtime::chunked::{Access, Factor, State, Task, Unit, Workspace, collect};
-use ssmc_runtime::kernel::Tensors;
-use ssmc_runtime::{Bound, Carry, Elements, Float, RunError, Sequences, Tensor, check};
+use ssmc_runtime::{Bound, Carry, Elements, Float, Run, RunError, Sequences, Tensor, check};
 
 use super::{Chunked, Part, Running};
 use crate::ir::{Report, ValueId};
@@ -45,7 +44,7 @@ struct Tile {
 impl<F: Float> Chunked<F> {
     /// Outputs for such sequences, all of them 0.
     pub fn blank_outputs(&self, sequences: &Sequences) -> Vec<Tensor<F>> {
-        self.signature.outputs.iter().map(|slice: &Tensors| slice.zeros(&[sequences.total()])).collect()
+        self.signature.blank_outputs(sequences.total())
     }
 
     /// What has made the code around the products.
@@ -60,7 +59,6 @@ impl<F: Float> Chunked<F> {
     ///
     /// # Errors
     /// A tensor that does not fit the layer, an integer outside of its range: nothing was computed.
-    #[allow(clippy::too_many_arguments, reason = "what a run takes")]
     pub fn run(
         &self,
         bound: &Bound<F>,
@@ -77,7 +75,6 @@ impl<F: Float> Chunked<F> {
     ///
     /// # Errors
     /// As for [`Chunked::run`].
-    #[allow(clippy::too_many_arguments, reason = "what a run takes")]
     pub fn run_reporting(
         &self,
         bound: &Bound<F>,
@@ -107,20 +104,26 @@ impl<F: Float> Chunked<F> {
         threads: usize,
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<Vec<Report>, RunError> {
-        let inputs = &Tensor::all_widened(inputs);
-        check::check(&self.signature, bound, sequences, inputs, carry)?;
-        check::check_outputs(&self.signature, sequences, outputs)?;
+        self.perform(Run { bound, sequences, inputs, outputs, carry, threads, progress })
+    }
+
+    /// As [`Chunked::run_into`].
+    fn perform(&self, run: Run<'_, F>) -> Result<Vec<Report>, RunError> {
+        let inputs = &Tensor::all_widened(run.inputs);
+        let run = Run { inputs, ..run };
+        check::check(&self.signature, run.bound, run.sequences, inputs, run.carry)?;
+        check::check_outputs(&self.signature, run.sequences, run.outputs)?;
         let (mut reports, mut done) = (Vec::new(), 0);
         let mut first = 0;
-        while first < sequences.count() {
-            let members = first..(first + TOGETHER).min(sequences.count());
-            let mut batch = self.batch(bound, sequences, inputs, carry, members.clone(), threads);
+        while first < run.sequences.count() {
+            let members = first..(first + TOGETHER).min(run.sequences.count());
+            let mut batch = self.batch(&run, members.clone());
             let longest = batch.rows.iter().map(ExactSizeIterator::len).max().unwrap_or(0);
             // Blocks begin where a sequence does, and at whole blocks from there.
             let steps = (self.rows / members.len()).max(1).next_multiple_of(self.block);
             for start in (0..longest).step_by(steps) {
                 let tile = batch.tile(start, steps);
-                for mut report in batch.run(&tile, outputs)? {
+                for mut report in batch.run(&tile, run.outputs)? {
                     report.event.sequence += members.start;
                     if !reports
                         .iter()
@@ -130,23 +133,16 @@ impl<F: Float> Chunked<F> {
                     }
                 }
                 done += tile.lengths.iter().sum::<usize>() as u64;
-                progress(done);
+                (run.progress)(done);
             }
-            batch.finish(carry, members.clone());
+            batch.finish(run.carry, members.clone());
             first = members.end;
         }
         Ok(reports)
     }
 
-    fn batch<'a>(
-        &'a self,
-        bound: &'a Bound<F>,
-        sequences: &Sequences,
-        inputs: &'a [Tensor<F>],
-        carry: &Carry<F>,
-        members: std::ops::Range<usize>,
-        threads: usize,
-    ) -> Batch<'a, F> {
+    fn batch<'a>(&'a self, run: &Run<'a, F>, members: std::ops::Range<usize>) -> Batch<'a, F> {
+        let Run { bound, sequences, inputs, ref carry, threads, .. } = *run;
         let rows = |tensor: &Tensor<F>| tensor.rows(members.clone());
         let carry_of = |part: &Option<Part<F>>| {
             let (states, delays) =
@@ -306,8 +302,9 @@ impl<F: Float> Batch<'_, F> {
             outputs.push(tensor);
         }
         let (bound, carry) = (&self.bounds[rank], &mut self.carries[rank]);
-        let quiet = |_| {};
-        let result = kernel.run_into(bound, &tile.own, &inputs, &mut outputs, carry, self.threads, &quiet);
+        let (sequences, threads, progress) = (&tile.own, self.threads, &|_| {});
+        let run = Run { bound, sequences, inputs: &inputs, outputs: &mut outputs, carry, threads, progress };
+        let result = kernel.perform(run);
         for (&value, tensor) in part.stage.layer.inputs.iter().zip(inputs) {
             if self.chunked.inputs[value.at()].is_none() {
                 self.between[value.at()] = Some(tensor);

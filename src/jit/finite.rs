@@ -15,7 +15,7 @@ use cranelift_codegen::ir::Function;
 use cranelift_jit::{JITBuilder, JITModule};
 use cranelift_module::{Module, default_libcall_names};
 use ssmc_runtime::kernel::{Buffer, Entry, Kind, PassSignature, Signature, Slot, Tensors};
-use ssmc_runtime::{Bound, Carry, Elements, Float, RunError, Sequences, Tensor, check, driver};
+use ssmc_runtime::{Bound, Carry, Code, Elements, Float, Run, RunError, Sequences, Tensor, check};
 
 use super::isa;
 use crate::codegen::finite::{Look, STATES, can_shuffle, compose, planes, radix, walk};
@@ -108,8 +108,8 @@ pub struct Finite<F> {
     look: Look,
     letters: usize,
     states: usize,
-    walk: (Signature, Entry),
-    compose: (Signature, Entry),
+    walk: Code,
+    compose: Code,
     /// The tables of the parameters that were seen last.
     tables: Mutex<Option<Tables<F>>>,
     /// Holds the code; taken when it is freed.
@@ -121,13 +121,6 @@ struct Tables<F> {
     of: Bound<F>,
     /// The maps, then the outputs, as the parameters of [`walk`].
     made: Arc<Bound<F>>,
-}
-
-/// The ordinary kernel of a layer, which knows its step.
-#[derive(Clone, Copy)]
-pub(super) struct Ordinary<'a> {
-    pub signature: &'a Signature,
-    pub entries: &'a [Entry],
 }
 
 /// How large the tables of a layer are.
@@ -178,15 +171,10 @@ impl<F: Float> Finite<F> {
         ];
         let mut module = JITModule::new(JITBuilder::with_isa(isa, default_libcall_names()));
         let [walk, compose] = define(&mut module, functions);
-        Some(Self {
-            look,
-            letters,
-            states,
-            walk: (walking, walk),
-            compose: (composing, compose),
-            tables: Mutex::new(None),
-            module: Mutex::new(Some(module)),
-        })
+        // SAFETY: the functions were compiled for these signatures, and the module is freed with this value. Letters and states
+        // are below those of the tables, as their digits lie in the ranges of the signature.
+        let (walk, compose) = unsafe { (Code::new(walking, vec![walk]), Code::new(composing, vec![compose])) };
+        Some(Self { look, letters, states, walk, compose, tables: Mutex::new(None), module: Mutex::new(Some(module)) })
     }
 
     /// How many states the layer has: those that a [`Map`] says anything about.
@@ -203,50 +191,33 @@ impl<F: Float> Finite<F> {
         Sizes { letters: self.letters, states: self.states }.pays(steps) || steps >= FEW && done()
     }
 
-    /// Runs all sequences, as [`super::Kernel::run_into`] does.
-    #[allow(clippy::too_many_arguments, reason = "what a run takes")]
-    pub(super) fn run_into(
-        &self,
-        ordinary: Ordinary<'_>,
-        bound: &Bound<F>,
-        sequences: &Sequences,
-        inputs: &[Tensor<F>],
-        outputs: &mut [Tensor<F>],
-        carry: &mut Carry<F>,
-        threads: usize,
-        progress: &(dyn Fn(u64) + Sync),
-    ) -> Result<(), RunError> {
-        let inputs = &self.taken(ordinary.signature, sequences, inputs)?;
-        let tables = self.tables(ordinary, bound)?;
-        let (signature, entry) = &self.walk;
-        // SAFETY: the entry was compiled for this signature and lives as long as the module, which `self` holds. Letters
-        // and states are below those of the tables, as their digits lie in the ranges of the signature.
-        unsafe {
-            driver::run_into(signature, &[*entry], &tables, sequences, inputs, outputs, carry, threads, progress)?;
-        }
+    /// Runs all sequences of a layer with that kernel, as [`super::Kernel::run_into`] does.
+    pub(super) fn perform(&self, kernel: &Code, run: Run<'_, F>) -> Result<(), RunError> {
+        let inputs = &self.taken(kernel.signature(), run.sequences, run.inputs)?;
+        let tables = &self.tables(kernel, run.bound)?;
+        self.walk.run(Run { inputs, bound: tables, ..run })?;
         Ok(())
     }
 
     /// The map of each stretch of steps. `stretches` cuts the inputs, `[total, ..]`, wherever it may.
     pub(super) fn maps(
         &self,
-        ordinary: Ordinary<'_>,
+        kernel: &Code,
         bound: &Bound<F>,
         stretches: &Sequences,
         inputs: &[Tensor<F>],
         threads: usize,
     ) -> Result<Vec<Map>, RunError> {
-        let inputs = &self.taken(ordinary.signature, stretches, inputs)?;
-        let tables = self.tables(ordinary, bound)?;
+        let inputs = &self.taken(kernel.signature(), stretches, inputs)?;
+        let tables = self.tables(kernel, bound)?;
         let count = stretches.count();
         let identity = words(&Map::IDENTITY.0);
         let one = |shape: Vec<usize>, n: usize| Tensor { shape, elements: Elements::Int(identity.repeat(n)) };
         let tables = Bound { params: vec![tables.params[0].clone()], initial: vec![one(vec![4], 1)] };
         let states = vec![one(vec![count, 4], count)];
         let mut carry = Carry { steps: vec![0; count], states, delays: Vec::new() };
-        let (signature, entry) = &self.compose;
-        // SAFETY: as for `run`.
-        unsafe { driver::run(signature, &[*entry], &tables, stretches, inputs, &mut carry, threads, &|_| {})? };
+        let (bound, sequences, progress) = (&tables, stretches, &|_| {});
+        self.compose.run(Run { bound, sequences, inputs, outputs: &mut [], carry: &mut carry, threads, progress })?;
         let Elements::Int(maps) = &carry.states[0].elements else { unreachable!("maps are integers") };
         Ok(maps.chunks_exact(4).map(map_of).collect())
     }
@@ -303,20 +274,20 @@ impl<F: Float> Finite<F> {
     }
 
     /// The tables for these parameters.
-    fn tables(&self, ordinary: Ordinary<'_>, bound: &Bound<F>) -> Result<Arc<Bound<F>>, RunError> {
+    fn tables(&self, kernel: &Code, bound: &Bound<F>) -> Result<Arc<Bound<F>>, RunError> {
         let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(Tables { of, made }) = &*tables
             && of == bound
         {
             return Ok(made.clone());
         }
-        let made = Arc::new(self.tabulate(ordinary, bound)?);
+        let made = Arc::new(self.tabulate(kernel, bound)?);
         *tables = Some(Tables { of: bound.clone(), made: made.clone() });
         Ok(made)
     }
 
     /// Runs one step from every state under every letter.
-    fn tabulate(&self, ordinary: Ordinary<'_>, bound: &Bound<F>) -> Result<Bound<F>, RunError> {
+    fn tabulate(&self, kernel: &Code, bound: &Bound<F>) -> Result<Bound<F>, RunError> {
         let rows = self.letters * STATES;
         let mut inputs: Vec<Tensor<F>> = self.look.inputs.iter().map(|input| zeros(input, rows)).collect();
         let mut states: Vec<Tensor<F>> = self.look.states.iter().map(|state| zeros(state, rows)).collect();
@@ -329,10 +300,10 @@ impl<F: Float> Finite<F> {
             self.put((row % STATES).min(self.states - 1), &mut states, row);
         }
         let mut carry = Carry { steps: vec![1; rows], states, delays: Vec::new() };
-        let Ordinary { signature, entries } = ordinary;
-        let steps = Sequences::batch(rows, 1);
-        // SAFETY: the entries are those of the kernel with that signature, which is alive.
-        let outputs = unsafe { driver::run(signature, entries, bound, &steps, &inputs, &mut carry, 1, &|_| {})? };
+        let sequences = &Sequences::batch(rows, 1);
+        let mut outputs = kernel.signature().blank_outputs(rows);
+        let (inputs, progress) = (&inputs, &|_| {});
+        kernel.run(Run { bound, sequences, inputs, outputs: &mut outputs, carry: &mut carry, threads: 1, progress })?;
         let mut maps = vec![0; rows];
         for (row, map) in maps.iter_mut().enumerate() {
             let mut code = 0;

@@ -26,7 +26,9 @@ use cranelift_jit::{JITBuilder, JITModule};
 use cranelift_module::{FuncId, Linkage, Module, ModuleReloc, ModuleRelocTarget, default_libcall_names};
 use ssmc_runtime::kernel::{Entry, Signature};
 use ssmc_runtime::lanes::Program;
-use ssmc_runtime::{Bound, Carry, Event, Float, RunError, Sequences, Session, Tensor, check, cholesky, driver, scalar};
+use ssmc_runtime::{
+    Bound, Carry, Code, Event, Float, Run, RunError, Sequences, Session, Tensor, check, cholesky, scalar,
+};
 
 use crate::analysis::bounds;
 use crate::codegen::{self, Machine};
@@ -37,14 +39,13 @@ use backend::{Selected, select};
 
 pub use crate::plan::Form;
 pub use backend::Backend;
-use finite::{Finite, Map, Ordinary};
+use finite::{Finite, Map};
 pub use isa::Isa;
 
 /// A compiled layer.
 pub struct Kernel<F> {
-    signature: Signature,
+    code: Code,
     backend: Backend,
-    entries: Vec<Entry>,
     /// What the signature's reports say.
     reports: Vec<(Span, String)>,
     /// The same layer as maps of its states, where these are few.
@@ -96,15 +97,9 @@ pub fn compile_for<F: Float>(instance: &Instance, form: Form, limit: Isa) -> Res
         .collect();
     let reports = plan.reports();
     let finite = Finite::of(&plan.instance, &plan.signature).filter(|_| reports.is_empty());
-    Ok(Kernel {
-        signature: plan.signature,
-        backend,
-        entries,
-        finite,
-        reports,
-        module: Mutex::new(Some(module)),
-        float: PhantomData,
-    })
+    // SAFETY: the entries were compiled for this signature, and the module is freed with the kernel.
+    let code = unsafe { Code::new(plan.signature, entries) };
+    Ok(Kernel { code, backend, finite, reports, module: Mutex::new(Some(module)), float: PhantomData })
 }
 
 /// Which back end makes the code of a layer with reals of that many bits.
@@ -216,7 +211,7 @@ fn bug<T, E: std::fmt::Debug>(pass: &str, plan: &Plan, result: Result<T, E>) -> 
 impl<F: Float> Kernel<F> {
     /// What it takes and gives.
     pub fn signature(&self) -> &Signature {
-        &self.signature
+        self.code.signature()
     }
 
     /// What has made its code.
@@ -229,7 +224,6 @@ impl<F: Float> Kernel<F> {
     ///
     /// # Errors
     /// As for [`Self::run`].
-    #[allow(clippy::too_many_arguments, reason = "what a run takes")]
     pub fn run_reporting(
         &self,
         bound: &Bound<F>,
@@ -260,7 +254,6 @@ impl<F: Float> Kernel<F> {
     ///
     /// # Errors
     /// A tensor that does not fit the layer, an integer outside of its range: nothing was computed.
-    #[allow(clippy::too_many_arguments, reason = "what a run takes")]
     pub fn run(
         &self,
         bound: &Bound<F>,
@@ -282,8 +275,7 @@ impl<F: Float> Kernel<F> {
     /// # Panics
     /// If the layer has reverse states.
     pub fn session<'a>(&'a self, bound: &'a Bound<F>, carry: Carry<F>) -> Result<Session<'a, F>, RunError> {
-        // SAFETY: the entries were compiled for this signature and live as long as the module, which `self` holds.
-        unsafe { Session::new(&self.signature, &self.entries, bound, carry) }
+        Session::new(&self.code, bound, carry)
     }
 
     /// What a session has to report so far, in words; of sequence 0.
@@ -297,15 +289,12 @@ impl<F: Float> Kernel<F> {
     /// # Errors
     /// A tensor that does not fit.
     pub(crate) fn program<'a>(&'a self, bound: &'a Bound<F>) -> Result<Program<'a, F>, RunError> {
-        check::check_bound(&self.signature, bound)?;
-        // SAFETY: the entries were compiled for this signature and live as long as the module, which `self` holds; the
-        // bound tensors are those of the signature.
-        Ok(unsafe { Program::new(&self.signature, &self.entries, bound) })
+        Program::new(&self.code, bound)
     }
 
     /// Outputs for such sequences, all of them 0.
     pub fn blank_outputs(&self, sequences: &Sequences) -> Vec<Tensor<F>> {
-        driver::blank_outputs(&self.signature, sequences.total())
+        self.signature().blank_outputs(sequences.total())
     }
 
     /// Compares what a run would get with the signature.
@@ -320,8 +309,8 @@ impl<F: Float> Kernel<F> {
         outputs: &[Tensor<F>],
         carry: &Carry<F>,
     ) -> Result<(), RunError> {
-        check::check(&self.signature, bound, sequences, inputs, carry)?;
-        check::check_outputs(&self.signature, sequences, outputs)
+        check::check(self.signature(), bound, sequences, inputs, carry)?;
+        check::check_outputs(self.signature(), sequences, outputs)
     }
 
     /// Compares what a run writes to with the signature: its outputs and its carry.
@@ -334,8 +323,8 @@ impl<F: Float> Kernel<F> {
         outputs: &[Tensor<F>],
         carry: &Carry<F>,
     ) -> Result<(), RunError> {
-        check::check_carry(&self.signature, sequences, carry)?;
-        check::check_outputs(&self.signature, sequences, outputs)
+        check::check_carry(self.signature(), sequences, carry)?;
+        check::check_outputs(self.signature(), sequences, outputs)
     }
 
     /// As [`Kernel::run_reporting`], into outputs that are there.
@@ -353,40 +342,28 @@ impl<F: Float> Kernel<F> {
         threads: usize,
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<Vec<Report>, RunError> {
-        let Kernel { signature, entries, .. } = self;
-        if let Some(finite) = self.finite.as_ref().filter(|finite| finite.pays(bound, sequences.total())) {
-            finite.run_into(self.ordinary(), bound, sequences, inputs, outputs, carry, threads, progress)?;
+        self.perform(Run { bound, sequences, inputs, outputs, carry, threads, progress })
+    }
+
+    /// As [`Kernel::run_into`].
+    ///
+    /// # Errors
+    /// As for [`Kernel::run_into`].
+    pub(crate) fn perform(&self, run: Run<'_, F>) -> Result<Vec<Report>, RunError> {
+        if let Some(finite) = self.finite.as_ref().filter(|finite| finite.pays(run.bound, run.sequences.total())) {
+            finite.perform(&self.code, run)?;
             return Ok(Vec::new());
         }
-        let inputs = &Tensor::all_widened(inputs);
-        // SAFETY: the entries were compiled for this signature and live as long as the module, which `self` holds.
-        unsafe { driver::run_into(signature, entries, bound, sequences, inputs, outputs, carry, threads, progress) }
-            .map(|events| self.said(events))
+        let inputs = &Tensor::all_widened(run.inputs);
+        self.code.run(Run { inputs, ..run }).map(|events| self.said(events))
     }
-}
 
-impl<F: Float> Kernel<F> {
-    /// As [`Kernel::run_into`], for a kernel each of whose steps is a row of several: see [`driver::run_rows`].
+    /// As [`Kernel::perform`], for a kernel each of whose steps is a row of several: see [`Code::run_rows`].
     ///
     /// # Errors
     /// As for [`Kernel::run`], the outputs included.
-    #[allow(clippy::too_many_arguments, reason = "what a run takes")]
-    pub(crate) fn run_rows(
-        &self,
-        bound: &Bound<F>,
-        sequences: &Sequences,
-        inputs: &[Tensor<F>],
-        views: &[(usize, usize)],
-        outputs: &mut [Tensor<F>],
-        carry: &mut Carry<F>,
-        threads: usize,
-        progress: &(dyn Fn(u64) + Sync),
-    ) -> Result<(), RunError> {
-        let Kernel { signature, entries, .. } = self;
-        // SAFETY: the entries were compiled for this signature and live as long as the module, which `self` holds.
-        unsafe {
-            driver::run_rows(signature, entries, bound, sequences, inputs, views, outputs, carry, threads, progress)
-        }
+    pub(crate) fn run_rows(&self, run: Run<'_, F>, views: &[(usize, usize)]) -> Result<(), RunError> {
+        self.code.run_rows(run, views)
     }
 
     /// The layer as maps of its states, where these are few: see [`finite`].
@@ -407,11 +384,7 @@ impl<F: Float> Kernel<F> {
         threads: usize,
     ) -> Option<Result<Vec<Map>, RunError>> {
         let finite = self.finite.as_ref()?;
-        Some(finite.maps(self.ordinary(), bound, stretches, inputs, threads))
-    }
-
-    fn ordinary(&self) -> Ordinary<'_> {
-        Ordinary { signature: &self.signature, entries: &self.entries }
+        Some(finite.maps(&self.code, bound, stretches, inputs, threads))
     }
 }
 
@@ -419,7 +392,7 @@ impl<F> Drop for Kernel<F> {
     fn drop(&mut self) {
         let module = self.module.get_mut().ok().and_then(Option::take);
         if let Some(module) = module {
-            // SAFETY: the entries are private to this value and cannot be called any more.
+            // SAFETY: the code is private to this value and cannot be called any more.
             unsafe { module.free_memory() };
         }
     }

@@ -9,7 +9,7 @@
 use ssmc_runtime::{Bound, Carry, RunError};
 
 use super::group::kernel;
-use super::run::Run;
+use super::starts::Starts;
 use crate::analysis::verdict::summary::restrict;
 use crate::diag::Diagnostic;
 use crate::ir::interp::Real;
@@ -45,7 +45,7 @@ impl<F: Real> Delays<F> {
     }
 
     /// Puts into the starts of all stretches but the first ones what the delays hold there.
-    pub(super) fn fill(&self, run: &Run<'_, F>, starts: &mut Carry<F>) -> Result<(), RunError> {
+    pub(super) fn fill(&self, run: &Starts<'_, F>, starts: &mut Carry<F>) -> Result<(), RunError> {
         let Some(kernel) = &self.kernel else { return Ok(()) };
         let bound = Bound { params: run.bound.params.clone(), initial: Vec::new() };
         let most = run.cut.of().iter().map(ExactSizeIterator::len).max().unwrap_or(0);

@@ -7,10 +7,10 @@
 use std::ops::Range;
 
 use ssmc_runtime::stretch::Stretches;
-use ssmc_runtime::{Bound, Carry, RunError, Sequences, Tensor};
+use ssmc_runtime::{Bound, Carry, Run, RunError, Tensor};
 
 use super::Scan;
-use super::run::Run;
+use super::starts::Starts;
 use crate::analysis::verdict::summary::restrict;
 use crate::diag::Diagnostic;
 use crate::ir::interp::Real;
@@ -22,51 +22,42 @@ use crate::jit::{Form, Isa, Kernel, compile_for};
 ///
 /// # Errors
 /// As for [`Scan::run`].
-#[allow(clippy::too_many_arguments, reason = "what a run takes")]
-pub(super) fn run<F: Real>(
-    scan: &Scan<F>,
-    finite: &Finite<F>,
-    bound: &Bound<F>,
-    sequences: &Sequences,
-    inputs: &[Tensor<F>],
-    outputs: &mut [Tensor<F>],
-    carry: &mut Carry<F>,
-    threads: usize,
-    progress: &(dyn Fn(u64) + Sync),
-) -> Result<(), RunError> {
+pub(super) fn run<F: Real>(scan: &Scan<F>, finite: &Finite<F>, run: Run<'_, F>) -> Result<(), RunError> {
     let whole = &scan.whole;
-    let inputs = &finite.taken(whole.signature(), sequences, inputs)?;
+    let inputs = &finite.taken(whole.signature(), run.sequences, run.inputs)?;
+    let mut run = Run { inputs, ..run };
+    let Run { bound, sequences, threads, .. } = run;
     let cut = Stretches::cut(sequences, scan.stretch(sequences));
     if cut.of().iter().all(|stretches| stretches.len() <= 1) {
-        whole.run_into(bound, sequences, inputs, outputs, carry, threads, progress)?;
+        whole.perform(run)?;
         return Ok(());
     }
-    whole.check_places(sequences, outputs, carry)?;
+    whole.check_places(sequences, run.outputs, run.carry)?;
     // What follows the last stretch is what running it leaves.
     let summarised =
-        |stretches: &Range<usize>| if outputs.is_empty() { stretches.clone() } else { followed(stretches) };
+        |stretches: &Range<usize>| if run.outputs.is_empty() { stretches.clone() } else { followed(stretches) };
     let needed: Vec<usize> = cut.of().iter().flat_map(summarised).collect();
     let maps = whole.maps(bound, &cut.pick(&needed), inputs, threads).expect("the layer has maps")?;
     let mut maps = maps.into_iter();
-    if outputs.is_empty() {
+    if run.outputs.is_empty() {
         for (sequence, stretches) in cut.of().iter().enumerate() {
             for map in maps.by_ref().take(stretches.len()) {
-                finite.apply(map, carry, sequence);
+                finite.apply(map, run.carry, sequence);
             }
-            carry.steps[sequence] += sequences.range(sequence).len() as u64;
+            run.carry.steps[sequence] += sequences.range(sequence).len() as u64;
         }
-        progress(sequences.steps() as u64);
+        (run.progress)(sequences.steps() as u64);
         return Ok(());
     }
     let owners = cut.owners();
-    let steps = owners
-        .iter()
-        .enumerate()
-        .map(|(stretch, &owner)| carry.steps[owner] + (cut.rows(stretch).start - sequences.range(owner).start) as u64);
-    let states = carry.states.iter().map(|state| state.rows(owners.iter().copied())).collect();
+    let steps = owners.iter().enumerate().map(|(stretch, &owner)| {
+        run.carry.steps[owner] + (cut.rows(stretch).start - sequences.range(owner).start) as u64
+    });
+    let states = run.carry.states.iter().map(|state| state.rows(owners.iter().copied())).collect();
     let mut starts = Carry { steps: steps.collect(), states, delays: Vec::new() };
     advance(finite, &cut, maps, &mut starts);
-    whole.run_into(bound, &cut.sequences(), inputs, outputs, &mut starts, threads, progress)?;
+    whole.perform(Run { sequences: &cut.sequences(), carry: &mut starts, ..run.lent() })?;
+    let carry = run.carry;
     for (sequence, stretches) in cut.of().iter().enumerate().filter(|(_, stretches)| !stretches.is_empty()) {
         let last = stretches.end - 1;
         for (state, ends) in carry.states.iter_mut().zip(&starts.states) {
@@ -127,7 +118,7 @@ impl<F: Real> Maps<F> {
     ///
     /// # Errors
     /// An integer outside of its range.
-    pub(super) fn fill(&self, run: &Run<'_, F>, own: &[usize], starts: &mut Carry<F>) -> Result<(), RunError> {
+    pub(super) fn fill(&self, run: &Starts<'_, F>, own: &[usize], starts: &mut Carry<F>) -> Result<(), RunError> {
         let finite = self.kernel.finite().expect("only such kernels are kept");
         let initial = own.iter().map(|&s| run.bound.initial[s].clone()).collect();
         let bound = Bound { params: run.bound.params.clone(), initial };

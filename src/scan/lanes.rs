@@ -7,7 +7,7 @@
 //! What such a layer cannot say is left out by [`suits`]: what is reported of single steps; a reset is one for all lanes, and reverse states enter from
 //! the other end. `first` is false in all of its steps: the first step of a sequence is run by the layer itself.
 
-use ssmc_runtime::{Bound, Carry, RunError, Sequences, Tensor, lanes};
+use ssmc_runtime::{Bound, Run, RunError, Sequences, lanes};
 
 use super::Scan;
 use super::delays::reach;
@@ -242,47 +242,27 @@ impl<F: Real> Lanes<F> {
     }
 
     /// Runs all sequences: the first step where the layer asks for it, then segments, then what is left.
-    #[allow(clippy::too_many_arguments, reason = "what a run takes")]
-    pub(super) fn run(
-        &self,
-        scan: &Scan<F>,
-        bound: &Bound<F>,
-        sequences: &Sequences,
-        inputs: &[Tensor<F>],
-        outputs: &mut [Tensor<F>],
-        carry: &mut Carry<F>,
-        threads: usize,
-        progress: &(dyn Fn(u64) + Sync),
-    ) -> Result<(), RunError> {
+    pub(super) fn run(&self, scan: &Scan<F>, mut run: Run<'_, F>) -> Result<(), RunError> {
+        let sequences = run.sequences;
         let ranges: Vec<_> = (0..sequences.count()).map(|s| sequences.range(s)).collect();
         let head = |(range, &steps): (&std::ops::Range<usize>, &u64)| {
             range.start..range.start + if steps == 0 { self.head.min(range.len()) } else { 0 }
         };
-        let heads: Vec<_> = ranges.iter().zip(&carry.steps).map(head).collect();
+        let heads: Vec<_> = ranges.iter().zip(&run.carry.steps).map(head).collect();
         let segments: Vec<usize> =
             ranges.iter().zip(&heads).map(|(range, head)| (range.end - head.end) / self.segment()).collect();
         let first: Vec<usize> = heads.iter().map(|head| head.end).collect();
         let rest = ranges.iter().zip(&first).zip(&segments);
         let rests = rest.map(|((range, first), n)| first + n * self.segment()..range.end).collect();
         let part = |ranges| Sequences::spaced(sequences.total(), ranges).expect("parts of sequences lie apart");
-        scan.whole.run_into(bound, &part(heads), inputs, outputs, carry, threads, &|_| {})?;
-        self.segments(scan, bound, (&first, &segments), inputs, outputs, carry, threads, progress)?;
-        scan.whole.run_into(bound, &part(rests), inputs, outputs, carry, threads, &|_| {})?;
+        scan.whole.perform(run.part(&part(heads)))?;
+        self.segments(scan, &first, &segments, run.lent())?;
+        scan.whole.perform(run.part(&part(rests)))?;
         Ok(())
     }
 
-    #[allow(clippy::too_many_arguments, reason = "what a run takes")]
-    fn segments(
-        &self,
-        scan: &Scan<F>,
-        bound: &Bound<F>,
-        (first, segments): (&[usize], &[usize]),
-        inputs: &[Tensor<F>],
-        outputs: &mut [Tensor<F>],
-        carry: &mut Carry<F>,
-        threads: usize,
-        progress: &(dyn Fn(u64) + Sync),
-    ) -> Result<(), RunError> {
+    fn segments(&self, scan: &Scan<F>, first: &[usize], segments: &[usize], run: Run<'_, F>) -> Result<(), RunError> {
+        let bound = run.bound;
         let bind = |kernel: &Kernel<F>| Bound {
             params: bound.params.clone(),
             initial: kernel.signature().states.iter().map(unread).collect(),
@@ -319,7 +299,7 @@ impl<F: Real> Lanes<F> {
             groups,
             whole: self.whole.program(&whole)?,
         };
-        lanes::run(&plan, first, segments, inputs, outputs, carry, threads, progress);
+        lanes::run(&plan, first, segments, run);
         Ok(())
     }
 }

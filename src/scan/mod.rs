@@ -26,10 +26,10 @@ mod finite;
 mod group;
 mod lanes;
 mod price;
-mod run;
+mod starts;
 
 use ssmc_runtime::stretch::Stretches;
-use ssmc_runtime::{Bound, Carry, RunError, Sequences, Tensor};
+use ssmc_runtime::{Bound, Carry, Run, RunError, Sequences, Tensor};
 
 use crate::analysis::bounds;
 use crate::analysis::verdict::summary::summary;
@@ -45,6 +45,7 @@ use delays::Delays;
 use group::{Group, Layers};
 use lanes::Lanes;
 pub use price::{Priced, price};
+use starts::Starts;
 
 /// How a scan is made. The default leaves all to the length of the sequences.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -226,7 +227,6 @@ impl<F: Real> Scan<F> {
     ///
     /// # Errors
     /// A tensor that does not fit the layer, an integer outside of its range: nothing was computed.
-    #[allow(clippy::too_many_arguments, reason = "what a run takes")]
     pub fn run(
         &self,
         bound: &Bound<F>,
@@ -243,7 +243,6 @@ impl<F: Real> Scan<F> {
     ///
     /// # Errors
     /// As for [`Scan::run`].
-    #[allow(clippy::too_many_arguments, reason = "what a run takes")]
     pub fn run_reporting(
         &self,
         bound: &Bound<F>,
@@ -294,31 +293,38 @@ impl<F: Real> Scan<F> {
         threads: usize,
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<Vec<Report>, RunError> {
+        self.perform(Run { bound, sequences, inputs, outputs, carry, threads, progress })
+    }
+
+    /// As [`Scan::run_into`].
+    fn perform(&self, run: Run<'_, F>) -> Result<Vec<Report>, RunError> {
         if let Some(finite) = self.maps() {
             // Layers that report anything are no maps.
-            finite::run(self, finite, bound, sequences, inputs, outputs, carry, threads, progress)?;
+            finite::run(self, finite, run)?;
             return Ok(Vec::new());
         }
-        let inputs = &Tensor::all_widened(inputs);
-        self.whole.check(bound, sequences, inputs, outputs, carry)?;
+        let inputs = &Tensor::all_widened(run.inputs);
+        let mut run = Run { inputs, ..run };
+        self.whole.check(run.bound, run.sequences, inputs, run.outputs, run.carry)?;
         if let Some(across) = &self.across {
-            across.run(self, bound, sequences, inputs, outputs, carry, threads, progress)?;
+            across.run(&self.whole, run)?;
             return Ok(Vec::new());
         }
         if let Some(lanes) = &self.lanes {
             // Layers that report anything do not run on lanes.
-            lanes.run(self, bound, sequences, inputs, outputs, carry, threads, progress)?;
+            lanes.run(self, run)?;
             return Ok(Vec::new());
         }
-        let cut = Stretches::cut(sequences, self.stretch(sequences));
+        let cut = Stretches::cut(run.sequences, self.stretch(run.sequences));
         if cut.of().iter().all(|stretches| stretches.len() <= 1) {
-            return self.whole.run_into(bound, sequences, inputs, outputs, carry, threads, progress);
+            return self.whole.perform(run);
         }
-        let run = run::Run { scan: self, bound, sequences, inputs, cut: &cut, threads };
-        let mut starts = run.starts(carry)?;
-        let sequences = cut.sequences();
-        let mut reports = self.whole.run_into(bound, &sequences, inputs, outputs, &mut starts, threads, progress)?;
-        run.finish(&starts, carry);
+        let Run { bound, sequences, threads, .. } = run;
+        let side = Starts { scan: self, bound, sequences, inputs, cut: &cut, threads };
+        let mut starts = side.find(run.carry)?;
+        let sequences = &cut.sequences();
+        let mut reports = self.whole.perform(Run { sequences, carry: &mut starts, ..run.lent() })?;
+        side.finish(&starts, run.carry);
         // Stretches stand in the order of their sequences, and know how many steps came before them.
         let owners = cut.owners();
         reports.iter_mut().for_each(|report| report.event.sequence = owners[report.event.sequence]);

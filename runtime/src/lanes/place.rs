@@ -3,10 +3,10 @@
 use std::ops::Range;
 
 use super::Program;
-use crate::driver::{Planes, planes_of};
+use crate::addresses::{Planes, all_planes};
 use crate::kernel::{Buffer, Kind, Slot, Tensors};
 use crate::memory::Memory;
-use crate::pass::Running;
+use crate::pass::{Room as PassRoom, Running};
 use crate::tensor::Float;
 use crate::transpose::transpose;
 
@@ -58,7 +58,7 @@ impl<'a> Bench<'a> {
         let states: Vec<Planes> = signature.states.iter().map(|slice| own(slice, 1)).collect();
         let rings: Vec<Planes> = signature.delays.iter().map(|line| own(&line.slice, line.depth + 1)).collect();
         let kept: Vec<Planes> = signature.kept.iter().map(|slice| own(slice, rows)).collect();
-        let (params, initial) = (planes_of(&program.bound.params), planes_of(&program.bound.initial));
+        let (params, initial) = (all_planes(&program.bound.params), all_planes(&program.bound.initial));
         let pass = &signature.passes[0];
         // Whatever is reported here happened in a step that is not to be known.
         let mut reports = Memory::new(8 * signature.reports);
@@ -72,12 +72,12 @@ impl<'a> Bench<'a> {
                 Buffer::State(i) => states[i][plane],
                 Buffer::Delay(i) => rings[i][plane],
                 Buffer::Kept(i) => kept[i][plane],
-                Buffer::Derived => program.derived.start(),
+                Buffer::Derived => program.derived.base(),
                 Buffer::Report => reports.base(),
                 Buffer::Home | Buffer::Scratch | Buffer::Local => unreachable!("a pass has its own"),
             }
         };
-        let running = Running::new(pass, program.entries, 1, address);
+        let running = Running::new(pass, program.entries, PassRoom::new(pass, 1), address);
         let output = |(n, slot): (usize, &Slot)| match slot.buffer {
             Buffer::Output(i) => Some((n, i, usize::from(slot.imaginary))),
             _ => None,

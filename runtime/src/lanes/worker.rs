@@ -9,15 +9,15 @@ use std::ops::Range;
 
 use super::back::Back;
 use super::place::{Bench, NUMBER, Room, bytes, copy_row, from_lanes, planes, ring_row, to_lanes};
-use super::{Group, Lanes, Recent, Run, Shared};
-use crate::driver::{Planes, planes_of};
+use super::{Group, Lanes, Recent, Segments, Shared};
+use crate::addresses::{Planes, all_planes};
 use crate::kernel::Tensors;
 use crate::tensor::Float;
 use crate::transpose::{Far, LINE, Reach, transpose, transpose_and};
 
 /// The memory of one thread.
 pub(super) struct Worker<'a, F> {
-    run: &'a Run<'a, F>,
+    run: &'a Segments<'a, F>,
     shared: &'a Shared<'a>,
     turn: usize,
     packed: Vec<Planes>,
@@ -68,7 +68,7 @@ fn turns(first: usize, turn: usize, steps: usize) -> impl Iterator<Item = Range<
 }
 
 impl<'a, F: Float> Worker<'a, F> {
-    pub(super) fn new(run: &'a Run<'a, F>, shared: &'a Shared<'a>) -> Self {
+    pub(super) fn new(run: &'a Segments<'a, F>, shared: &'a Shared<'a>) -> Self {
         let plan = run.plan;
         let (lanes, steps, whole) = (plan.lanes, plan.steps, plan.whole.signature);
         let mut room = Room::default();
@@ -85,7 +85,7 @@ impl<'a, F: Float> Worker<'a, F> {
             let summary = Bench::new(&group.summary, steps, &packed, &[]);
             let parts = &group.summary.signature.states[group.earlier..];
             let neutral: Vec<Planes> = parts.iter().map(|slice| own(slice, 1)).collect();
-            for ((slice, from), to) in parts.iter().zip(planes_of(group.neutral)).zip(&neutral) {
+            for ((slice, from), to) in parts.iter().zip(all_planes(group.neutral)).zip(&neutral) {
                 let (size, elements) = (slice.kind.bytes(F::BITS), slice.size() / lanes);
                 for plane in planes(slice.kind) {
                     // SAFETY: a neutral value has as many elements as a lane of its part; with a stride of 0 it is that of all.
@@ -129,7 +129,7 @@ impl<'a, F: Float> Worker<'a, F> {
     /// [`Lanes::check`] has shown that kernels and tensors fit; the segment is inside of the sequence, it is this thread's
     /// alone, and those before it are worked on.
     pub(super) unsafe fn segment(&mut self, segment: usize) {
-        let Run { plan, outputs, moved, past, .. } = self.run;
+        let Segments { plan, outputs, moved, past, .. } = self.run;
         self.fetch_next(segment);
         self.reach.pace(moved.0.div_ceil(LINE), moved.0 + moved.1);
         let segment_rows = plan.lanes * plan.steps;
@@ -176,7 +176,7 @@ impl<'a, F: Float> Worker<'a, F> {
     /// # Safety
     /// As for [`Worker::segment`].
     unsafe fn look_back(&mut self, segment: usize) {
-        let Run { plan, inputs, .. } = self.run;
+        let Segments { plan, inputs, .. } = self.run;
         let (Some(bench), Some(Recent { steps: reach, states, .. })) = (&self.recent, &plan.recent) else { return };
         let (lanes, steps, row) = (plan.lanes, plan.steps, self.row(segment));
         for ((slice, from), to) in plan.whole.signature.inputs.iter().zip(inputs).zip(&self.window) {
@@ -247,7 +247,7 @@ impl<'a, F: Float> Worker<'a, F> {
     /// # Safety
     /// As for [`Worker::segment`].
     unsafe fn pack(&mut self, segment: usize, turn: Range<usize>) {
-        let Run { plan, inputs, .. } = self.run;
+        let Segments { plan, inputs, .. } = self.run;
         let (lanes, steps, row) = (plan.lanes, plan.steps, self.row(segment));
         for ((slice, from), to) in plan.whole.signature.inputs.iter().zip(inputs).zip(&self.packed) {
             let (size, width) = (slice.kind.bytes(F::BITS), slice.size() / lanes);

@@ -7,8 +7,8 @@ use super::Scan;
 use super::group::Group;
 use crate::ir::interp::Real;
 
-/// One run of a scan.
-pub(super) struct Run<'a, F> {
+/// What the starts of a run's stretches follow from.
+pub(super) struct Starts<'a, F> {
     pub(super) scan: &'a Scan<F>,
     pub(super) bound: &'a Bound<F>,
     pub(super) sequences: &'a Sequences,
@@ -17,9 +17,9 @@ pub(super) struct Run<'a, F> {
     pub(super) threads: usize,
 }
 
-impl<F: Real> Run<'_, F> {
+impl<F: Real> Starts<'_, F> {
     /// What every stretch starts from: the carry with a row for each of them.
-    pub(super) fn starts(&self, carry: &Carry<F>) -> Result<Carry<F>, RunError> {
+    pub(super) fn find(&self, carry: &Carry<F>) -> Result<Carry<F>, RunError> {
         let owners = self.cut.owners();
         let rows = |tensor: &Tensor<F>| tensor.rows(owners.iter().copied());
         let steps = owners.iter().enumerate().map(|(stretch, &owner)| {
