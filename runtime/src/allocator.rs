@@ -75,6 +75,8 @@ unsafe fn distance_of(block: *mut u8) -> usize {
 // SAFETY: blocks are those of the system, moved to where a line begins; `outer` depends on the layout alone, so that every block
 // goes back as it came.
 unsafe impl GlobalAlloc for Lines {
+    /// # Safety
+    /// As [`GlobalAlloc::alloc`] says.
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's promise; the outer layout has room for the distance.
         unsafe {
@@ -85,6 +87,8 @@ unsafe impl GlobalAlloc for Lines {
         }
     }
 
+    /// # Safety
+    /// As [`GlobalAlloc::alloc_zeroed`] says.
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         // SAFETY: as for `alloc`; the distance is written in front of the block.
         unsafe {
@@ -95,6 +99,8 @@ unsafe impl GlobalAlloc for Lines {
         }
     }
 
+    /// # Safety
+    /// As [`GlobalAlloc::dealloc`] says.
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         // SAFETY: the block came from `alloc` with this layout.
         unsafe {
@@ -105,6 +111,8 @@ unsafe impl GlobalAlloc for Lines {
         }
     }
 
+    /// # Safety
+    /// As [`GlobalAlloc::realloc`] says.
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         // SAFETY: the caller promises a size that makes a layout.
         let wanted = unsafe { Layout::from_size_align_unchecked(size, layout.align()) };

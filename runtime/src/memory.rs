@@ -22,7 +22,9 @@ impl Memory {
 
     /// Zeroes it again.
     pub(crate) fn clear(&mut self) {
-        self.lines.fill(Line([0; 64]));
+        if !self.lines.is_empty() {
+            self.lines.fill(Line([0; 64]));
+        }
     }
 
     pub(crate) fn base(&mut self) -> *mut u8 {

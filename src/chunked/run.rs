@@ -59,7 +59,6 @@ impl<F: Float> Chunked<F> {
     ///
     /// # Errors
     /// A tensor that does not fit the layer, an integer outside of its range: nothing was computed.
-    #[allow(clippy::too_many_arguments, reason = "what a run takes")]
     pub fn run(
         &self,
         bound: &Bound<F>,
@@ -76,7 +75,6 @@ impl<F: Float> Chunked<F> {
     ///
     /// # Errors
     /// As for [`Chunked::run`].
-    #[allow(clippy::too_many_arguments, reason = "what a run takes")]
     pub fn run_reporting(
         &self,
         bound: &Bound<F>,

@@ -245,7 +245,6 @@ impl<F: Float> Kernel<F> {
     ///
     /// # Errors
     /// As for [`Self::run`].
-    #[allow(clippy::too_many_arguments, reason = "what a run takes")]
     pub fn run_reporting(
         &self,
         bound: &Bound<F>,
@@ -276,7 +275,6 @@ impl<F: Float> Kernel<F> {
     ///
     /// # Errors
     /// A tensor that does not fit the layer, an integer outside of its range: nothing was computed.
-    #[allow(clippy::too_many_arguments, reason = "what a run takes")]
     pub fn run(
         &self,
         bound: &Bound<F>,

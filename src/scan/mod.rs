@@ -227,7 +227,6 @@ impl<F: Real> Scan<F> {
     ///
     /// # Errors
     /// A tensor that does not fit the layer, an integer outside of its range: nothing was computed.
-    #[allow(clippy::too_many_arguments, reason = "what a run takes")]
     pub fn run(
         &self,
         bound: &Bound<F>,
@@ -244,7 +243,6 @@ impl<F: Real> Scan<F> {
     ///
     /// # Errors
     /// As for [`Scan::run`].
-    #[allow(clippy::too_many_arguments, reason = "what a run takes")]
     pub fn run_reporting(
         &self,
         bound: &Bound<F>,

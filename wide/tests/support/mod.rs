@@ -27,6 +27,12 @@ pub fn levels() -> Vec<Level> {
     levels
 }
 
+/// The type of a value.
+#[allow(dead_code, reason = "not every test file asks for it")]
+pub fn ty(b: &FunctionBuilder<'_>, v: Value) -> Type {
+    b.func.dfg.value_type(v)
+}
+
 /// The vectors of a lane type that a level has, narrowest first.
 pub fn vectors(level: Level, lane: Type) -> Vec<Type> {
     [16, 32, 64]
