@@ -128,7 +128,7 @@ pub fn candidates(
     let mut vector_bits = filled.unwrap_or(most);
     while vector_bits >= filled.unwrap_or(128) {
         let plan = plan::plan(instance, form, target(bits, vector_bits, limit))?;
-        let prediction = kernel_time(&plan, &*isa, run, profile);
+        let prediction = kernel_time(&plan, &*isa, limit, run, profile);
         found.push(Candidate { plan, prediction });
         vector_bits /= 2;
     }
@@ -149,7 +149,7 @@ pub fn predicted(
 ) -> Result<Prediction, Vec<Diagnostic>> {
     let limit = if backend.by_cranelift { Isa::Narrow } else { backend.isa };
     let plan = plan::plan(instance, form, target(bits, backend.vector_bits, limit))?;
-    Ok(kernel_time(&plan, &*super::isa::host()?, run, profile))
+    Ok(kernel_time(&plan, &*super::isa::host()?, limit, run, profile))
 }
 
 /// The plan that becomes a kernel within some instructions, and the time of a run of it.
@@ -169,17 +169,17 @@ pub fn chosen(
         Some(_) => widest(instance, form, bits, limit)?,
         None => plan::plan(instance, form, target(bits, 128, limit))?,
     };
-    let prediction = kernel_time(&plan, &*super::isa::host()?, run, profile);
+    let prediction = kernel_time(&plan, &*super::isa::host()?, limit, run, profile);
     Ok(Candidate { plan, prediction })
 }
 
 /// The time of a run of a plan, or of the finite map that a kernel runs in its place.
-fn kernel_time(plan: &Plan, isa: &dyn TargetIsa, run: &Run, profile: &Profile) -> Prediction {
+fn kernel_time(plan: &Plan, isa: &dyn TargetIsa, limit: Isa, run: &Run, profile: &Profile) -> Prediction {
     match finite::sizes(&plan.instance, &plan.signature) {
         Some(sizes) if sizes.pays(run.total) && codegen::finite::can_shuffle(isa) => {
             predict::finite(&plan.signature, run, profile)
         }
-        _ => predict::predict(plan, isa, run, profile),
+        _ => predict::predict(plan, isa, limit.level(), run, profile),
     }
 }
 
