@@ -25,7 +25,8 @@ use ssmc_wide::Level;
 
 use crate::analysis::cost::Bytes;
 use crate::codegen::{self, Machine};
-use crate::plan::{self, Form, PassPlan, Phase, Plan};
+use crate::ir::Type;
+use crate::plan::{self, Form, PassPlan, Phase, Plan, element_bytes};
 use crate::profile::Profile;
 use crate::profile::bound::Limit;
 use chain::Timer;
@@ -56,6 +57,8 @@ pub struct Run {
     pub total: usize,
     /// How many threads.
     pub threads: usize,
+    /// How many of the layer's inputs, the last, hold what others do.
+    pub again: usize,
 }
 
 /// The time of a phase in a run.
@@ -128,7 +131,7 @@ pub fn predict(plan: &Plan, isa: &dyn TargetIsa, level: Option<Level>, run: &Run
 }
 
 /// Cycles of a step of a finite map: the shuffle, and for each input and output its load, its look-up, its store.
-const SHUFFLE: f64 = 1.5;
+const SHUFFLE: f64 = 1.0;
 
 /// Predicts a run of a finite map whose tables are there: they are made when parameters are first seen.
 pub fn finite(signature: &Signature, run: &Run, profile: &Profile) -> Prediction {
@@ -180,6 +183,14 @@ impl<'a> Predictor<'a> {
         let bits = plan.target.bits;
         let core = Core::of(profile, plan.target.width as u32 * bits, bits);
         let Bytes { inputs, outputs, state, params } = Bytes::of(&plan.instance, bits);
+        let layer = &plan.instance.layer;
+        let again = &layer.inputs[layer.inputs.len() - run.again..];
+        let again = again.iter().map(|&input| {
+            let size = element_bytes(layer.value(input).ty.scalar(), bits);
+            let planes = if layer.value(input).ty == Type::Complex { 2 } else { 1 };
+            (plan.instance.elements(input) * size * planes) as u64
+        });
+        let inputs = inputs - again.sum::<u64>().min(inputs);
         let all = (inputs + outputs) as f64 * run.total as f64 + params as f64 + state as f64 * run.sequences as f64;
         Self { plan, isa, machine, run: *run, profile, core, all }
     }
@@ -217,7 +228,8 @@ impl<'a> Predictor<'a> {
         });
         let threads = self.run.threads.min(self.run.sequences * ranges).max(1);
         let around = Around { profile: self.profile, all: self.all, threads, shared: memory::shared(self.plan, pass) };
-        let traffic: Vec<Traffic> = phases.iter().map(|phase| Traffic::of(self.plan, pass, phase)).collect();
+        let traffic: Vec<Traffic> =
+            phases.iter().map(|phase| Traffic::of(self.plan, pass, phase, self.run.again)).collect();
         let memory = traffic.iter().map(|traffic| traffic.seconds(steps as f64, &around)).sum::<f64>() / ranges as f64;
         let seconds = |cycles: f64| cycles / self.core.hertz;
         Call {
@@ -261,7 +273,7 @@ impl<'a> Predictor<'a> {
     }
 
     fn sequences(&self) -> Prediction {
-        let Run { sequences, longest, total, threads } = self.run;
+        let Run { sequences, longest, total, threads, .. } = self.run;
         let signature = &self.plan.signature;
         let cuts = signature.passes.iter().flat_map(|pass| &pass.phases).any(|phase| phase.cut != Cut::Blocks(1));
         let ranges = if cuts && sequences < threads { threads.div_ceil(sequences.max(1)) } else { 1 };
