@@ -78,7 +78,7 @@ fn measure(name: &'static str, case: &mut Case, plan: &Plan) -> Times {
         for threads in 1..=case.threads {
             times.bound[at][threads - 1] = case.work.bound(isa, threads, &plan.profile) * 1e3;
             case.run(isa, threads);
-            let error = compiled::difference(&case.output(), &want);
+            let error = compiled::difference(&case.output(), &want, 0.0);
             if error > case.tolerance {
                 times.problems.push(format!("{name}, {isa}, {threads} threads: off by {error:.1e}"));
                 continue;
@@ -131,7 +131,7 @@ fn threads_of(case: &Case) -> std::ops::RangeInclusive<usize> {
 fn is_right(plan: &mut dyn Compiled, case: &Case, want: &[f64], times: &mut Times) -> bool {
     for threads in threads_of(case).filter(|&threads| threads == 1 || case.steps > 1) {
         plan.run(threads);
-        let error = compiled::difference(&plan.output(want.len()), want);
+        let error = compiled::difference(&plan.output(want.len()), want, 0.0);
         if error > case.tolerance {
             let what = format!("{}, compiled ({}), {threads} threads", case.name, plan.plan().name());
             times.problems.push(format!("{what}: off by {error:.1e}"));

@@ -274,10 +274,11 @@ fn last<F: Real>(outputs: &[Tensor<F>], n: usize) -> Vec<f64> {
     all
 }
 
-/// The largest difference of two results, relative to the largest value; what is not finite is the same or infinitely off.
-pub fn difference(found: &[f64], want: &[f64]) -> f64 {
+/// The largest difference of two results, relative to the largest value, or to `least` where that is larger; what is not
+/// finite is the same or infinitely off.
+pub fn difference(found: &[f64], want: &[f64], least: f64) -> f64 {
     let finite = want.iter().filter(|w| w.is_finite());
-    let scale = finite.fold(f64::MIN_POSITIVE, |most, w| most.max(w.abs()));
+    let scale = finite.fold(least.max(f64::MIN_POSITIVE), |most, w| most.max(w.abs()));
     let errors = found.iter().zip(want).map(|(f, w)| match f == w || (f.is_nan() && w.is_nan()) {
         true => 0.0,
         false => (f - w).abs() / scale,

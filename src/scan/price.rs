@@ -89,27 +89,26 @@ impl Pricer<'_> {
     }
 
     /// The states and the layers of all groups.
-    fn groups(&self, verdict: &Verdict) -> Result<Vec<(Vec<StateId>, Layers)>, Vec<Diagnostic>> {
-        let layer = &self.instance.layer;
-        if let Some(refusal) = super::refused(layer, verdict) {
-            return Err(vec![refusal]);
-        }
+    fn groups(&self, verdict: &Verdict) -> Vec<(Vec<StateId>, Layers)> {
         let layers = verdict.groups.iter().filter_map(|group| {
             let summary = summary(verdict, group)?;
-            Some((group.states.clone(), Layers::of(&summary, fixed(layer, group))))
+            Some((group.states.clone(), Layers::of(&summary, fixed(&self.instance.layer, group))))
         });
-        Ok(layers.collect())
+        layers.collect()
     }
 
     fn parallel(&self) -> Result<Priced, Vec<Diagnostic>> {
         let verdict = judge(&self.instance.layer);
-        let groups = self.groups(&verdict)?;
+        if let Some(refusal) = super::refused(&self.instance.layer, &verdict) {
+            return Err(vec![refusal]);
+        }
         if counts(self.instance).is_some() {
             return self.on_maps();
         }
         if let Some(rows) = across::rows(self.instance, &verdict, self.isa, self.extents.bits) {
             return self.on_rows(&rows);
         }
+        let groups = self.groups(&verdict);
         if lanes::narrow(self.instance) {
             return self.on_lanes(&groups);
         }
