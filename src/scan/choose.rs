@@ -96,8 +96,11 @@ pub struct Choice {
 /// The fewest steps for which a scan is looked at: two of its shortest stretches.
 const STEPS: usize = 512;
 
-/// The least time in order, in seconds, for which a scan is worth being looked at.
+/// The least time in order, in seconds, for which a plan that fills lanes is worth being looked at.
 const WORTH: f64 = 20e-6;
+
+/// The same for other plans: cores that are asleep take as long to wake as some runs take.
+const WAKING: f64 = 200e-6;
 
 /// From how many steps on maps of states are composed, and idle threads are worth a note.
 const LONG: usize = 1 << 14;
@@ -112,7 +115,7 @@ const BLOCKS: usize = 1 << 12;
 ///
 /// In order, as many threads work as there are sequences and blocks. A scan has the work of the summaries on top, and all
 /// threads for it; a layer of a few channels also has the lanes of a vector, which in order are empty. Where there is
-/// one of the two, the sequences have at least [`STEPS`] steps, and running in order is predicted to take at least [`WORTH`], the
+/// one of the two, the sequences have at least [`STEPS`] steps, and running in order is predicted to take at least [`WORTH`] or [`WAKING`], the
 /// scan is taken if it is predicted to be faster by [`MARGIN`]. Blocks of time are taken by the same margin, of a layer that
 /// allows them. Maps of states have no price that tells the two apart: they are composed where threads are idle.
 pub fn choose(instance: &Instance, run: Extents, isa: Isa, profile: &Profile) -> Choice {
@@ -120,7 +123,8 @@ pub fn choose(instance: &Instance, run: Extents, isa: Isa, profile: &Profile) ->
     let threads = run.workers();
     let idle = run.sequences < threads;
     let blocks = run.longest >= BLOCKS && run.sequences > 0 && chunked::refusal_of(instance).is_none();
-    let scans = run.longest >= STEPS && run.sequences > 0 && (idle || super::lanes::narrow(instance));
+    let narrow = super::lanes::narrow(instance);
+    let scans = run.longest >= STEPS && run.sequences > 0 && (idle || narrow);
     if !(blocks || scans) {
         return in_order;
     }
@@ -152,7 +156,7 @@ pub fn choose(instance: &Instance, run: Extents, isa: Isa, profile: &Profile) ->
         return Choice { plan: Plan::Sequential, note };
     }
     let mut times = vec![time(Plan::Sequential)];
-    if times[0] < WORTH {
+    if times[0] < if narrow { WORTH } else { WAKING } {
         return Choice { plan: Plan::Sequential, note };
     }
     times.extend(plans[1..].iter().map(|&plan| time(plan) * MARGIN));
