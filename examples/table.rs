@@ -16,37 +16,20 @@
 mod compiled;
 
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use comfy_table::Table;
 use compiled::Compiled;
 use serde_json::Value;
 use ssmc_handwritten::Isa;
 use ssmc_handwritten::cases::{self, Case};
-use ssmc_handwritten::clock::now;
+use ssmc_handwritten::clock::smallest;
 use ssmc_handwritten::machine::Profile;
 
 /// The value behind an option.
 fn option(name: &str) -> Option<String> {
     let mut arguments = std::env::args().skip_while(|a| a != name);
     arguments.nth(1)
-}
-
-/// The smallest time of a run, in milliseconds.
-fn time(budget: Duration, threads: usize, mut run: impl FnMut()) -> f64 {
-    let start = Instant::now();
-    let mut best = f64::INFINITY;
-    let mut runs = 0;
-    while runs < 2 || start.elapsed() < budget {
-        // Runs of microseconds would measure the clock.
-        let (inner, begin) = (if best < 0.1 { 20 } else { 1 }, now(threads));
-        for _ in 0..inner {
-            run();
-        }
-        best = best.min((now(threads) - begin).as_secs_f64() * 1e3 / f64::from(inner));
-        runs += 1;
-    }
-    best
 }
 
 /// The times of one case, in milliseconds; by threads where there are two.
@@ -61,6 +44,11 @@ struct Times {
     others: Vec<Value>,
     bound: [[f64; 2]; 4],
     problems: Vec<String>,
+}
+
+/// The smallest time of a run, in milliseconds.
+fn time(budget: Duration, threads: usize, run: impl FnMut()) -> f64 {
+    smallest(budget, threads, run) * 1e3
 }
 
 /// How to measure.
@@ -90,7 +78,7 @@ fn measure(name: &'static str, case: &mut Case, plan: &Plan) -> Times {
         for threads in 1..=case.threads {
             times.bound[at][threads - 1] = case.work.bound(isa, threads, &plan.profile) * 1e3;
             case.run(isa, threads);
-            let error = compiled::difference(&case.output(), &want);
+            let error = compiled::difference(&case.output(), &want, 0.0);
             if error > case.tolerance {
                 times.problems.push(format!("{name}, {isa}, {threads} threads: off by {error:.1e}"));
                 continue;
@@ -98,7 +86,7 @@ fn measure(name: &'static str, case: &mut Case, plan: &Plan) -> Times {
             written.push((at, isa, threads));
         }
     }
-    let mut compiled = compiled::compile(case).unwrap_or_else(|problem| {
+    let mut compiled = compiled::compile(case, false).unwrap_or_else(|problem| {
         times.problems.push(format!("{name}, compiled: {problem}"));
         Vec::new()
     });
@@ -143,9 +131,9 @@ fn threads_of(case: &Case) -> std::ops::RangeInclusive<usize> {
 fn is_right(plan: &mut dyn Compiled, case: &Case, want: &[f64], times: &mut Times) -> bool {
     for threads in threads_of(case).filter(|&threads| threads == 1 || case.steps > 1) {
         plan.run(threads);
-        let error = compiled::difference(&plan.output(want.len()), want);
+        let error = compiled::difference(&plan.output(want.len()), want, 0.0);
         if error > case.tolerance {
-            let what = format!("{}, compiled ({}), {threads} threads", case.name, plan.plan());
+            let what = format!("{}, compiled ({}), {threads} threads", case.name, plan.plan().name());
             times.problems.push(format!("{what}: off by {error:.1e}"));
             return false;
         }
@@ -159,7 +147,7 @@ fn run(plan: &mut dyn Compiled, case: &Case, times: &mut Times, budget: Duration
         let taken = time(budget, threads, || plan.run(threads));
         let best = &mut times.compiled[threads - 1];
         if best.is_none_or(|(best, _)| taken < best) {
-            *best = Some((taken, plan.plan()));
+            *best = Some((taken, plan.plan().name()));
         }
     }
 }

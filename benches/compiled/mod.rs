@@ -2,11 +2,12 @@
 
 use std::num::NonZeroUsize;
 
+use ssmc::chunked::{self, Chunked};
 use ssmc::ir::bind::bind;
 use ssmc::ir::interp::{self, Real};
 use ssmc::ir::{Instance, Layer, Type, ValueId};
-use ssmc::jit::{self, Form, Kernel};
-use ssmc::scan::{self, Scan};
+use ssmc::jit::{self, Form, Isa, Kernel};
+use ssmc::scan::{self, Plan, Scan};
 use ssmc::{sema, syntax};
 use ssmc_handwritten::cases::{Case, Values};
 use ssmc_runtime::{Bound, Carry, Elements, Sequences, Session, Tensor};
@@ -20,41 +21,87 @@ const PROGRAM: &str = include_str!("../programs/cases.ssm");
 /// A compiled layer with all that a run takes.
 pub trait Compiled {
     /// The plan that it runs.
-    fn plan(&self) -> &'static str;
+    fn plan(&self) -> Plan;
     /// Runs it from the initial state; one step goes on from the state that is there.
     fn run(&mut self, threads: usize);
-    /// The outputs of the last run: the last `n` of them.
+    /// The last `n` elements of each output of the last run, or all where there are fewer; of complex numbers the real
+    /// parts first.
     fn output(&self, n: usize) -> Vec<f64>;
 }
 
-/// Every plan that is worth a measurement: in order, and for layers of one channel the scan over time too.
+/// The plans of a case: all that its layer has, or those that are worth a measurement (in order, and for layers of one
+/// channel the scan over time too).
 ///
 /// # Errors
 /// What the compiler says about the layer.
-pub fn compile(case: &Case) -> Result<Vec<Box<dyn Compiled>>, String> {
-    let double = case.arrays.iter().any(|array| matches!(array.values, Values::F64(_)));
-    if double { plans::<f64>(case) } else { plans::<f32>(case) }
+pub fn compile(case: &Case, all: bool) -> Result<Vec<Box<dyn Compiled>>, String> {
+    if bits(case) == 64 { plans::<f64>(case, all) } else { plans::<f32>(case, all) }
 }
 
-fn plans<F: Real>(case: &Case) -> Result<Vec<Box<dyn Compiled>>, String> {
+/// The width of a case's reals.
+pub fn bits(case: &Case) -> u32 {
+    if case.arrays.iter().any(|array| matches!(array.values, Values::F64(_))) { 64 } else { 32 }
+}
+
+fn plans<F: Real>(case: &Case, all: bool) -> Result<Vec<Box<dyn Compiled>>, String> {
     let instance = instance(case)?;
-    let form = if case.steps == 1 { Form::Step } else { Form::Sequence };
-    let kernel = jit::compile(&instance, form).map_err(|problems| format!("{problems:?}"))?;
-    let given = Given::new(case, &instance)?;
-    if form == Form::Step {
-        return Ok(vec![Box::new(Steps::new(kernel, given)?)]);
-    }
-    let mut found: Vec<Box<dyn Compiled>> = vec![Box::new(Run::<F>::new(Engine::Kernel(Box::new(kernel)), given))];
-    if instance.dims.is_empty() && scan::refusal(&instance.layer).is_none() {
-        let scan = scan::compile(&instance, scan::Options::default()).map_err(|problems| format!("{problems:?}"))?;
-        let given = Given::new(case, &instance)?;
-        found.push(Box::new(Run::<F>::new(Engine::Scan(Box::new(scan)), given)));
+    let wanted: &[Plan] = match case.steps {
+        1 => &[Plan::Step],
+        _ if all => &[Plan::Sequential, Plan::Parallel, Plan::Chunked],
+        _ if instance.dims.is_empty() => &[Plan::Sequential, Plan::Parallel],
+        _ => &[Plan::Sequential],
+    };
+    prepare(&instance, wanted, || Given::<F>::of(case, &instance))
+}
+
+/// Those of the plans that a layer has.
+///
+/// # Errors
+/// What the compiler says about the layer, where it stands in the way of every plan.
+pub fn prepare<F: Real>(
+    instance: &Instance,
+    wanted: &[Plan],
+    given: impl Fn() -> Result<Given<F>, String>,
+) -> Result<Vec<Box<dyn Compiled>>, String> {
+    let mut found: Vec<Box<dyn Compiled>> = Vec::new();
+    for (plan, refusal) in scan::plans_of(instance) {
+        if refusal.is_some() || !wanted.contains(&plan) {
+            continue;
+        }
+        let kernel = |form| jit::compile(instance, form).map_err(|problems| format!("{problems:?}"));
+        let engine = match plan {
+            Plan::Interp => continue,
+            Plan::Step => {
+                found.push(Box::new(Steps::new(kernel(Form::Step)?, given()?)?));
+                continue;
+            }
+            Plan::Sequential => Engine::Kernel(Box::new(kernel(Form::Sequence)?)),
+            // The kernels of summaries can be too large, and runs too short to be cut.
+            Plan::Parallel => match scan::compile(instance, scan::Options::default()) {
+                Ok(scan) => Engine::Scan(Box::new(scan)),
+                Err(_) => continue,
+            },
+            Plan::Chunked => match chunked::compile(instance, Isa::widest()) {
+                Ok(chunked) => Engine::Chunked(Box::new(chunked)),
+                Err(_) => continue,
+            },
+        };
+        let given = given()?;
+        if let Engine::Scan(scan) = &engine
+            && !scan.cuts(&given.sequences)
+        {
+            continue;
+        }
+        found.push(Box::new(Run::new(engine, given)));
     }
     Ok(found)
 }
 
 /// The case's layer with the case's dimensions.
-fn instance(case: &Case) -> Result<Instance, String> {
+///
+/// # Errors
+/// What the compiler says about the layer.
+pub fn instance(case: &Case) -> Result<Instance, String> {
     let (file, diagnostics) = syntax::parse(PROGRAM);
     let (layers, more) = sema::lower(&file);
     if let Some(problem) = diagnostics.iter().chain(&more).next() {
@@ -69,10 +116,11 @@ fn instance(case: &Case) -> Result<Instance, String> {
 enum Engine<F: Real> {
     Kernel(Box<Kernel<F>>),
     Scan(Box<Scan<F>>),
+    Chunked(Box<Chunked<F>>),
 }
 
 /// What a layer of a case takes, and room for what it returns.
-struct Given<F: Real> {
+pub struct Given<F: Real> {
     bound: Bound<F>,
     sequences: Sequences,
     inputs: Vec<Tensor<F>>,
@@ -81,17 +129,29 @@ struct Given<F: Real> {
 }
 
 impl<F: Real> Given<F> {
-    fn new(case: &Case, instance: &Instance) -> Result<Self, String> {
+    fn of(case: &Case, instance: &Instance) -> Result<Self, String> {
         let layer = &instance.layer;
-        let sequences = Sequences::batch(case.batch, case.steps);
         let given = layer.params.iter().map(|p| tensor(case, instance, p.value, &[])).collect::<Result<Vec<_>, _>>()?;
         let bound =
             bind(instance, given.into_iter().map(Some).collect(), 0).map_err(|problems| format!("{problems:?}"))?;
         let total = [case.batch * case.steps];
         let inputs = layer.inputs.iter().map(|&v| tensor(case, instance, v, &total)).collect::<Result<Vec<_>, _>>()?;
         let start = interp::initial_carry(instance, &bound, case.batch);
+        Ok(Self::new(instance, Sequences::batch(case.batch, case.steps), bound, inputs, start))
+    }
+
+    /// Inputs `[total, ..]` of these sequences and the carry to start from; outputs are made.
+    pub fn new(
+        instance: &Instance,
+        sequences: Sequences,
+        bound: Bound<F>,
+        inputs: Vec<Tensor<F>>,
+        start: Carry<F>,
+    ) -> Self {
+        let layer = &instance.layer;
         let outputs = layer.outputs.iter().map(|output| {
-            let shape: Vec<usize> = total.iter().chain(&instance.axes[output.value.at()]).copied().collect();
+            let shape: Vec<usize> =
+                [sequences.total()].iter().chain(&instance.axes[output.value.at()]).copied().collect();
             let n = shape.iter().product();
             let elements = match &layer.value(output.value).ty {
                 Type::Real => Elements::Real(vec![F::from_f64(0.0); n]),
@@ -102,7 +162,7 @@ impl<F: Real> Given<F> {
             Tensor { shape, elements }
         });
         let outputs = outputs.collect();
-        Ok(Self { bound, sequences, inputs, outputs, start })
+        Self { bound, sequences, inputs, outputs, start }
     }
 }
 
@@ -153,10 +213,11 @@ fn tensor<F: Real>(case: &Case, instance: &Instance, value: ValueId, leading: &[
 }
 
 impl<F: Real> Compiled for Run<F> {
-    fn plan(&self) -> &'static str {
+    fn plan(&self) -> Plan {
         match self.engine {
-            Engine::Kernel(_) => "sequential",
-            Engine::Scan(_) => "parallel",
+            Engine::Kernel(_) => Plan::Sequential,
+            Engine::Scan(_) => Plan::Parallel,
+            Engine::Chunked(_) => Plan::Chunked,
         }
     }
 
@@ -168,6 +229,7 @@ impl<F: Real> Compiled for Run<F> {
         let done = match engine {
             Engine::Kernel(kernel) => kernel.run_into(bound, sequences, inputs, outputs, carry, threads, &quiet),
             Engine::Scan(scan) => scan.run_into(bound, sequences, inputs, outputs, carry, threads, &quiet),
+            Engine::Chunked(chunked) => chunked.run_into(bound, sequences, inputs, outputs, carry, threads, &quiet),
         };
         if let Err(error) = done {
             unreachable!("a case does not fit its layer: {error}");
@@ -180,8 +242,8 @@ impl<F: Real> Compiled for Run<F> {
 }
 
 impl<F: Real> Compiled for Steps<F> {
-    fn plan(&self) -> &'static str {
-        "step"
+    fn plan(&self) -> Plan {
+        Plan::Step
     }
 
     fn run(&mut self, _threads: usize) {
@@ -195,27 +257,34 @@ impl<F: Real> Compiled for Steps<F> {
     }
 }
 
-/// The last `n` elements of each output.
+/// The last `n` elements of each output, or all where there are fewer.
 fn last<F: Real>(outputs: &[Tensor<F>], n: usize) -> Vec<f64> {
+    fn end<T>(all: &[T], n: usize) -> &[T] {
+        &all[all.len().saturating_sub(n)..]
+    }
     let mut all = Vec::new();
     for tensor in outputs {
         match &tensor.elements {
-            Elements::Real(v) => all.extend(v[v.len() - n..].iter().map(|x| x.to_f64())),
-            Elements::Int(v) => all.extend(v[v.len() - n..].iter().map(|&x| f64::from(x))),
-            Elements::Complex { .. } | Elements::Bool(_) | Elements::Byte(_) => {
-                unreachable!("no case has such outputs")
-            }
+            Elements::Real(v) => all.extend(end(v, n).iter().map(|x| x.to_f64())),
+            Elements::Complex { re, im } => all.extend(end(re, n).iter().chain(end(im, n)).map(|x| x.to_f64())),
+            Elements::Int(v) => all.extend(end(v, n).iter().map(|&x| f64::from(x))),
+            Elements::Bool(v) | Elements::Byte(v) => all.extend(end(v, n).iter().map(|&x| f64::from(x))),
         }
     }
     all
 }
 
-/// The largest difference of two results, relative to the largest value.
-pub fn difference(found: &[f64], want: &[f64]) -> f64 {
-    assert_eq!(found.len(), want.len(), "results of different lengths");
-    let scale = want.iter().fold(f64::MIN_POSITIVE, |m, w| m.max(w.abs()));
-    let errors = found.iter().zip(want).map(|(f, w)| (f - w).abs());
-    errors.fold(0.0_f64, |m, e| if e.is_nan() { f64::INFINITY } else { m.max(e) }) / scale
+/// The largest difference of two results, relative to the largest value, or to `least` where that is larger; what is not
+/// finite is the same or infinitely off.
+pub fn difference(found: &[f64], want: &[f64], least: f64) -> f64 {
+    let finite = want.iter().filter(|w| w.is_finite());
+    let scale = finite.fold(least.max(f64::MIN_POSITIVE), |most, w| most.max(w.abs()));
+    let errors = found.iter().zip(want).map(|(f, w)| match f == w || (f.is_nan() && w.is_nan()) {
+        true => 0.0,
+        false => (f - w).abs() / scale,
+    });
+    let worst = errors.fold(0.0_f64, |most, e| if e.is_nan() { f64::INFINITY } else { most.max(e) });
+    if found.len() == want.len() { worst } else { f64::INFINITY }
 }
 
 /// The threads of the machine, at most two: what the cases are measured with.

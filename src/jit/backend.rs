@@ -120,10 +120,10 @@ pub fn candidates(
     profile: &Profile,
 ) -> Result<Vec<Candidate>, Vec<Diagnostic>> {
     let mut found = every(instance, form, bits, limit, run, profile)?;
-    let isa = super::isa::host()?;
+    let (isa, limit) = (super::isa::host()?, limit.min(Isa::widest()));
     for candidate in &mut found {
         let (plan, run) = mostly(instance, candidate.plan.clone(), run)?;
-        *candidate = Candidate { prediction: kernel_time(&plan, &*isa, &run, profile), plan };
+        *candidate = Candidate { prediction: kernel_time(&plan, &*isa, limit, &run, profile), plan };
     }
     Ok(found)
 }
@@ -146,7 +146,7 @@ fn every(
     let mut vector_bits = filled.unwrap_or(most);
     while vector_bits >= filled.unwrap_or(128) {
         let plan = plan::plan(instance, form, target(bits, vector_bits, limit))?;
-        let prediction = kernel_time(&plan, &*isa, run, profile);
+        let prediction = kernel_time(&plan, &*isa, limit, run, profile);
         found.push(Candidate { plan, prediction });
         vector_bits /= 2;
     }
@@ -168,7 +168,7 @@ pub fn predicted(
     let limit = if backend.by_cranelift { Isa::Narrow } else { backend.isa };
     let plan = plan::plan(instance, form, target(bits, backend.vector_bits, limit))?;
     let (plan, run) = mostly(instance, plan, run)?;
-    Ok(kernel_time(&plan, &*super::isa::host()?, &run, profile))
+    Ok(kernel_time(&plan, &*super::isa::host()?, limit, &run, profile))
 }
 
 /// The plan that becomes a kernel within some instructions, and the time of a run of it.
@@ -189,7 +189,7 @@ pub fn chosen(
         None => plan::plan(instance, form, target(bits, 128, limit))?,
     };
     let (plan, run) = mostly(instance, plan, run)?;
-    let prediction = kernel_time(&plan, &*super::isa::host()?, &run, profile);
+    let prediction = kernel_time(&plan, &*super::isa::host()?, limit, &run, profile);
     Ok(Candidate { plan, prediction })
 }
 
@@ -203,19 +203,19 @@ fn mostly(instance: &Instance, plan: Plan, run: &Run) -> Result<(Plan, Run), Vec
 }
 
 /// The time of a run of a plan, or of the finite map that a kernel runs in its place.
-fn kernel_time(plan: &Plan, isa: &dyn TargetIsa, run: &Run, profile: &Profile) -> Prediction {
+fn kernel_time(plan: &Plan, isa: &dyn TargetIsa, limit: Isa, run: &Run, profile: &Profile) -> Prediction {
     match finite::sizes(&plan.instance, &plan.signature) {
         Some(sizes) if sizes.pays(run.total) && codegen::finite::can_shuffle(isa) => {
             predict::finite(&plan.signature, run, profile)
         }
-        _ => predict::predict(plan, isa, run, profile),
+        _ => predict::predict(plan, isa, limit.level(), run, profile),
     }
 }
 
 /// Of the plans for every width the one that takes the least time for a long sequence on one thread, on a processor
 /// that stands for all; of equals the one with the widest vectors.
 fn widest(instance: &Instance, form: Form, bits: u32, limit: Isa) -> Result<Plan, Vec<Diagnostic>> {
-    let run = Run { sequences: 1, longest: 1024, total: 1024, threads: 1 };
+    let run = Run { sequences: 1, longest: 1024, total: 1024, threads: 1, again: 0 };
     let mut all = every(instance, form, bits, limit, &run, &Profile::reference())?.into_iter();
     let mut best = all.next().expect("a vector has at least 128 bits");
     for candidate in all {

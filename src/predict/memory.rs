@@ -32,6 +32,8 @@ pub struct Traffic {
     pub fixed: Bytes,
     /// Whether the steps of a tile run one block after the other.
     pub blocked: bool,
+    /// How many steps share what they read of that.
+    pub together: f64,
     /// How many blocks of lanes there are, those of the loops around them included.
     pub blocks: f64,
 }
@@ -51,21 +53,29 @@ pub struct Around<'a> {
 
 impl Traffic {
     /// The traffic of a phase.
-    pub fn of(plan: &Plan, pass: &PassPlan, phase: &Phase) -> Self {
+    ///
+    /// The last `again` inputs hold what others do: they are read from the first cache.
+    pub fn of(plan: &Plan, pass: &PassPlan, phase: &Phase, again: usize) -> Self {
         let extent = |i: IndexId| plan.instance.extents[i.at()];
-        let blocks = match phase {
-            Phase::Steps(_) => 1,
+        let (blocks, together) = match phase {
+            Phase::Steps(_) => (1, 1),
             Phase::Region(region) => {
                 let lanes = extent(region.lane).div_ceil(region.parts * plan.target.width);
-                region.outer.iter().map(|&i| extent(i)).product::<usize>() * lanes
+                (region.outer.iter().map(|&i| extent(i)).product::<usize>() * lanes, region.together)
             }
         };
-        let mut traffic =
-            Self { blocked: matches!(phase, Phase::Region(_)), blocks: blocks.max(1) as f64, ..Self::default() };
+        let mut traffic = Self {
+            blocked: matches!(phase, Phase::Region(_)),
+            blocks: blocks.max(1) as f64,
+            together: together.max(1) as f64,
+            ..Self::default()
+        };
+        let own = plan.signature.inputs.len() - again;
         // The versions of a state lie in one place.
         let mut seen: Vec<(Place, bool)> = Vec::new();
         let mut add = |value: ValueId, place: Place, at: &[Expr], written: bool| {
-            if seen.contains(&(place, written)) {
+            let elsewhere = matches!(place.buffer, Buffer::Input(n) if n >= own);
+            if elsewhere || seen.contains(&(place, written)) {
                 return;
             }
             seen.push((place, written));
@@ -139,7 +149,11 @@ impl Traffic {
     fn rounds(&self, steps: f64, profile: &Profile) -> f64 {
         // What is written is mostly what was read, in its place.
         let block = self.fixed.read.max(self.fixed.written) / self.blocks;
-        if self.blocked && block <= profile.levels[0].bytes as f64 / 2.0 { 1.0 } else { steps }
+        if self.blocked && block <= profile.levels[0].bytes as f64 / 2.0 {
+            1.0
+        } else {
+            (steps / self.together).max(1.0)
+        }
     }
 
     /// The bytes that a tile of so many steps moves.

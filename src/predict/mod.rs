@@ -25,7 +25,8 @@ use ssmc_wide::Level;
 
 use crate::analysis::cost::Bytes;
 use crate::codegen::{self, Machine};
-use crate::plan::{self, Form, PassPlan, Phase, Plan};
+use crate::ir::Type;
+use crate::plan::{self, Form, PassPlan, Phase, Plan, element_bytes};
 use crate::profile::Profile;
 use crate::profile::bound::Limit;
 use chain::Timer;
@@ -39,8 +40,8 @@ const CALL: f64 = 25e-9;
 /// Seconds to set up a run over a sequence: checks, memory, the carry.
 const SEQUENCE: f64 = 1e-6;
 
-/// Seconds to set up a single step.
-const STEP: f64 = 1.5e-6;
+/// Seconds of a step of a session besides its function.
+const STEP: f64 = 25e-9;
 
 /// Seconds to wake the other threads and to wait for them.
 const WAKE: f64 = 6e-6;
@@ -56,6 +57,8 @@ pub struct Run {
     pub total: usize,
     /// How many threads.
     pub threads: usize,
+    /// How many of the layer's inputs, the last, hold what others do.
+    pub again: usize,
 }
 
 /// The time of a phase in a run.
@@ -117,9 +120,10 @@ impl Prediction {
     }
 }
 
-/// Predicts a run of the kernel that a plan becomes.
-pub fn predict(plan: &Plan, isa: &dyn TargetIsa, run: &Run, profile: &Profile) -> Prediction {
-    let predictor = Predictor::new(plan, isa, run, profile);
+/// Predicts a run of the kernel that a plan becomes; with a level, one that the wide selector makes for it. A step kernel runs
+/// in a session, which is there.
+pub fn predict(plan: &Plan, isa: &dyn TargetIsa, level: Option<Level>, run: &Run, profile: &Profile) -> Prediction {
+    let predictor = Predictor::new(plan, isa, level, run, profile);
     match plan.form {
         Form::Sequence => predictor.sequences(),
         Form::Step => predictor.steps(),
@@ -127,7 +131,7 @@ pub fn predict(plan: &Plan, isa: &dyn TargetIsa, run: &Run, profile: &Profile) -
 }
 
 /// Cycles of a step of a finite map: the shuffle, and for each input and output its load, its look-up, its store.
-const SHUFFLE: f64 = 1.5;
+const SHUFFLE: f64 = 1.0;
 
 /// Predicts a run of a finite map whose tables are there: they are made when parameters are first seen.
 pub fn finite(signature: &Signature, run: &Run, profile: &Profile) -> Prediction {
@@ -154,6 +158,7 @@ pub fn finite(signature: &Signature, run: &Run, profile: &Profile) -> Prediction
 struct Predictor<'a> {
     plan: &'a Plan,
     isa: &'a dyn TargetIsa,
+    machine: Machine,
     run: Run,
     profile: &'a Profile,
     core: Core,
@@ -173,12 +178,21 @@ struct Call {
 }
 
 impl<'a> Predictor<'a> {
-    fn new(plan: &'a Plan, isa: &'a dyn TargetIsa, run: &Run, profile: &'a Profile) -> Self {
+    fn new(plan: &'a Plan, isa: &'a dyn TargetIsa, level: Option<Level>, run: &Run, profile: &'a Profile) -> Self {
+        let machine = level.map_or(Machine::of(isa), |level| Machine::of(isa).within(level));
         let bits = plan.target.bits;
         let core = Core::of(profile, plan.target.width as u32 * bits, bits);
         let Bytes { inputs, outputs, state, params } = Bytes::of(&plan.instance, bits);
+        let layer = &plan.instance.layer;
+        let again = &layer.inputs[layer.inputs.len() - run.again..];
+        let again = again.iter().map(|&input| {
+            let size = element_bytes(layer.value(input).ty.scalar(), bits);
+            let planes = if layer.value(input).ty == Type::Complex { 2 } else { 1 };
+            (plan.instance.elements(input) * size * planes) as u64
+        });
+        let inputs = inputs - again.sum::<u64>().min(inputs);
         let all = (inputs + outputs) as f64 * run.total as f64 + params as f64 + state as f64 * run.sequences as f64;
-        Self { plan, isa, run: *run, profile, core, all }
+        Self { plan, isa, machine, run: *run, profile, core, all }
     }
 
     /// The functions of one pass, in the order of the plan's parts.
@@ -203,13 +217,7 @@ impl<'a> Predictor<'a> {
     /// How long one call of a function takes for so many steps, with its blocks on so many threads.
     fn call(&self, part: usize, pass: &PassPlan, phases: &[Phase], steps: usize, ranges: usize) -> Call {
         let parts = self.plan.parts();
-        let machine = Machine { status: self.isa.name() == "x64", ..Machine::of(self.isa) };
-        let machine = match self.plan.instance.filled() {
-            // Moves of lanes are what machines have, or a plan would not have them.
-            Some(_) => machine.within(Level::Avx512),
-            None => machine,
-        };
-        let function = codegen::emit(self.plan, part, machine, self.isa);
+        let function = codegen::emit(self.plan, part, self.machine, self.isa);
         let cut = self.cut(phases);
         let pieces = cut.pieces(steps).max(1);
         let share = pieces.div_ceil(ranges.min(pieces).max(1)) as f64 / pieces as f64;
@@ -220,7 +228,8 @@ impl<'a> Predictor<'a> {
         });
         let threads = self.run.threads.min(self.run.sequences * ranges).max(1);
         let around = Around { profile: self.profile, all: self.all, threads, shared: memory::shared(self.plan, pass) };
-        let traffic: Vec<Traffic> = phases.iter().map(|phase| Traffic::of(self.plan, pass, phase)).collect();
+        let traffic: Vec<Traffic> =
+            phases.iter().map(|phase| Traffic::of(self.plan, pass, phase, self.run.again)).collect();
         let memory = traffic.iter().map(|traffic| traffic.seconds(steps as f64, &around)).sum::<f64>() / ranges as f64;
         let seconds = |cycles: f64| cycles / self.core.hertz;
         Call {
@@ -264,7 +273,7 @@ impl<'a> Predictor<'a> {
     }
 
     fn sequences(&self) -> Prediction {
-        let Run { sequences, longest, total, threads } = self.run;
+        let Run { sequences, longest, total, threads, .. } = self.run;
         let signature = &self.plan.signature;
         let cuts = signature.passes.iter().flat_map(|pass| &pass.phases).any(|phase| phase.cut != Cut::Blocks(1));
         let ranges = if cuts && sequences < threads { threads.div_ceil(sequences.max(1)) } else { 1 };
@@ -326,12 +335,12 @@ impl<'a> Predictor<'a> {
         Prediction { phases, overhead }
     }
 
-    /// One call for every step, on one thread.
+    /// One call for every step, on one thread. What is done once is done when the session begins and when it ends.
     fn steps(&self) -> Prediction {
         let total = self.run.total as f64;
         let mut overhead = STEP * total;
         let mut phases = Vec::new();
-        for (part, pass, functions, _) in self.numbered() {
+        for (part, pass, functions, _) in self.numbered().into_iter().filter(|(.., when)| *when == When::Tile) {
             let call = self.call(part, pass, functions, 1, 1);
             overhead += CALL * total;
             phases.push(PhaseTime {

@@ -7,7 +7,9 @@
 use std::collections::HashMap;
 use std::ops::{Add, AddAssign, Mul};
 
-use cranelift_codegen::ir::{Function, Inst, InstructionData, Opcode, Type, Value, ValueDef, types};
+use cranelift_codegen::ir::{ExternalName, Function, Inst, InstructionData, Opcode, Type, Value, ValueDef, types};
+
+use ssmc_wide::Primitive;
 
 use crate::profile::{Profile, Width};
 
@@ -217,9 +219,11 @@ pub fn of(function: &Function, uses: &Uses, inst: Inst, core: &Core) -> (Work, f
         Opcode::Imul if !ty.is_vector() => integer(1.0, 3.0),
         Opcode::Icmp if !ty.is_vector() => integer(0.5, 0.5),
         Opcode::Brif => integer(1.0, 0.5),
-        // An operation of the machine that CLIF does not have.
-        Opcode::Call if ty.is_vector() => arithmetic(1.0, 3.0),
-        Opcode::Call | Opcode::CallIndirect => called(function, inst),
+        Opcode::Call => match primitive(function, inst) {
+            Some(primitive) => own(primitive, core),
+            None => called(function, inst),
+        },
+        Opcode::CallIndirect => called(function, inst),
         _ if in_vectors(ty) => arithmetic(1.0, 1.0),
         _ => integer(1.0, 1.0),
     }
@@ -236,14 +240,33 @@ fn is_given(function: &Function, value: Value) -> bool {
     matches!(function.dfg.insts[inst].opcode(), Opcode::Load | Opcode::F32const | Opcode::F64const | Opcode::Iconst)
 }
 
-/// A call: of what is not cold, that is the word of status, which takes no arguments, and linear systems, of which the order,
-/// the number and the right sides are known.
+/// The operation of the machine that a call stands for.
+fn primitive(function: &Function, inst: Inst) -> Option<Primitive> {
+    let InstructionData::Call { func_ref, .. } = function.dfg.insts[inst] else { return None };
+    let ExternalName::User(name) = function.dfg.ext_funcs[func_ref].name else { return None };
+    let name = function.params.user_named_funcs().get(name)?;
+    Primitive::ALL.into_iter().find(|primitive| primitive.name() == *name)
+}
+
+/// What an operation that CLIF does not have takes, and its latency.
+fn own(primitive: Primitive, core: &Core) -> (Work, f64) {
+    match primitive {
+        Primitive::Scale | Primitive::Fraction => (Work { arithmetic: 2.0, ..Work::default() }, 2.0 * core.latency),
+        Primitive::Mantissa => (Work { arithmetic: 1.0, ..Work::default() }, core.latency),
+        Primitive::LookUp | Primitive::Move => (Work { arithmetic: 1.0, ..Work::default() }, 3.0),
+        Primitive::Prefetch => (Work { loads: 1.0, ..Work::default() }, 0.0),
+        Primitive::Stream => (Work { stores: 1.0, ..Work::default() }, FORWARD),
+        Primitive::Status | Primitive::SetStatus => {
+            (Work { stores: 1.0, loads: 1.0, integer: 2.0, ..Work::default() }, FORWARD + LOAD)
+        }
+    }
+}
+
+/// A call of a routine: of what is not cold, that is linear systems, of which the order, the number and the right sides are
+/// known.
 fn called(function: &Function, inst: Inst) -> (Work, f64) {
     let known = |value: Value| number(function, value).filter(|n| *n > 0).map_or(1.0, |n| n as f64);
     let arguments = function.dfg.inst_args(inst);
-    if arguments.is_empty() {
-        return (Work { stores: 1.0, loads: 1.0, integer: 2.0, ..Work::default() }, FORWARD + LOAD);
-    }
     let [_, _, _, n, systems, sides, ..] = arguments[..] else { return (Work::default(), 50.0) };
     let (n, systems, sides) = (known(n), known(systems), known(sides));
     // A third of the cube multiply-adds to factor, a square for each side, one after the other along rows.

@@ -204,13 +204,15 @@ enum Walk {
     Stream,
     Copy,
     CopyPast,
+    LoadAhead,
+    CopyAhead,
 }
 
 /// The best bandwidths of `threads` threads that walk over `bytes` bytes each; `None` where there is no such memory.
 fn bandwidth(threads: usize, bytes: usize, memory: bool) -> Option<Bandwidth> {
     let lines = (bytes / size_of::<Line>()).max(8);
     let walks: &[Walk] = if memory {
-        &[Walk::Load, Walk::Store, Walk::Stream, Walk::Copy, Walk::CopyPast]
+        &[Walk::Load, Walk::Store, Walk::Stream, Walk::Copy, Walk::CopyPast, Walk::LoadAhead, Walk::CopyAhead]
     } else {
         &[Walk::Load, Walk::Store, Walk::Copy]
     };
@@ -251,9 +253,9 @@ fn bandwidth(threads: usize, bytes: usize, memory: bool) -> Option<Bandwidth> {
     };
     let better = |a: Walk, b: Walk| Some(rate(a)?.max(rate(b).unwrap_or(0.0)));
     Some(Bandwidth {
-        load: rate(Walk::Load)?,
+        load: better(Walk::Load, Walk::LoadAhead)?,
         store: better(Walk::Store, Walk::Stream)?,
-        copy: better(Walk::Copy, Walk::CopyPast)?,
+        copy: better(Walk::Copy, Walk::CopyPast)?.max(rate(Walk::CopyAhead).unwrap_or(0.0)),
     })
 }
 
@@ -270,11 +272,15 @@ fn turns(
     let half = buffer.len() / 2;
     let mut once = || match walk {
         Walk::Load => probe::load(width, buffer),
+        Walk::LoadAhead => probe::load_ahead(width, buffer),
         Walk::Store => probe::store(width, buffer),
         Walk::Stream => probe::stream(width, buffer),
-        Walk::Copy | Walk::CopyPast => {
+        Walk::Copy | Walk::CopyPast | Walk::CopyAhead => {
             let (from, to) = buffer.split_at_mut(half);
-            probe::copy(width, from, to, walk == Walk::CopyPast);
+            match walk {
+                Walk::CopyAhead => probe::copy_ahead(width, from, to),
+                _ => probe::copy(width, from, to, walk == Walk::CopyPast),
+            }
         }
     };
     once();

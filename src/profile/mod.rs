@@ -75,7 +75,7 @@ pub struct Level {
 /// Bandwidths in 10^9 bytes a second.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Bandwidth {
-    /// Reading.
+    /// Reading; from memory with lines that are asked for ahead, where that is faster.
     pub load: f64,
     /// Writing; in memory past the caches, where that is faster.
     pub store: f64,

@@ -93,8 +93,17 @@ pub struct Choice {
     pub note: Option<Diagnostic>,
 }
 
-/// The fewest steps for which a scan is worth its compilation.
-const WORTH: usize = 1 << 14;
+/// The fewest steps for which a scan is looked at: two of its shortest stretches.
+const STEPS: usize = 512;
+
+/// The least time in order, in seconds, for which a plan that fills lanes is worth being looked at.
+const WORTH: f64 = 20e-6;
+
+/// The same for other plans: cores that are asleep take as long to wake as some runs take.
+const WAKING: f64 = 200e-6;
+
+/// From how many steps on maps of states are composed, and idle threads are worth a note.
+const LONG: usize = 1 << 14;
 
 /// By how much a scan must be predicted to be faster.
 pub(super) const MARGIN: f64 = 1.2;
@@ -106,21 +115,27 @@ const BLOCKS: usize = 1 << 12;
 ///
 /// In order, as many threads work as there are sequences and blocks. A scan has the work of the summaries on top, and all
 /// threads for it; a layer of a few channels also has the lanes of a vector, which in order are empty. Where there is
-/// one of the two, and the sequences have at least [`WORTH`] steps, the scan is taken if it is predicted to be faster by
-/// [`MARGIN`]. Blocks of time are taken by the same margin, of a layer that allows them.
+/// one of the two, the sequences have at least [`STEPS`] steps, and running in order is predicted to take at least [`WORTH`] or [`WAKING`], the
+/// scan is taken if it is predicted to be faster by [`MARGIN`]. Blocks of time are taken by the same margin, of a layer that
+/// allows them. Maps of states have no price that tells the two apart: they are composed where threads are idle.
 pub fn choose(instance: &Instance, run: Extents, isa: Isa, profile: &Profile) -> Choice {
     let in_order = Choice { plan: Plan::Sequential, note: None };
     let threads = run.workers();
     let idle = run.sequences < threads;
     let blocks = run.longest >= BLOCKS && run.sequences > 0 && chunked::refusal_of(instance).is_none();
-    let scans = run.longest >= WORTH && run.sequences > 0 && (idle || super::lanes::narrow(instance));
+    let narrow = super::lanes::narrow(instance);
+    let scans = run.longest >= STEPS && run.sequences > 0 && (idle || narrow);
     if !(blocks || scans) {
         return in_order;
     }
+    let time = |plan: Plan| {
+        let priced = price(plan, instance, run, isa, profile).map(|priced| priced.prediction.seconds());
+        priced.unwrap_or(f64::INFINITY)
+    };
     let mut plans = vec![Plan::Sequential];
     let mut note = None;
     match super::refusal(&instance.layer).filter(|_| scans) {
-        Some(refusal) if idle => {
+        Some(refusal) if idle && run.longest >= LONG => {
             let refusal = refusal.into_note();
             let message = format!("running in order, on {} of {threads} threads: {}", run.sequences, refusal.message);
             note = Some(Diagnostic { message, ..refusal });
@@ -128,7 +143,7 @@ pub fn choose(instance: &Instance, run: Extents, isa: Isa, profile: &Profile) ->
         Some(_) => {}
         None if scans && counts(instance).is_some() => {
             // Composing the maps of stretches takes about half as long as running them.
-            let plan = if idle { Plan::Parallel } else { Plan::Sequential };
+            let plan = if idle && run.longest >= LONG { Plan::Parallel } else { Plan::Sequential };
             return Choice { plan, note: None };
         }
         None if scans => plans.push(Plan::Parallel),
@@ -140,13 +155,11 @@ pub fn choose(instance: &Instance, run: Extents, isa: Isa, profile: &Profile) ->
     if plans.len() == 1 {
         return Choice { plan: Plan::Sequential, note };
     }
-    let time = |plan: &Plan| {
-        let priced = price(*plan, instance, run, isa, profile).map(|priced| priced.prediction.seconds());
-        // Running in order needs no gain over itself.
-        let margin = if *plan == Plan::Sequential { 1.0 } else { MARGIN };
-        priced.map_or(f64::INFINITY, |seconds| seconds * margin)
-    };
-    let times: Vec<f64> = plans.iter().map(time).collect();
+    let mut times = vec![time(Plan::Sequential)];
+    if times[0] < if narrow { WORTH } else { WAKING } {
+        return Choice { plan: Plan::Sequential, note };
+    }
+    times.extend(plans[1..].iter().map(|&plan| time(plan) * MARGIN));
     let best = (1..plans.len()).fold(0, |best, n| if times[n] < times[best] { n } else { best });
     match plans[best] {
         Plan::Chunked => Choice { plan: Plan::Chunked, note: None },

@@ -41,7 +41,7 @@ impl Extents {
 
     fn run(&self) -> Run {
         let Extents { sequences, longest, .. } = *self;
-        Run { sequences, longest, total: sequences.saturating_mul(longest), threads: self.workers() }
+        Run { sequences, longest, total: sequences.saturating_mul(longest), threads: self.workers(), again: 0 }
     }
 }
 
@@ -89,31 +89,30 @@ impl Pricer<'_> {
     }
 
     /// The states and the layers of all groups.
-    fn groups(&self, verdict: &Verdict) -> Result<Vec<(Vec<StateId>, Layers)>, Vec<Diagnostic>> {
-        let layer = &self.instance.layer;
-        if let Some(refusal) = super::refused(layer, verdict) {
-            return Err(vec![refusal]);
-        }
+    fn groups(&self, verdict: &Verdict) -> Vec<(Vec<StateId>, Layers)> {
         let layers = verdict.groups.iter().filter_map(|group| {
             let summary = summary(verdict, group)?;
-            Some((group.states.clone(), Layers::of(&summary, fixed(layer, group))))
+            Some((group.states.clone(), Layers::of(&summary, fixed(&self.instance.layer, group))))
         });
-        Ok(layers.collect())
+        layers.collect()
     }
 
     fn parallel(&self) -> Result<Priced, Vec<Diagnostic>> {
         let verdict = judge(&self.instance.layer);
-        let groups = self.groups(&verdict)?;
+        if let Some(refusal) = super::refused(&self.instance.layer, &verdict) {
+            return Err(vec![refusal]);
+        }
         if counts(self.instance).is_some() {
             return self.on_maps();
         }
         if let Some(rows) = across::rows(self.instance, &verdict, self.isa, self.extents.bits) {
-            return self.on_rows(&rows.instance);
+            return self.on_rows(&rows);
         }
+        let groups = self.groups(&verdict);
         if lanes::narrow(self.instance) {
             return self.on_lanes(&groups);
         }
-        let Run { sequences, longest, total, threads } = self.extents.run();
+        let Run { sequences, longest, total, threads, .. } = self.extents.run();
         let reach = reach(self.instance).unwrap_or(0);
         let held = groups.iter().map(|(_, group)| self.elements(&group.neutral)).max().unwrap_or(0).max(1);
         let few = longest.div_ceil(MOST).max(total.div_ceil((SUMMARIES / held).max(1)));
@@ -121,14 +120,19 @@ impl Pricer<'_> {
         self.is_cut(stretch)?;
         let each = longest.div_ceil(stretch);
         let stretches = each * sequences;
-        let cut =
-            |n: usize| Run { sequences: n, longest: stretch.min(longest), total: total.min(n * stretch), threads };
+        let cut = |n: usize| Run {
+            sequences: n,
+            longest: stretch.min(longest),
+            total: total.min(n * stretch),
+            threads,
+            again: 0,
+        };
         let kernel = self.kernel(&self.instance.layer, Form::Sequence, cut(stretches))?;
         let mut prediction = named(&kernel.prediction, "run");
         for (_, group) in &groups {
             let summarised = self.kernel(&group.summary, Form::Sequence, cut(stretches - sequences))?;
             add(&mut prediction, named(&summarised.prediction, "summary"));
-            let scanned = Run { sequences, longest: each, total: stretches, threads };
+            let scanned = Run { sequences, longest: each, total: stretches, threads, again: 0 };
             let apply = self.kernel(&group.apply, Form::Sequence, scanned)?;
             add(&mut prediction, named(&apply.prediction, "scan"));
         }
@@ -137,9 +141,9 @@ impl Pricer<'_> {
 
     /// The maps of stretches on all threads: once to compose them, once to run them.
     fn on_maps(&self) -> Result<Priced, Vec<Diagnostic>> {
-        let Run { sequences, longest, total, threads } = self.extents.run();
+        let Run { sequences, longest, total, threads, .. } = self.extents.run();
         let pieces = threads.div_ceil(sequences.max(1));
-        let run = Run { sequences: sequences * pieces, longest: longest.div_ceil(pieces), total, threads };
+        let run = Run { sequences: sequences * pieces, longest: longest.div_ceil(pieces), total, threads, again: 0 };
         let kernel = self.kernel(&self.instance.layer, Form::Sequence, run)?;
         let mut prediction = named(&kernel.prediction, "run");
         add(&mut prediction, named(&kernel.prediction, "summary"));
@@ -147,15 +151,19 @@ impl Pricer<'_> {
     }
 
     /// Rows of steps in order, and the steps around them.
-    fn on_rows(&self, rows: &Instance) -> Result<Priced, Vec<Diagnostic>> {
+    fn on_rows(&self, rows: &across::Rows) -> Result<Priced, Vec<Diagnostic>> {
         let Run { sequences, longest, threads, .. } = self.extents.run();
-        let lanes = rows.filled().unwrap_or(1);
+        let lanes = rows.instance.filled().unwrap_or(1);
+        let again = rows.instance.layer.inputs.len() - self.instance.layer.inputs.len();
         self.is_cut(lanes)?;
         let longest = longest / lanes;
-        let kernel =
-            self.candidate(rows, Form::Sequence, Run { sequences, longest, total: sequences * longest, threads })?;
+        let kernel = self.candidate(
+            &rows.instance,
+            Form::Sequence,
+            Run { sequences, longest, total: sequences * longest, threads, again },
+        )?;
         let mut prediction = named(&kernel.prediction, "rows");
-        let rest = Run { sequences, longest: lanes, total: sequences * lanes, threads };
+        let rest = Run { sequences, longest: lanes, total: sequences * lanes, threads, again: 0 };
         add(&mut prediction, named(&self.kernel(&self.instance.layer, Form::Sequence, rest)?.prediction, "rest"));
         Ok(Priced { kernel, prediction })
     }
@@ -167,7 +175,7 @@ impl Pricer<'_> {
         self.is_cut(lanes * steps)?;
         let segments = longest / (lanes * steps) * sequences;
         let wide = |layer: &Layer| {
-            let run = Run { sequences: segments, longest: steps, total: segments * steps, threads };
+            let run = Run { sequences: segments, longest: steps, total: segments * steps, threads, again: 0 };
             self.candidate(&lanes::wide(layer, self.instance, lanes)?, Form::Sequence, run)
         };
         let kernel = wide(&self.instance.layer)?;
@@ -176,12 +184,12 @@ impl Pricer<'_> {
         let summarised = groups.iter().filter(|(own, _)| own.iter().any(|s| !recent.contains(s)));
         for (_, group) in summarised {
             add(&mut prediction, named(&wide(&group.summary)?.prediction, "summary"));
-            let run = Run { sequences: segments, longest: lanes, total: segments * lanes, threads };
+            let run = Run { sequences: segments, longest: lanes, total: segments * lanes, threads, again: 0 };
             let scanned = self.kernel(&group.apply, Form::Sequence, run)?;
             add(&mut prediction, named(&scanned.prediction, "scan"));
         }
         let left = longest % (lanes * steps);
-        let run = Run { sequences, longest: left, total: sequences * left, threads };
+        let run = Run { sequences, longest: left, total: sequences * left, threads, again: 0 };
         add(&mut prediction, named(&self.kernel(&self.instance.layer, Form::Sequence, run)?.prediction, "rest"));
         let layer = &self.instance.layer;
         let elements =

@@ -16,23 +16,6 @@ use ssmc::scan::{self, Options, Scan};
 use ssmc::{sema, syntax};
 use ssmc_runtime::{Bound, Carry, Elements, Float, Sequences, Tensor};
 
-/// SplitMix64.
-pub struct Rng(u64);
-
-impl Rng {
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    pub fn below(&mut self, n: usize) -> usize {
-        (self.next() % n as u64) as usize
-    }
-}
-
 /// Where each sequence of the packed run starts: lengths 0, 1, 2, 3, 4, 5, 7, 8, 9, 33, 11, 12 and 13.
 const OFFSETS: [usize; 14] = [0, 0, 1, 3, 6, 10, 15, 22, 30, 39, 72, 83, 95, 108];
 

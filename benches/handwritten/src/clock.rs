@@ -1,6 +1,6 @@
 //! The clock of measurements.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Time so far, of which only differences mean something.
 ///
@@ -17,9 +17,25 @@ pub fn now(threads: usize) -> Duration {
     #[cfg(not(target_os = "linux"))]
     {
         use std::sync::LazyLock;
-        use std::time::Instant;
         static START: LazyLock<Instant> = LazyLock::new(Instant::now);
         let _ = threads;
         START.elapsed()
     }
+}
+
+/// The smallest time of a run, of those that fit into the budget and at least two, in seconds.
+pub fn smallest(budget: Duration, threads: usize, mut run: impl FnMut()) -> f64 {
+    let start = Instant::now();
+    let mut best = f64::INFINITY;
+    let mut runs = 0;
+    while runs < 2 || start.elapsed() < budget {
+        // Runs of microseconds would measure the clock.
+        let (inner, begin) = (if best < 1e-4 { 20 } else { 1 }, now(threads));
+        for _ in 0..inner {
+            run();
+        }
+        best = best.min((now(threads) - begin).as_secs_f64() / f64::from(inner));
+        runs += 1;
+    }
+    best
 }

@@ -117,6 +117,11 @@ pub fn load(width: Width, from: &[Line]) {
     choose!(width, load(from));
 }
 
+/// Reads all lines, asking for each some time before.
+pub fn load_ahead(width: Width, from: &[Line]) {
+    choose!(width, load_ahead(from));
+}
+
 /// Writes all lines.
 pub fn store(width: Width, to: &mut [Line]) {
     choose!(width, store(to));
@@ -130,6 +135,11 @@ pub fn stream(width: Width, to: &mut [Line]) {
 /// Copies as many lines as both have; past the caches, where that is asked for and the processor can.
 pub fn copy(width: Width, from: &[Line], to: &mut [Line], past_caches: bool) {
     choose!(width, copy(from, to, past_caches));
+}
+
+/// Copies as many lines as both have past the caches, where the processor can, asking for each some time before.
+pub fn copy_ahead(width: Width, from: &[Line], to: &mut [Line]) {
+    choose!(width, copy_ahead(from, to));
 }
 
 #[cfg(test)]
@@ -157,7 +167,12 @@ mod tests {
                     assert!(to[1..=count].iter().all(|line| line.0 == [0; 8]), "{width:?} {count}");
                     assert!(to[0].0 == [7; 8] && to[count + 1].0 == [7; 8], "{width:?} {count}");
                 }
+                let mut to = vec![Line([7; 8]); count + 2];
+                copy_ahead(width, &from, &mut to[1..=count]);
+                assert!(to[1..=count].iter().zip(&from).all(|(a, b)| a.0 == b.0), "{width:?} {count}");
+                assert!(to[0].0 == [7; 8] && to[count + 1].0 == [7; 8], "{width:?} {count}");
                 load(width, &from);
+                load_ahead(width, &from);
             }
         }
     }

@@ -67,6 +67,14 @@ pub(super) fn stream(to: &mut [Line]) {
     store(to);
 }
 
+pub(super) fn load_ahead(from: &[Line]) {
+    load(from);
+}
+
+pub(super) fn copy_ahead(from: &[Line], to: &mut [Line]) {
+    copy(from, to, true);
+}
+
 pub(super) fn copy(from: &[Line], to: &mut [Line], _past_caches: bool) {
     for (to, from) in to.iter_mut().zip(from) {
         *to = *from;

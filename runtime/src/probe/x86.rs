@@ -195,8 +195,20 @@ macro_rules! walk {
     };
 }
 
+/// Asks for the lines of a later turn.
+macro_rules! ahead {
+    () => {
+        "prefetcht0 [{from} + 2048]
+        prefetcht0 [{from} + 2112]
+        prefetcht0 [{from} + 2176]
+        prefetcht0 [{from} + 2240]
+        "
+    };
+}
+
 macro_rules! walks {
-    ($feature:literal, $reg:literal, [$($at:literal)*], $load:ident, $store:ident, $stream:ident, $copy:ident, $past:ident) => {
+    ($feature:literal, $reg:literal, [$($at:literal)*], $load:ident, $store:ident, $stream:ident, $copy:ident, $past:ident,
+        $load_ahead:ident, $past_ahead:ident) => {
         walk!($load, $feature, concat!($("vmovaps ", $reg, "1, [{from} + ", $at, "]\n"),*));
         walk!($store, $feature, concat!($("vmovaps [{to} + ", $at, "], ", $reg, "0\n"),*));
         walk!($stream, $feature, concat!($("vmovntps [{to} + ", $at, "], ", $reg, "0\n"),*));
@@ -204,18 +216,31 @@ macro_rules! walks {
             $("vmovaps ", $reg, "1, [{from} + ", $at, "]\n", "vmovaps [{to} + ", $at, "], ", $reg, "1\n"),*));
         walk!($past, $feature, concat!(
             $("vmovaps ", $reg, "1, [{from} + ", $at, "]\n", "vmovntps [{to} + ", $at, "], ", $reg, "1\n"),*));
+        walk!($load_ahead, $feature, concat!(ahead!(), $("vmovaps ", $reg, "1, [{from} + ", $at, "]\n"),*));
+        walk!($past_ahead, $feature, concat!(ahead!(),
+            $("vmovaps ", $reg, "1, [{from} + ", $at, "]\n", "vmovntps [{to} + ", $at, "], ", $reg, "1\n"),*));
     };
 }
 
 walks!("avx2", "xmm", [0 16 32 48 64 80 96 112 128 144 160 176 192 208 224 240],
-    load_128, store_128, stream_128, copy_128, past_128);
-walks!("avx2", "ymm", [0 32 64 96 128 160 192 224], load_256, store_256, stream_256, copy_256, past_256);
-walks!("avx512f", "zmm", [0 64 128 192], load_512, store_512, stream_512, copy_512, past_512);
+    load_128, store_128, stream_128, copy_128, past_128,
+    load_ahead_128, past_ahead_128);
+walks!("avx2", "ymm", [0 32 64 96 128 160 192 224], load_256, store_256, stream_256, copy_256, past_256,
+    load_ahead_256, past_ahead_256);
+walks!("avx512f", "zmm", [0 64 128 192], load_512, store_512, stream_512, copy_512, past_512,
+    load_ahead_512, past_ahead_512);
 
 pub(super) fn load(width: Width, from: &[Line]) {
     let (blocks, rest) = from.as_chunks::<BLOCK>();
     let to = std::ptr::null_mut::<Line>();
     by_width!(width, load_128 | load_256 | load_512(blocks.as_ptr().cast(), to, blocks.len()));
+    portable::load(rest);
+}
+
+pub(super) fn load_ahead(width: Width, from: &[Line]) {
+    let (blocks, rest) = from.as_chunks::<BLOCK>();
+    let to = std::ptr::null_mut::<Line>();
+    by_width!(width, load_ahead_128 | load_ahead_256 | load_ahead_512(blocks.as_ptr().cast(), to, blocks.len()));
     portable::load(rest);
 }
 
@@ -244,4 +269,13 @@ pub(super) fn copy(width: Width, from: &[Line], to: &mut [Line], past_caches: bo
         by_width!(width, copy_128 | copy_256 | copy_512(from, to, count));
     }
     portable::copy(rest, to_rest, past_caches);
+}
+
+pub(super) fn copy_ahead(width: Width, from: &[Line], to: &mut [Line]) {
+    let count = from.len().min(to.len());
+    let (blocks, rest) = from[..count].as_chunks::<BLOCK>();
+    let (to_blocks, to_rest) = to[..count].as_chunks_mut::<BLOCK>();
+    let (from, to, count) = (blocks.as_ptr().cast(), to_blocks.as_mut_ptr().cast(), blocks.len());
+    by_width!(width, past_ahead_128 | past_ahead_256 | past_ahead_512(from, to, count));
+    portable::copy(rest, to_rest, true);
 }
