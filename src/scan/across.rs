@@ -16,8 +16,8 @@ use crate::jit::{Backend, Form, Isa, Kernel, compile_for};
 
 mod rows;
 
-pub(super) use rows::rows;
-use rows::{Rows, lanes};
+use rows::lanes;
+pub(super) use rows::{Rows, rows};
 
 /// A layer's kernel for rows.
 pub(super) struct Across<F> {
