@@ -37,7 +37,12 @@ const LEAST: usize = 24;
 /// The layer whose step is several of this one's, as many as pay with such registers; `None` where none do.
 pub fn several(instance: &Instance, target: Target) -> Option<Instance> {
     let layer = &instance.layer;
-    if instance.steps > 1 || instance.filled().is_some() || !suits(layer) {
+    // What is known without the algebra comes first.
+    let may_pay = layer.states.iter().all(|state| {
+        let shape = &instance.axes[state.value.at()];
+        shape.len() > 1 && shape.iter().product::<usize>() >= LEAST * target.width
+    });
+    if instance.steps > 1 || instance.filled().is_some() || !may_pay || !suits(layer) {
         return None;
     }
     let staged = staged(layer).ok()?;

@@ -208,7 +208,15 @@ fn kernel_time(plan: &Plan, isa: &dyn TargetIsa, limit: Isa, run: &Run, profile:
         Some(sizes) if sizes.pays(run.total) && codegen::finite::can_shuffle(isa) => {
             predict::finite(&plan.signature, run, profile)
         }
-        _ => predict::predict(plan, isa, limit.level(), run, profile),
+        _ => {
+            let mut prediction = predict::predict(plan, isa, limit.level(), run, profile);
+            // What is said of a step is of one of the layer's.
+            let steps = plan.instance.steps as f64;
+            for phase in &mut prediction.phases {
+                (phase.instructions, phase.bytes) = (phase.instructions / steps, phase.bytes / steps);
+            }
+            prediction
+        }
     }
 }
 

@@ -8,7 +8,11 @@ use crate::ir::{Expr, ExprKind, IndexId};
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let layer = &self.instance.layer;
-        writeln!(f, "plan {} {:?} f{} x {}", layer.name, self.form, self.target.bits, self.target.width)?;
+        write!(f, "plan {} {:?} f{} x {}", layer.name, self.form, self.target.bits, self.target.width)?;
+        match self.instance.steps {
+            1 => writeln!(f)?,
+            steps => writeln!(f, ", {steps} steps as one")?,
+        }
         if let (Some(pass), Some(signature)) = (&self.prologue, &self.signature.prologue) {
             writeln!(f, "once, {} bytes", signature.bytes)?;
             self.phases(f, pass, &pass.begin)?;

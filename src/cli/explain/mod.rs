@@ -182,5 +182,9 @@ fn defined(layer: &ssmc::ir::Layer, value: ValueId) -> String {
 /// The loops of a plan without the statements in them.
 fn loops(plan: &plan::Plan) -> Vec<String> {
     let depth = |line: &str| line.len() - line.trim_start().len();
-    plan.to_string().lines().skip(1).filter(|line| depth(line) <= 2).map(str::to_owned).collect()
+    let steps = plan.instance.steps;
+    let several = (steps > 1).then(|| format!("{steps} steps as one"));
+    let text = plan.to_string();
+    let lines = text.lines().skip(1).filter(|line| depth(line) <= 2).map(str::to_owned);
+    several.into_iter().chain(lines).collect()
 }
