@@ -173,7 +173,7 @@ pub(super) fn core(scope: &mut Scope, group: &Group, key: usize, heads: &[usize]
     };
     let mut axes = Axes { indices: &component.indices, key, heads: heads.to_vec() };
     axes.add_heads(&diagonal);
-    let mut answers: Vec<(Expr, &Expr)> = Vec::new();
+    let mut answers: Vec<(Expr, Expr)> = Vec::new();
     for factor in factors {
         if !factor.rank.is_empty() {
             return refuse(span, "its low rank is a sum over an index");
@@ -185,7 +185,11 @@ pub(super) fn core(scope: &mut Scope, group: &Group, key: usize, heads: &[usize]
         let zero = build::number(0.0, Scalar::Real, span);
         let probe = probes.into_iter().fold(zero, build::add);
         axes.add_heads(&probe);
-        answers.push((probe, &factor.u));
+        // What is read back is often an input, and its sign a number that the row is multiplied by.
+        answers.push(match probe.kind {
+            ExprKind::Unary(UnaryOp::Neg, probe) => (*probe, build::neg(factor.u.clone())),
+            _ => (probe, factor.u.clone()),
+        });
     }
     let zero = build::number(0.0, Scalar::Real, span);
     let offset = component.form.offset.clone().unwrap_or(zero);
@@ -334,6 +338,20 @@ fn where_holds(condition: &Expr, e: Expr) -> Expr {
     }
 }
 
+/// What a factor is a product of.
+fn factors((e, divides): Piece) -> Vec<Piece> {
+    match e.kind {
+        ExprKind::Binary(BinaryOp::Mul, a, b) if e.ty == Scalar::Real => {
+            [*a, *b].into_iter().flat_map(|e| factors((e, divides))).collect()
+        }
+        ExprKind::Unary(UnaryOp::Neg, a) if e.ty == Scalar::Real => {
+            let minus = (build::number(-1.0, Scalar::Real, e.span), false);
+            [minus].into_iter().chain(factors((*a, divides))).collect()
+        }
+        kind => vec![(Expr { kind, ..e }, divides)],
+    }
+}
+
 /// An expression as a sum of products of what has the contracted axis and what has the others; where the two do not come
 /// apart, the others become heads.
 fn outer(scope: &mut Scope, axes: &mut Axes<'_>, e: &Expr) -> Option<Vec<Outer>> {
@@ -346,7 +364,7 @@ fn outer(scope: &mut Scope, axes: &mut Axes<'_>, e: &Expr) -> Option<Vec<Outer>>
     while let Some((rank, pieces)) = work.pop() {
         fuel = fuel.checked_sub(1)?;
         let (mut keys, mut values, mut both) = (Vec::new(), Vec::new(), None);
-        for piece in pieces {
+        for piece in pieces.into_iter().flat_map(factors) {
             match (axes.has_key(&piece.0), axes.has_value(&piece.0)) {
                 (true, true) if both.is_none() => both = Some(piece),
                 (true, _) => keys.push(piece),
