@@ -220,8 +220,27 @@ impl Splitter<'_> {
         let batches: Vec<Batch> = candidates.into_iter().map(|(batch, _)| batch).collect();
         let mut equations: Vec<usize> = component.iter().chain(&joined).copied().collect();
         equations.sort_unstable();
+        if equations.iter().any(|&e| self.has_diagonal(&layer.equations[e], &batches)) {
+            return None;
+        }
         let lane = self.lane(&batches, &equations, first)?;
         Some(Draft { batches, lane, states, equations })
+    }
+
+    /// Whether an equation reads elements of which two indices are the same batch index: they belong to one element of it along
+    /// one axis, and to another along the other.
+    fn has_diagonal(&self, equation: &Equation, batches: &[Batch]) -> bool {
+        let own: Vec<IndexId> = batches.iter().filter_map(|batch| batch.index(self.layer(), equation)).collect();
+        let mut found = false;
+        equation.body.walk(&mut |e| {
+            if let ExprKind::Read { value, at } = &e.kind
+                && self.is_inside(*value)
+            {
+                let places = |i: IndexId| at.iter().filter(|e| e.kind == ExprKind::Index(i)).count();
+                found |= own.iter().any(|&i| places(i) > 1);
+            }
+        });
+        found
     }
 
     fn joined(
