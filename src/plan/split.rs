@@ -233,8 +233,9 @@ impl Splitter<'_> {
         let own: Vec<IndexId> = batches.iter().filter_map(|batch| batch.index(self.layer(), equation)).collect();
         let mut found = false;
         equation.body.walk(&mut |e| {
+            // Inputs and parameters lie in memory; what the step defines may lie in registers.
             if let ExprKind::Read { value, at } = &e.kind
-                && self.is_inside(*value)
+                && !matches!(self.layer().value(*value).kind, ValueKind::Input | ValueKind::Param)
             {
                 let places = |i: IndexId| at.iter().filter(|e| e.kind == ExprKind::Index(i)).count();
                 found |= own.iter().any(|&i| places(i) > 1);
