@@ -154,6 +154,11 @@ struct Splitter<'a> {
     filled: Option<usize>,
 }
 
+/// At how many places an access has this index.
+fn places(at: &[Expr], index: IndexId) -> usize {
+    at.iter().filter(|e| e.kind == ExprKind::Index(index)).count()
+}
+
 impl Splitter<'_> {
     fn layer(&self) -> &Layer {
         &self.instance.layer
@@ -233,12 +238,10 @@ impl Splitter<'_> {
         let own: Vec<IndexId> = batches.iter().filter_map(|batch| batch.index(self.layer(), equation)).collect();
         let mut found = false;
         equation.body.walk(&mut |e| {
-            // Inputs and parameters lie in memory; what the step defines may lie in registers.
             if let ExprKind::Read { value, at } = &e.kind
-                && !matches!(self.layer().value(*value).kind, ValueKind::Input | ValueKind::Param)
+                && self.is_inside(*value)
             {
-                let places = |i: IndexId| at.iter().filter(|e| e.kind == ExprKind::Index(i)).count();
-                found |= own.iter().any(|&i| places(i) > 1);
+                found |= own.iter().any(|&i| places(at, i) > 1);
             }
         });
         found
@@ -500,7 +503,7 @@ impl Splitter<'_> {
         let layer = self.layer();
         let mut draft = draft.clone();
         for (b, batch) in draft.batches.iter_mut().enumerate() {
-            let mut axes: Vec<Option<usize>> = Vec::new();
+            let (mut axes, mut diagonal): (Vec<Option<usize>>, bool) = (Vec::new(), false);
             for &r in &draft.equations {
                 let reader = &layer.equations[r];
                 let index = batch.index(layer, reader)?;
@@ -509,8 +512,12 @@ impl Splitter<'_> {
                         && *value == equation.value
                     {
                         axes.push(at.iter().position(|e| e.kind == ExprKind::Index(index)));
+                        diagonal |= places(at, index) > 1;
                     }
                 });
+            }
+            if diagonal {
+                return None;
             }
             match axes.first() {
                 Some(Some(axis)) if axes.iter().all(|other| *other == Some(*axis)) => {

@@ -1,6 +1,6 @@
 //! Layers in rows of steps: their kernel, and runs of it.
 //!
-//! In: a layer whose states are scalars, with its verdict; then what a run reads and writes. [`rows`] makes the layer in
+//! In: a layer whose states are scalars, with its verdict; then what a run reads and writes. [`rows()`] makes the layer in
 //! rows. Steps before the first whole row and behind the last one are run by the layer's own kernel.
 
 use std::ops::Range;
