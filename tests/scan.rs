@@ -283,6 +283,18 @@ const SCALARS: &[(&str, &str, f64)] = &[
         16.0,
     ),
     ("only held", "{ input x state a = 1, b = 2 let y = x + a - b b <- a a <- x output y }", 8.0),
+    (
+        "resonator",
+        "{ param f = 0.3 input x, g state s = 1, r = 0 let o = s
+        s <- 0.9 * cos(f) * s - 0.9 * sin(f) * r + x / 2 r <- 0.9 * sin(f) * o + 0.9 * cos(f) * r - (x - 0.25 * x) * f
+        output s, r, w = g * s }",
+        24.0,
+    ),
+    (
+        "each other",
+        "{ input x state s = 1, r = 0 let o = s s <- 0.5 * r - exp(-x^2) r <- 1 - 0.25 * o output s, r }",
+        24.0,
+    ),
     ("small powers", "{ param a = 0.0001 input x state h = 1 h <- a * h + x output h }", 8.0),
 ];
 

@@ -12,6 +12,8 @@
 //! A state or a delay that holds an input of some steps before is no state there: it is the same input, read so many steps
 //! before.
 //!
+//! Where the transition of coupled states is the same at every step, the row's offsets are a product with a matrix ([`answers`]).
+//!
 //! (Blelloch 1990 gives the scan; Hillis and Steele 1986 the doubling.)
 
 use std::collections::HashMap;
@@ -27,6 +29,8 @@ use crate::ir::{
 use crate::jit::Isa;
 use crate::scan::group::derived;
 use crate::scan::lanes::{suits, widen};
+
+mod answers;
 
 /// How many states a group may have whose coefficients change: their products are made in every round.
 const COUPLED: usize = 2;
@@ -339,7 +343,12 @@ impl Maker {
 
     /// For each step the composition of all steps of the row up to it.
     fn composed(&mut self, forms: &Forms) -> Element {
-        let mut element = Element { products: forms.coefficients.clone(), offsets: forms.offsets.clone() };
+        let element = Element { products: forms.coefficients.clone(), offsets: forms.offsets.clone() };
+        self.answered(forms).unwrap_or_else(|| self.doublings(forms, element))
+    }
+
+    /// All rounds of doubling.
+    fn doublings(&mut self, forms: &Forms, mut element: Element) -> Element {
         if forms.coefficients.iter().flatten().any(Option::is_some) {
             let mut by = 1;
             while by < self.lanes {
