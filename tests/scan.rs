@@ -482,6 +482,25 @@ fn resets_forget_what_is_not_finite() {
     }
 }
 
+/// What is not finite makes no step before it NaN, in rows as little as in order.
+#[test]
+fn steps_before_what_is_not_finite_are_numbers() {
+    let instance = instance(BIQUAD);
+    let sequences = Sequences::packed(vec![0, 300, 700, 900]).expect("ascending offsets");
+    for special in [f64::NAN, f64::INFINITY] {
+        let mut data = Data::new(&instance, &sequences, 0);
+        let Elements::Real(x) = &mut data.inputs[0].elements else { panic!("reals") };
+        x[489] = special;
+        let mut truth = data.carry.clone();
+        let expected = interp::run(&instance, &data.bound, &sequences, &data.inputs, &mut truth);
+        let scan: Scan<f64> = scan::compile(&instance, Options::default()).expect("it composes");
+        let got = scan.run(&data.bound, &sequences, &data.inputs, &mut data.carry, 1, &|_| {}).expect("it fits");
+        compare("outputs", &got, &expected, 1e4);
+        compare("states", &data.carry.states, &truth.states, 1e4);
+        assert_eq!(data.carry.steps, truth.steps);
+    }
+}
+
 /// Outputs of more than eight megabytes go past the caches, in lines that also lie across the ends of stretches.
 #[test]
 fn long_outputs_on_lanes_are_the_same() {

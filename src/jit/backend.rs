@@ -223,7 +223,7 @@ fn kernel_time(plan: &Plan, isa: &dyn TargetIsa, limit: Isa, run: &Run, profile:
 /// Of the plans for every width the one that takes the least time for a long sequence on one thread, on a processor
 /// that stands for all; of equals the one with the widest vectors.
 fn widest(instance: &Instance, form: Form, bits: u32, limit: Isa) -> Result<Plan, Vec<Diagnostic>> {
-    let run = Run { sequences: 1, longest: 1024, total: 1024, threads: 1, again: 0 };
+    let run = Run::even(1, 1024, 1);
     let mut all = every(instance, form, bits, limit, &run, &Profile::reference())?.into_iter();
     let mut best = all.next().expect("a vector has at least 128 bits");
     for candidate in all {

@@ -61,6 +61,13 @@ pub struct Run {
     pub again: usize,
 }
 
+impl Run {
+    /// So many sequences of as many steps each, every input being one of its own.
+    pub fn even(sequences: usize, steps: usize, threads: usize) -> Self {
+        Self { sequences, longest: steps, total: sequences.saturating_mul(steps), threads, again: 0 }
+    }
+}
+
 /// The time of a phase in a run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PhaseTime {

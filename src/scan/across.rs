@@ -84,10 +84,17 @@ impl<F: Real> Across<F> {
         let in_rows = Run { bound: &own, sequences: apart, carry: &mut wide, ..run.lent() };
         self.kernel.run_rows(in_rows, &self.rows.views)?;
         let carry = &mut *run.carry;
-        for (&s, wide) in self.rows.states.iter().zip(&wide.states) {
-            carry.states[s].elements = picked(wide, self.lanes);
-        }
+        let mut again: Vec<_> = rows.iter().map(|range| range.start..range.start).collect();
         for (s, range) in rows.iter().enumerate().filter(|(_, range)| !range.is_empty()) {
+            let of = |(&state, wide): (&usize, &Tensor<F>)| is_finite(&carry.states[state], s) && !is_finite(wide, s);
+            if self.rows.mixed && self.rows.states.iter().zip(&wide.states).any(of) {
+                // In order, the steps before the first one that is not finite are numbers.
+                again[s] = range.clone();
+                continue;
+            }
+            for (&state, wide) in self.rows.states.iter().zip(&wide.states) {
+                copy(wide, s * self.lanes, &mut carry.states[state], s);
+            }
             carry.steps[s] += range.len() as u64;
             for &(state, input, back) in &self.rows.recent {
                 copy(&inputs[input], range.end - 1 - back, &mut carry.states[state], s);
@@ -97,6 +104,7 @@ impl<F: Real> Across<F> {
                 (0..depth).for_each(|j| copy(&inputs[input], range.end - 1 - j, delay, s * depth + j));
             }
         }
+        part(again, &mut run)?;
         part(rests, &mut run)
     }
 }
@@ -125,12 +133,13 @@ fn spread<F: Real>(tensor: &Tensor<F>, lanes: usize) -> Tensor<F> {
     Tensor { shape: vec![tensor.shape[0], lanes], elements }
 }
 
-/// One of so many elements.
-fn picked<F: Real>(tensor: &Tensor<F>, lanes: usize) -> Elements<F> {
-    let pick = |v: &[F]| v.iter().copied().step_by(lanes).collect();
+/// Whether all elements of a row are finite numbers.
+fn is_finite<F: Real>(tensor: &Tensor<F>, row: usize) -> bool {
+    let size = tensor.shape[1..].iter().product::<usize>();
+    let finite = |v: &[F]| v[row * size..(row + 1) * size].iter().all(|x| x.to_f64().is_finite());
     match &tensor.elements {
-        Elements::Real(v) => Elements::Real(pick(v)),
-        Elements::Complex { re, im } => Elements::Complex { re: pick(re), im: pick(im) },
-        _ => unreachable!("states along rows are numbers"),
+        Elements::Real(v) => finite(v),
+        Elements::Complex { re, im } => finite(re) && finite(im),
+        _ => true,
     }
 }

@@ -40,8 +40,7 @@ impl Extents {
     }
 
     fn run(&self) -> Run {
-        let Extents { sequences, longest, .. } = *self;
-        Run { sequences, longest, total: sequences.saturating_mul(longest), threads: self.workers(), again: 0 }
+        Run::even(self.sequences, self.longest, self.workers())
     }
 }
 
@@ -120,19 +119,13 @@ impl Pricer<'_> {
         self.is_cut(stretch)?;
         let each = longest.div_ceil(stretch);
         let stretches = each * sequences;
-        let cut = |n: usize| Run {
-            sequences: n,
-            longest: stretch.min(longest),
-            total: total.min(n * stretch),
-            threads,
-            again: 0,
-        };
+        let cut = |n: usize| Run { total: total.min(n * stretch), ..Run::even(n, stretch.min(longest), threads) };
         let kernel = self.kernel(&self.instance.layer, Form::Sequence, cut(stretches))?;
         let mut prediction = named(&kernel.prediction, "run");
         for (_, group) in &groups {
             let summarised = self.kernel(&group.summary, Form::Sequence, cut(stretches - sequences))?;
             add(&mut prediction, named(&summarised.prediction, "summary"));
-            let scanned = Run { sequences, longest: each, total: stretches, threads, again: 0 };
+            let scanned = Run::even(sequences, each, threads);
             let apply = self.kernel(&group.apply, Form::Sequence, scanned)?;
             add(&mut prediction, named(&apply.prediction, "scan"));
         }
@@ -143,7 +136,7 @@ impl Pricer<'_> {
     fn on_maps(&self) -> Result<Priced, Vec<Diagnostic>> {
         let Run { sequences, longest, total, threads, .. } = self.extents.run();
         let pieces = threads.div_ceil(sequences.max(1));
-        let run = Run { sequences: sequences * pieces, longest: longest.div_ceil(pieces), total, threads, again: 0 };
+        let run = Run { total, ..Run::even(sequences * pieces, longest.div_ceil(pieces), threads) };
         let kernel = self.kernel(&self.instance.layer, Form::Sequence, run)?;
         let mut prediction = named(&kernel.prediction, "run");
         add(&mut prediction, named(&kernel.prediction, "summary"));
@@ -156,14 +149,10 @@ impl Pricer<'_> {
         let lanes = rows.instance.filled().unwrap_or(1);
         let again = rows.instance.layer.inputs.len() - self.instance.layer.inputs.len();
         self.is_cut(lanes)?;
-        let longest = longest / lanes;
-        let kernel = self.candidate(
-            &rows.instance,
-            Form::Sequence,
-            Run { sequences, longest, total: sequences * longest, threads, again },
-        )?;
+        let in_rows = Run { again, ..Run::even(sequences, longest / lanes, threads) };
+        let kernel = self.candidate(&rows.instance, Form::Sequence, in_rows)?;
         let mut prediction = named(&kernel.prediction, "rows");
-        let rest = Run { sequences, longest: lanes, total: sequences * lanes, threads, again: 0 };
+        let rest = Run::even(sequences, lanes, threads);
         add(&mut prediction, named(&self.kernel(&self.instance.layer, Form::Sequence, rest)?.prediction, "rest"));
         Ok(Priced { kernel, prediction })
     }
@@ -175,7 +164,7 @@ impl Pricer<'_> {
         self.is_cut(lanes * steps)?;
         let segments = longest / (lanes * steps) * sequences;
         let wide = |layer: &Layer| {
-            let run = Run { sequences: segments, longest: steps, total: segments * steps, threads, again: 0 };
+            let run = Run::even(segments, steps, threads);
             self.candidate(&lanes::wide(layer, self.instance, lanes)?, Form::Sequence, run)
         };
         let kernel = wide(&self.instance.layer)?;
@@ -184,12 +173,12 @@ impl Pricer<'_> {
         let summarised = groups.iter().filter(|(own, _)| own.iter().any(|s| !recent.contains(s)));
         for (_, group) in summarised {
             add(&mut prediction, named(&wide(&group.summary)?.prediction, "summary"));
-            let run = Run { sequences: segments, longest: lanes, total: segments * lanes, threads, again: 0 };
+            let run = Run::even(segments, lanes, threads);
             let scanned = self.kernel(&group.apply, Form::Sequence, run)?;
             add(&mut prediction, named(&scanned.prediction, "scan"));
         }
         let left = longest % (lanes * steps);
-        let run = Run { sequences, longest: left, total: sequences * left, threads, again: 0 };
+        let run = Run::even(sequences, left, threads);
         add(&mut prediction, named(&self.kernel(&self.instance.layer, Form::Sequence, run)?.prediction, "rest"));
         let layer = &self.instance.layer;
         let elements =

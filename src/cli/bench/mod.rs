@@ -261,7 +261,7 @@ impl Bench<'_> {
             Plan::Step => Form::Step,
             _ => Form::Sequence,
         };
-        let run = predict::Run { sequences: count, longest, total, threads: setting.threads, again: 0 };
+        let run = predict::Run { total, ..predict::Run::even(count, longest, setting.threads) };
         let prediction = jit::backend::predicted(&work.instance, form, F::BITS, backend, &run, profile)?;
         Ok(prediction.seconds())
     }

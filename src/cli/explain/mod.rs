@@ -88,7 +88,7 @@ fn explain(
     };
     let threads = args.threads.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from);
     let extents = Extents { sequences: args.batch, longest: args.seq, threads, bits };
-    let run = Run { sequences: args.batch, longest: args.seq, total: args.batch * args.seq, threads, again: 0 };
+    let run = Run::even(args.batch, args.seq, threads);
     let taken = match args.plan {
         Plan::Auto => {
             let choice = scan::choose(&instance, extents, isa, &profile);

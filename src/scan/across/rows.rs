@@ -59,6 +59,8 @@ pub(in crate::scan) struct Rows {
     pub(super) recent: Vec<(usize, usize, usize)>,
     /// Which input each delay keeps.
     pub(super) delays: Vec<usize>,
+    /// Whether a step that is not finite makes those before it in its row NaN: they are multiplied by zeros.
+    pub(super) mixed: bool,
 }
 
 /// The layer with a row of steps for each of its own; `None` where it has none.
@@ -78,6 +80,7 @@ pub(in crate::scan) fn rows(instance: &Instance, verdict: &Verdict, isa: Isa, bi
         views: (0..layer.inputs.len()).map(|i| (i, 0)).collect(),
         instead: HashMap::new(),
         recent: Vec::new(),
+        mixed: false,
         least: if bits == 64 { f64::MIN_POSITIVE } else { f64::from(f32::MIN_POSITIVE) },
     };
     for group in &verdict.groups {
@@ -106,6 +109,8 @@ struct Maker {
     instead: HashMap<ValueId, ValueId>,
     /// See [`Rows::recent`].
     recent: Vec<(usize, usize, usize)>,
+    /// See [`Rows::mixed`].
+    mixed: bool,
     /// The least normal number. Products of parameters below it are zero: arithmetic on them is slow, and what it adds is lost
     /// beside any other number.
     least: f64,
@@ -257,7 +262,7 @@ impl Maker {
         // Threads that share a sequence wait for each other longer than a row takes.
         let instance = Instance { one_thread: true, ..derived(&layer, instance).ok()? };
         let delays = kept.into_iter().map(|(input, _)| input).collect();
-        Some(Rows { instance, views: self.views, states: found, recent: self.recent, delays })
+        Some(Rows { instance, views: self.views, states: found, recent: self.recent, delays, mixed: self.mixed })
     }
 
     /// The states of a group, before each step and behind it, and what they carry to the next row.

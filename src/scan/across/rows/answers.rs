@@ -65,6 +65,7 @@ impl Maker {
                 })
             }));
         }
+        self.mixed = true;
         Some(Element { products: powers.products, offsets })
     }
 
