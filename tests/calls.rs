@@ -5,6 +5,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
+#[allow(dead_code, reason = "other tests need more of it")]
 #[path = "kernels/data.rs"]
 mod data;
 

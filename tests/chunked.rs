@@ -7,7 +7,7 @@
 #[path = "kernels/data.rs"]
 mod data;
 
-use data::{Data, rounded_all, rounded_carry};
+use data::{Data, compare, rounded_all, rounded_carry};
 use ssmc::chunked::{self, Chunked};
 use ssmc::diag::Code;
 use ssmc::ir::{Instance, Layer, interp};
@@ -242,27 +242,6 @@ fn instance(body: &str) -> Instance {
 
 fn compile<F: Float>(instance: &Instance, isa: Isa) -> Chunked<F> {
     chunked::compile(instance, isa).unwrap_or_else(|problems| panic!("{problems:?}"))
-}
-
-fn compare<F: Float>(what: &str, got: &[Tensor<F>], expected: &[Tensor<f64>], roundings: f64) {
-    assert_eq!(got.len(), expected.len(), "{what}");
-    let bound = roundings * if F::BITS == 32 { f64::from(f32::EPSILON) } else { f64::EPSILON };
-    for (got, expected) in got.iter().zip(expected) {
-        assert_eq!(got.shape, expected.shape, "{what}");
-        match (&got.elements, &expected.elements) {
-            (Elements::Real(got), Elements::Real(expected)) => {
-                let largest = expected.iter().filter(|x| x.is_finite()).fold(1.0_f64, |m, x| m.max(x.abs()));
-                assert_eq!(got.len(), expected.len(), "{what}");
-                for (at, (got, expected)) in got.iter().zip(expected).enumerate() {
-                    let got = got.to_f64();
-                    let same = got == *expected || (got.is_nan() && expected.is_nan());
-                    assert!(same || (got - expected).abs() <= bound * largest, "{what}[{at}]: {got}, not {expected}");
-                }
-            }
-            (Elements::Bool(got), Elements::Bool(expected)) => assert_eq!(got, expected, "{what}"),
-            _ => panic!("{what}: another element type"),
-        }
-    }
 }
 
 /// Two runs, the second from where the first ends; on one and on two threads.

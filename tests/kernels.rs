@@ -8,39 +8,13 @@ mod data;
 #[path = "kernels/layers.rs"]
 mod layers;
 
-use data::{Data, rounded_all, rounded_carry, rows};
+use data::{Data, compare, rounded_all, rounded_carry, rows};
 use layers::{CASES, Case};
 use ssmc::ir::{Instance, Layer, interp, parse};
 use ssmc::jit::{self, Form, Isa, Kernel};
 use ssmc_runtime::{Bound, Carry, Elements, Float, RunError, Sequences, Tensor};
 
 const LENGTHS: [usize; 8] = [0, 1, 2, 3, 4, 5, 7, 33];
-
-fn compare<F: Float>(what: &str, got: &[Tensor<F>], expected: &[Tensor<f64>], roundings: f64) {
-    assert_eq!(got.len(), expected.len(), "{what}");
-    let bound = roundings * if F::BITS == 32 { f64::from(f32::EPSILON) } else { f64::EPSILON };
-    let planes = |got: &[F], expected: &[f64]| {
-        let largest = expected.iter().filter(|x| x.is_finite()).fold(1.0_f64, |m, x| m.max(x.abs()));
-        for (at, (got, expected)) in got.iter().zip(expected).enumerate() {
-            let got = got.to_f64();
-            let same = got == *expected || (got.is_nan() && expected.is_nan());
-            assert!(same || (got - expected).abs() <= bound * largest, "{what}[{at}]: {got}, expected {expected}");
-        }
-    };
-    for (got, expected) in got.iter().zip(expected) {
-        assert_eq!(got.shape, expected.shape, "{what}");
-        match (&got.elements, &expected.elements) {
-            (Elements::Real(got), Elements::Real(expected)) => planes(got, expected),
-            (Elements::Complex { re, im }, Elements::Complex { re: a, im: b }) => {
-                planes(re, a);
-                planes(im, b);
-            }
-            (Elements::Int(got), Elements::Int(expected)) => assert_eq!(got, expected, "{what}"),
-            (Elements::Bool(got), Elements::Bool(expected)) => assert_eq!(got, expected, "{what}"),
-            _ => panic!("{what}: another element type"),
-        }
-    }
-}
 
 fn layer(text: &str) -> Layer {
     parse::parse(text).unwrap_or_else(|error| panic!("{error}\n{text}"))

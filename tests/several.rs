@@ -4,7 +4,7 @@
 #[path = "kernels/data.rs"]
 mod data;
 
-use data::{Data, rounded_all, rounded_carry, rows};
+use data::{Data, compare, rounded_all, rounded_carry, rows};
 use ssmc::chunked::several;
 use ssmc::ir::{Instance, interp};
 use ssmc::jit::{Form, Isa, Kernel, compile_for, plan_text};
@@ -100,22 +100,6 @@ fn instance(body: &str) -> Instance {
     let (layers, problems) = sema::lower(&syntax::parse(&text).0);
     assert!(problems.is_empty(), "{problems:?}\n{text}");
     Instance::new(layers.into_iter().next().expect("a layer"), Vec::new()).expect("sizes that can be run")
-}
-
-fn compare<F: Float>(what: &str, got: &[Tensor<F>], expected: &[Tensor<f64>], roundings: f64) {
-    assert_eq!(got.len(), expected.len(), "{what}");
-    let bound = roundings * if F::BITS == 32 { f64::from(f32::EPSILON) } else { f64::EPSILON };
-    for (got, expected) in got.iter().zip(expected) {
-        let (Elements::Real(got), Elements::Real(expected)) = (&got.elements, &expected.elements) else {
-            panic!("{what}: another element type")
-        };
-        let largest = expected.iter().fold(1.0_f64, |m, x| m.max(x.abs()));
-        assert_eq!(got.len(), expected.len(), "{what}");
-        for (at, (got, expected)) in got.iter().zip(expected).enumerate() {
-            let got = got.to_f64();
-            assert!((got - expected).abs() <= bound * largest, "{what}[{at}]: {got}, not {expected}");
-        }
-    }
 }
 
 /// The rows `step`, `step + steps`, .. of a tensor.

@@ -1,6 +1,7 @@
 //! One sequence on several threads: whatever way they share its work, results are the interpreter's, and the same to the bit
 //! for every number of threads.
 
+#[allow(dead_code, reason = "other tests need more of it")]
 #[path = "kernels/data.rs"]
 mod data;
 

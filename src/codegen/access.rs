@@ -94,7 +94,7 @@ impl<'a> Emitter<'a, '_> {
         self.access_at(std::ptr::null(), nest.value, nest.target, nest.body.ty, &nest.at, None)
     }
 
-    fn bytes(&self, ty: Scalar) -> i64 {
+    pub(super) fn bytes(&self, ty: Scalar) -> i64 {
         element_bytes(ty, self.plan.target.bits) as i64
     }
 

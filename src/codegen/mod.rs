@@ -18,6 +18,7 @@ mod extreme;
 pub(crate) mod finite;
 pub mod math;
 mod nest;
+mod pipeline;
 mod reduce;
 mod region;
 mod solve;

@@ -16,7 +16,7 @@ use super::nest::Range;
 use super::value::{Parts, Val};
 use super::{At, Emitter, Lane, Rows};
 use crate::ir::{Expr, ExprKind, IndexId, ReduceOp, Scalar, ValueId};
-use crate::plan::{Carried, Fused, Item, Region, Statement};
+use crate::plan::{Carried, Fused, Item, Pipelined, Region, Statement};
 
 /// An element of a value, as a key.
 pub(super) type Element = (ValueId, Vec<(Option<IndexId>, i64)>);
@@ -138,7 +138,10 @@ impl<'a> Emitter<'a, '_> {
         let known = self.env.get(&region.lane).copied();
         let inside = |this: &mut Self| match region.timed {
             true if region.together > 1 => this.groups_of(region, call),
-            true => this.steps_of(region, call),
+            true => match &region.pipelined {
+                Some(pipelined) => this.pipelined_of(region, pipelined, call),
+                None => this.steps_of(region, call),
+            },
             false => this.items(&region.items),
         };
         if known.is_some() {
@@ -203,6 +206,7 @@ impl<'a> Emitter<'a, '_> {
         let results = self.scoped(|this| {
             this.enter(time, call);
             this.touch(region, ahead);
+            this.fetch_tile(region);
             let mut values = params.into_iter();
             for carried in &region.carried {
                 this.elements(carried, |this, access, element| {
@@ -272,13 +276,17 @@ impl<'a> Emitter<'a, '_> {
     }
 
     /// Computes the parts of addresses that no step changes.
-    fn prepare_all(&mut self, region: &'a Region) {
+    pub(super) fn prepare_all(&mut self, region: &'a Region) {
         let mut seen: Vec<(ValueId, &'a [Expr])> = Vec::new();
-        for item in &region.items {
-            let (statements, loops) = match item {
-                Item::One(statement) => (std::slice::from_ref(statement), &[][..]),
-                Item::Loop(fused) => (&fused.body[..], &fused.indices[..]),
-            };
+        let items = region.items.iter().map(|item| match item {
+            Item::One(statement) => (std::slice::from_ref(statement), &[][..]),
+            Item::Loop(fused) => (&fused.body[..], &fused.indices[..]),
+        });
+        let pipelined = region.pipelined.iter().flat_map(|pipelined| {
+            let indices = &pipelined.fused.indices[..];
+            [(&pipelined.fused.body[..], indices), (&pipelined.ahead[..], indices)]
+        });
+        for (statements, loops) in pipelined.chain(items) {
             for statement in statements {
                 let mut bound = loops.to_vec();
                 let mut reads = Vec::new();
@@ -308,7 +316,7 @@ impl<'a> Emitter<'a, '_> {
     }
 
     /// How many bytes the next block lies ahead; 0 behind the last one, where it is a load that asks.
-    fn ahead(&mut self, region: &Region) -> Value {
+    pub(super) fn ahead(&mut self, region: &Region) -> Value {
         let block = region.parts * self.width;
         let count = self.extent(region.lane);
         let size = i64::from(self.real.bytes());
@@ -326,7 +334,7 @@ impl<'a> Emitter<'a, '_> {
     /// Asks for an element of the next block of every row that this block uses, so that its cache line is there in time.
     ///
     /// Rows are far apart, so that no processor finds the pattern by itself. What goes past the caches is not to be in them.
-    fn touch(&mut self, region: &'a Region, ahead: Value) {
+    pub(super) fn touch(&mut self, region: &'a Region, ahead: Value) {
         let mut seen = Vec::new();
         let lane = region.lane;
         let mut accesses = Vec::new();
@@ -381,6 +389,43 @@ impl<'a> Emitter<'a, '_> {
         }
     }
 
+    /// Asks for this block's share of rows that phases of the next tile read.
+    pub(super) fn fetch_tile(&mut self, region: &'a Region) {
+        if region.fetches.is_empty() || !self.can_fetch() {
+            return;
+        }
+        let lanes = region.parts * self.width;
+        let across = self.extent(region.lane).div_ceil(lanes);
+        let blocks = region.outer.iter().map(|&i| self.extent(i)).product::<usize>() * across;
+        for &value in &region.fetches {
+            let place = self.pass.places[value.at()].expect("inputs have places");
+            let Some((Rows::Sequence, row)) = self.rows_of(value, place) else { continue };
+            let size: usize = self.plan.instance.axes[value.at()].iter().product();
+            let share = size as i64 * self.bytes(Scalar::Real) / blocks as i64;
+            if share < LINE || (across > 1 && share % lanes as i64 != 0) {
+                continue;
+            }
+            let (mut address, start) = self.first(value, place);
+            let mut stride = share * across as i64;
+            if across > 1 {
+                let at = self.index(region.lane);
+                let at = self.scaled(at, share / lanes as i64);
+                address = self.b.ins().iadd(address, at);
+            }
+            for &i in region.outer.iter().rev() {
+                let at = self.index(i);
+                let at = self.scaled(at, stride);
+                address = self.b.ins().iadd(address, at);
+                stride *= self.extent(i) as i64;
+            }
+            let offset = start + row * self.pass.tile as i64;
+            for line in 0..(share as u64).div_ceil(LINE as u64) as i64 {
+                let address = self.plus(address, offset + line * LINE);
+                self.fetch(address, 0);
+            }
+        }
+    }
+
     fn stores_of(&self, statement: &'a Statement) -> Vec<Access<'a>> {
         let access = |place: &'a crate::plan::Place| {
             let key = std::ptr::from_ref(place).cast();
@@ -416,7 +461,7 @@ impl<'a> Emitter<'a, '_> {
         found
     }
 
-    fn known_place(&self, at: &[Expr]) -> Option<Vec<(Option<IndexId>, i64)>> {
+    pub(super) fn known_place(&self, at: &[Expr]) -> Option<Vec<(Option<IndexId>, i64)>> {
         at.iter()
             .map(|e| match e.kind {
                 ExprKind::Int(n) => Some((None, n)),
@@ -450,7 +495,7 @@ impl<'a> Emitter<'a, '_> {
     }
 
     /// The key of an element, which is another one in each of the steps side by side.
-    fn element(&self, value: ValueId, mut place: Vec<(Option<IndexId>, i64)>) -> Element {
+    pub(super) fn element(&self, value: ValueId, mut place: Vec<(Option<IndexId>, i64)>) -> Element {
         let varies = || self.pass.places[value.at()].is_none_or(|place| self.rows_of(value, place).is_some());
         if self.later > 0 && varies() {
             place.push((None, self.later));
@@ -473,22 +518,34 @@ impl<'a> Emitter<'a, '_> {
         self.later = 0;
     }
 
+    /// The step behind this one, or each of those side by side.
+    fn in_steps(&mut self, ahead: bool, mut body: impl FnMut(&mut Self)) {
+        if !ahead {
+            return self.each_step(body);
+        }
+        self.later = 1;
+        let calls = std::mem::take(&mut self.calls);
+        body(self);
+        self.calls = calls;
+        self.later = 0;
+    }
+
     /// Whether a known position lies outside of its value.
     pub(super) fn is_outside(&self, (value, place): &Element) -> bool {
         let shape = &self.plan.instance.axes[value.at()];
         place.iter().zip(shape).any(|((index, at), &extent)| index.is_none() && !(0..extent as i64).contains(at))
     }
 
-    fn items(&mut self, items: &'a [Item]) {
+    pub(super) fn items(&mut self, items: &'a [Item]) {
         for item in items {
             match item {
                 Item::One(statement) => self.statement(statement),
-                Item::Loop(fused) => self.fused(fused),
+                Item::Loop(fused) => self.fused(fused, None),
             }
         }
     }
 
-    fn statement(&mut self, statement: &'a Statement) {
+    pub(super) fn statement(&mut self, statement: &'a Statement) {
         self.each_step(|this| {
             let value = this.emit(&statement.body);
             this.define(statement, value);
@@ -504,32 +561,35 @@ impl<'a> Emitter<'a, '_> {
         }
     }
 
-    /// Statements in one loop; reductions are carried through it.
-    fn fused(&mut self, fused: &'a Fused) {
-        let sums: Vec<&Statement> = fused.body.iter().filter(|statement| statement.sums).collect();
+    /// Statements in one loop, and those for the step behind; reductions are carried through it.
+    pub(super) fn fused(&mut self, fused: &'a Fused, pipelined: Option<&'a Pipelined>) {
+        let ahead = pipelined.map_or(&[][..], |pipelined| &pipelined.ahead);
+        let all: Vec<(&Statement, bool)> =
+            fused.body.iter().map(|statement| (statement, false)).chain(ahead.iter().map(|s| (s, true))).collect();
+        let sums: Vec<(&Statement, bool)> = all.iter().copied().filter(|(statement, _)| statement.sums).collect();
         let mut start = Vec::new();
-        for &statement in &sums {
+        for &(statement, ahead) in &sums {
             let (op, body) = summed(statement);
             let neutral = self.start(op, body.ty);
             let value = self.value_of(body.ty, &neutral, 1, false);
             let vectors = self.varies(body);
-            self.each_step(|this| start.push(this.carried_of(&value, vectors)));
+            self.in_steps(ahead, |this| start.push(this.carried_of(&value, vectors)));
         }
         let sizes: Vec<usize> = start.iter().map(Vec::len).collect();
         let result = self.scoped(|this| {
-            for statement in &fused.body {
-                this.each_step(|this| this.hoist(summed_or_all(statement), &mut fused.indices.clone()));
+            for &(statement, ahead) in &all {
+                this.in_steps(ahead, |this| this.hoist(summed_or_all(statement), &mut fused.indices.clone()));
             }
-            this.turns(fused, &fused.indices, &sizes, start.concat())
+            this.turns(fused, pipelined, &fused.indices, &sizes, start.concat())
         });
         let (result, kept) = result;
         self.registers.extend(kept);
         let mut result = &result[..];
         let mut sizes = sizes.into_iter();
-        for &statement in &sums {
+        for &(statement, ahead) in &sums {
             let (op, body) = summed(statement);
             let vectors = self.varies(body);
-            self.each_step(|this| {
+            self.in_steps(ahead, |this| {
                 let (mine, others) = result.split_at(sizes.next().expect("a size for each sum in each step"));
                 result = others;
                 let mut value = this.value_of(body.ty, mine, this.parts(), vectors);
@@ -543,7 +603,7 @@ impl<'a> Emitter<'a, '_> {
     }
 
     /// Whether a value differs between lanes.
-    fn varies(&self, e: &Expr) -> bool {
+    pub(super) fn varies(&self, e: &Expr) -> bool {
         self.lane.is_some_and(|lane| crate::plan::shape::mentions(e, &[lane.index]))
     }
 
@@ -552,17 +612,18 @@ impl<'a> Emitter<'a, '_> {
     fn turns(
         &mut self,
         fused: &'a Fused,
+        pipelined: Option<&'a Pipelined>,
         indices: &'a [IndexId],
         sizes: &[usize],
         carried: Vec<Value>,
     ) -> (Vec<Value>, Vec<(Element, Val)>) {
-        let Some((&index, rest)) = indices.split_first() else { return self.turn(fused, sizes, carried) };
+        let Some((&index, rest)) = indices.split_first() else { return self.turn(fused, pipelined, sizes, carried) };
         let n = self.extent(index);
         if fused.whole {
             let (mut carried, mut kept) = (carried, Vec::new());
             for k in 0..n as i64 {
-                let (next, mut known) =
-                    self.at(index, At { base: None, add: k }, |this| this.turns(fused, rest, sizes, carried));
+                let at = At { base: None, add: k };
+                let (next, mut known) = self.at(index, at, |this| this.turns(fused, pipelined, rest, sizes, carried));
                 carried = next;
                 kept.append(&mut known);
             }
@@ -578,7 +639,7 @@ impl<'a> Emitter<'a, '_> {
                 let At { base, .. } = this.env[&index];
                 for k in 0..unroll as i64 {
                     this.env.insert(index, At { base, add: k });
-                    carried = this.scoped(|this| this.turns(fused, rest, sizes, carried).0);
+                    carried = this.scoped(|this| this.turns(fused, pipelined, rest, sizes, carried).0);
                 }
                 this.env.insert(index, At { base, add: 0 });
                 carried
@@ -589,21 +650,30 @@ impl<'a> Emitter<'a, '_> {
 
     /// One turn.
     #[allow(clippy::type_complexity, reason = "what is carried, and what is known")]
-    fn turn(&mut self, fused: &'a Fused, sizes: &[usize], carried: Vec<Value>) -> (Vec<Value>, Vec<(Element, Val)>) {
+    fn turn(
+        &mut self,
+        fused: &'a Fused,
+        pipelined: Option<&'a Pipelined>,
+        sizes: &[usize],
+        carried: Vec<Value>,
+    ) -> (Vec<Value>, Vec<(Element, Val)>) {
         let (mut results, mut kept) = (Vec::new(), Vec::new());
         let mut left = &carried[..];
         let mut sizes = sizes.iter();
+        let mut sum = |this: &mut Self, statement: &'a Statement, ahead: bool| {
+            let (op, body) = summed(statement);
+            let vectors = this.varies(body);
+            this.in_steps(ahead, |this| {
+                let (mine, others) = left.split_at(*sizes.next().expect("a size for each sum in each step"));
+                left = others;
+                let sum = this.value_of(body.ty, mine, this.parts(), vectors);
+                let sum = this.accumulate(op, sum, body);
+                results.extend(this.carried_of(&sum, vectors));
+            });
+        };
         for statement in &fused.body {
             if statement.sums {
-                let (op, body) = summed(statement);
-                let vectors = self.varies(body);
-                self.each_step(|this| {
-                    let (mine, others) = left.split_at(*sizes.next().expect("a size for each sum in each step"));
-                    left = others;
-                    let sum = this.value_of(body.ty, mine, this.parts(), vectors);
-                    let sum = this.accumulate(op, sum, body);
-                    results.extend(this.carried_of(&sum, vectors));
-                });
+                sum(self, statement, false);
                 continue;
             }
             self.statement(statement);
@@ -611,6 +681,18 @@ impl<'a> Emitter<'a, '_> {
                 let element = (statement.value, self.known_place(&statement.at).expect("all indices are known"));
                 let value = self.registers[&element].clone();
                 kept.push((element, value));
+            }
+        }
+        if let Some(pipelined) = pipelined {
+            self.hand_over(pipelined);
+            for statement in &pipelined.ahead {
+                match statement.sums {
+                    true => sum(self, statement, true),
+                    false => self.in_steps(true, |this| {
+                        let value = this.emit(&statement.body);
+                        this.define(statement, value);
+                    }),
+                }
             }
         }
         (results, kept)
@@ -627,7 +709,7 @@ impl<'a> Emitter<'a, '_> {
 }
 
 /// The operation and the element of a statement that sums.
-fn summed(statement: &Statement) -> (ReduceOp, &Expr) {
+pub(super) fn summed(statement: &Statement) -> (ReduceOp, &Expr) {
     match &statement.body.kind {
         ExprKind::Reduce { op, body, .. } => (*op, body),
         _ => panic!("codegen: a sum that is no reduction"),

@@ -27,13 +27,15 @@ pub struct Machine {
     pub streams: usize,
     /// Vector operations that one loop may be written out to.
     pub code: usize,
+    /// Vector operations in the time in which one more line comes from memory.
+    pub arrival: usize,
     /// Vector operations that can be under way, each waiting for its own predecessor.
     pub chains: usize,
 }
 
 impl Default for Machine {
     fn default() -> Self {
-        Self { near: 24 << 10, far: 512 << 10, line: 64, page: 2048, streams: 32, code: 1600, chains: 8 }
+        Self { near: 24 << 10, far: 512 << 10, line: 64, page: 2048, streams: 32, code: 1600, arrival: 32, chains: 8 }
     }
 }
 

@@ -6,7 +6,8 @@
 //!
 //! - [`Phase::Steps`]: step after step, all of its nests; [`lanes`] orders and vectorises each nest;
 //! - [`Phase::Region`]: block of lanes after block of lanes, and for each all steps of the tile. [`batch`] finds the
-//!   indices of which the elements of a state never meet, [`region`] fuses the loops of what is left.
+//!   indices of which the elements of a state never meet, [`region`] fuses the loops of what is left, and [`pipeline`] those of a
+//!   step with those of the next.
 //!
 //! Invariants: every nest and statement reads only what stands before it, or a state before the step whose buffer
 //! nothing has overwritten yet; every row of an output and of a kept value is written in every step; a value that one
@@ -14,10 +15,12 @@
 
 pub mod batch;
 pub mod cost;
+pub mod fetch;
 pub mod lanes;
 pub mod lower;
 pub mod pack;
 pub mod past;
+pub mod pipeline;
 pub mod place;
 mod print;
 pub mod region;
@@ -136,6 +139,21 @@ pub struct Region {
     pub carried: Vec<Carried>,
     /// What one step does, in order.
     pub items: Vec<Item>,
+    /// The last loop of a step with the first one of the step behind it, where these run as one. Then the first item is that loop.
+    pub pipelined: Option<Pipelined>,
+    /// Inputs whose rows of the next tile it asks for: each step of a block for its share of one.
+    pub fetches: Vec<ValueId>,
+}
+
+/// The last loop of a step with the first one of the step behind it.
+#[derive(Clone, Debug)]
+pub struct Pipelined {
+    /// The last loop.
+    pub fused: Fused,
+    /// What runs in each turn for the step behind.
+    pub ahead: Vec<Statement>,
+    /// Before and after a step, the states of which a turn reads an element for the step behind when it has computed it.
+    pub states: Vec<(ValueId, ValueId)>,
 }
 
 /// A state that stays in registers.
@@ -394,6 +412,12 @@ impl Phase {
             Phase::Steps(steps) => steps.apart,
             Phase::Region(region) => region.apart,
         }
+    }
+
+    /// What it reads, values of its own included; each as often as it is written.
+    pub fn reads(&self) -> Vec<ValueId> {
+        let bodies = self.nests().map(|nest| &nest.body).chain(self.statements().map(|statement| &statement.body));
+        bodies.flat_map(Expr::reads).collect()
     }
 
     /// All nests of a phase that runs step by step.

@@ -203,5 +203,7 @@ pub fn copied(instance: &mut Instance, from: ValueId, to: ValueId, place: Place,
         together: 1,
         carried: Vec::new(),
         items: vec![item],
+        pipelined: None,
+        fetches: Vec::new(),
     }
 }

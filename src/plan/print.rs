@@ -94,6 +94,10 @@ impl Plan {
         if !held.is_empty() {
             write!(f, ", in registers: {}", held.join(", "))?;
         }
+        if !region.fetches.is_empty() {
+            let names: Vec<&str> = region.fetches.iter().map(|&v| self.instance.layer.value(v).name.as_str()).collect();
+            write!(f, ", asks for the next tile of {}", names.join(", "))?;
+        }
         writeln!(f)?;
         for item in &region.items {
             match item {
@@ -102,6 +106,14 @@ impl Plan {
                     self.statement(f, statement)?;
                 }
                 Item::Loop(fused) => self.fused(f, fused)?,
+            }
+        }
+        if let Some(pipelined) = &region.pipelined {
+            writeln!(f, "    between two steps, the last loop with the first one of the next:")?;
+            self.fused(f, &pipelined.fused)?;
+            for statement in &pipelined.ahead {
+                write!(f, "      next ")?;
+                self.statement(f, statement)?;
             }
         }
         Ok(())

@@ -75,7 +75,8 @@ pub struct StateOf {
     pub home: Place,
 }
 
-fn index(i: IndexId) -> Expr {
+/// An index as an expression.
+pub fn index(i: IndexId) -> Expr {
     Expr { kind: ExprKind::Index(i), ty: Scalar::Int, span: crate::diag::Span::default() }
 }
 
@@ -145,7 +146,18 @@ impl Builder<'_> {
         let items = self.items(spots, &mut pieces);
         let together = self.together(draft, &items);
         let (outer, lane, parts) = (self.outer.clone(), self.lane, self.parts);
-        Region { outer, lane, parts, timed: true, apart: false, together, carried, items }
+        Region {
+            outer,
+            lane,
+            parts,
+            timed: true,
+            apart: false,
+            together,
+            carried,
+            items,
+            pipelined: None,
+            fetches: Vec::new(),
+        }
     }
 
     /// How many steps can run side by side: as many as have room for their sums in registers.

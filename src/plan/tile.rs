@@ -8,7 +8,9 @@ use ssmc_runtime::kernel::Buffer;
 
 use super::batch::Batch;
 use super::cost::Machine;
+use super::fetch::fetch;
 use super::pack::{self, Packer};
+use super::pipeline::pipeline;
 use super::region::{Builder, StateOf, new_index};
 use super::split::{Draft, Part, Split};
 use super::{Form, Layout, Nest, PassPlan, Phase, Place, Region, Steps, Target, lanes, place};
@@ -73,6 +75,9 @@ pub fn tiled(
     }
     phases.extend(steps(tiling.recurrent_nests(&split.steps)));
     phases.extend(split.output.iter().filter_map(|part| tiling.part(part)));
+    if form == Form::Sequence && tile > 1 {
+        fetch(tiling.instance, target, &machine, &mut phases);
+    }
     let memory = tiling.memory;
     let (places, begin, end) = (tiling.places, tiling.begin, tiling.end);
     let states = (0..instance.layer.states.len()).collect();
@@ -354,8 +359,9 @@ impl Tiling<'_> {
             parts,
         };
         let mut region = builder.build(draft, states, &stores, early);
-        if self.form == Form::Step {
-            region.together = 1;
+        match self.form {
+            Form::Step => region.together = 1,
+            Form::Sequence => pipeline(&mut region, states, self.instance, self.target, &self.machine),
         }
         region
     }

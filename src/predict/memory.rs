@@ -166,7 +166,7 @@ impl Traffic {
 /// What the phases of a pass use however many steps there are, in bytes.
 pub fn shared(plan: &Plan, pass: &PassPlan) -> f64 {
     let fixed = |place: &Place| matches!(place.buffer, Buffer::Param(_) | Buffer::Derived | Buffer::State(_));
-    let read: Vec<ValueId> = pass.phases.iter().flat_map(reads).collect();
+    let read: Vec<ValueId> = pass.phases.iter().flat_map(Phase::reads).collect();
     let each = pass.places.iter().enumerate().map(|(v, place)| match place {
         Some(place) if fixed(place) && read.contains(&ValueId(v as u32)) => {
             let value = ValueId(v as u32);
@@ -176,9 +176,4 @@ pub fn shared(plan: &Plan, pass: &PassPlan) -> f64 {
         _ => 0.0,
     });
     each.sum()
-}
-
-fn reads(phase: &Phase) -> Vec<ValueId> {
-    let bodies = phase.nests().map(|nest| &nest.body).chain(phase.statements().map(|statement| &statement.body));
-    bodies.flat_map(Expr::reads).collect()
 }
