@@ -5,6 +5,7 @@
 //! Layers that round or compare may take another way in `f32`: where results differ there, the layer is compared,
 //! and timed, in `f64`.
 
+#[allow(dead_code, reason = "tests need more of it")]
 #[path = "../../tests/kernels/data.rs"]
 mod data;
 #[path = "../../tests/equivalence/generate.rs"]
