@@ -20,6 +20,7 @@ pub mod math;
 mod nest;
 mod reduce;
 mod region;
+mod rows;
 mod solve;
 mod step;
 mod value;

@@ -16,7 +16,8 @@ use super::nest::Range;
 use super::value::{Parts, Val};
 use super::{At, Emitter, Lane, Rows};
 use crate::ir::{Expr, ExprKind, IndexId, ReduceOp, Scalar, ValueId};
-use crate::plan::{Carried, Fused, Item, Region, Statement};
+use crate::plan::region::is_plain_sum;
+use crate::plan::{Carried, Fused, Item, Region, Statement, cost};
 
 /// An element of a value, as a key.
 pub(super) type Element = (ValueId, Vec<(Option<IndexId>, i64)>);
@@ -39,6 +40,12 @@ const STREAM: i32 = 2048;
 
 /// Bytes in a line of the caches.
 const LINE: i64 = 64;
+
+/// Up to how many operations a sum in a turn of a loop is written out.
+const WRITTEN_OUT: usize = 128;
+
+/// Up to how many operations a turn of a written-out loop has beside which its sums are waited for.
+const LIGHT: usize = 20;
 
 impl<'a> Emitter<'a, '_> {
     pub(super) fn region(&mut self, region: &'a Region, call: Call) {
@@ -516,14 +523,17 @@ impl<'a> Emitter<'a, '_> {
             self.each_step(|this| start.push(this.carried_of(&value, vectors)));
         }
         let sizes: Vec<usize> = start.iter().map(Vec::len).collect();
+        let start = start.concat();
+        let chains = if fused.whole { self.chains(fused, &sums, start.len()) } else { 1 };
         let result = self.scoped(|this| {
             for statement in &fused.body {
                 this.each_step(|this| this.hoist(summed_or_all(statement), &mut fused.indices.clone()));
             }
-            this.turns(fused, &fused.indices, &sizes, start.concat())
+            this.turns(fused, &fused.indices, &sizes, start.repeat(chains))
         });
         let (result, kept) = result;
         self.registers.extend(kept);
+        let result = self.added_chains(result, start.len());
         let mut result = &result[..];
         let mut sizes = sizes.into_iter();
         for &statement in &sums {
@@ -540,6 +550,31 @@ impl<'a> Emitter<'a, '_> {
                 this.define(statement, value);
             });
         }
+    }
+
+    /// Into how many chains the sums of a written-out loop are cut, so that they do not wait for each other: of long sums with
+    /// little to do beside them, as many as registers are left for. All turns come around to all of them.
+    fn chains(&self, fused: &Fused, sums: &[&Statement], vectors: usize) -> usize {
+        let add = |op| matches!(op, ReduceOp::Sum | ReduceOp::Mean);
+        let extent = |i: IndexId| self.plan.instance.extents[i.at()];
+        let each: usize = fused.body.iter().map(|s| cost::operations(summed_or_all(s), &extent)).sum();
+        let plain = each <= LIGHT && sums.iter().all(|statement| add(summed(statement).0));
+        let turns: usize = fused.indices.iter().map(|&i| self.extent(i)).product();
+        let most = if self.plan.target.registers >= 32 { 4 } else { 2 } / vectors.max(1);
+        let mut chains = if plain && vectors > 0 { most.max(1) } else { 1 };
+        while chains > 1 && (chains * 4 > turns || !turns.is_multiple_of(chains)) {
+            chains /= 2;
+        }
+        chains
+    }
+
+    /// The sums of several chains, one chain after the other, as one: neighbours last.
+    fn added_chains(&mut self, mut sums: Vec<Value>, size: usize) -> Vec<Value> {
+        while sums.len() > size {
+            let half = sums.split_off(sums.len() / 2);
+            sums = sums.into_iter().zip(half).map(|(a, b)| self.b.ins().fadd(a, b)).collect();
+        }
+        sums
     }
 
     /// Whether a value differs between lanes.
@@ -591,7 +626,9 @@ impl<'a> Emitter<'a, '_> {
     #[allow(clippy::type_complexity, reason = "what is carried, and what is known")]
     fn turn(&mut self, fused: &'a Fused, sizes: &[usize], carried: Vec<Value>) -> (Vec<Value>, Vec<(Element, Val)>) {
         let (mut results, mut kept) = (Vec::new(), Vec::new());
-        let mut left = &carried[..];
+        // What is carried through the next turns comes behind it.
+        let (carried, later) = carried.split_at(sizes.iter().sum());
+        let mut left = carried;
         let mut sizes = sizes.iter();
         for statement in &fused.body {
             if statement.sums {
@@ -606,14 +643,81 @@ impl<'a> Emitter<'a, '_> {
                 });
                 continue;
             }
-            self.statement(statement);
+            match &statement.body.kind {
+                ExprKind::Reduce { op, indices, body }
+                    if is_plain_sum(*op, body.ty) && !self.is_cached(&statement.body) =>
+                {
+                    self.sum_inside(statement, *op, indices, body);
+                }
+                _ => self.statement(statement),
+            }
             if fused.whole {
-                let element = (statement.value, self.known_place(&statement.at).expect("all indices are known"));
-                let value = self.registers[&element].clone();
-                kept.push((element, value));
+                let place = self.known_place(&statement.at).expect("all indices are known");
+                self.each_step(|this| {
+                    let element = this.element(statement.value, place.clone());
+                    let value = this.registers[&element].clone();
+                    kept.push((element, value));
+                });
             }
         }
-        (results, kept)
+        (later.iter().copied().chain(results).collect(), kept)
+    }
+
+    /// A statement that is a sum of its own in each turn of a loop: all steps side by side go through it together, so that
+    /// what they all read is loaded once.
+    fn sum_inside(&mut self, statement: &'a Statement, op: ReduceOp, indices: &'a [IndexId], body: &'a Expr) {
+        let vectors = self.varies(body);
+        let neutral = self.start(op, body.ty);
+        let neutral = self.value_of(body.ty, &neutral, 1, false);
+        let mut start = Vec::new();
+        self.each_step(|this| start.push(this.carried_of(&neutral, vectors)));
+        let size = start[0].len();
+        let extent = |i: IndexId| self.plan.instance.extents[i.at()];
+        let turns: usize = indices.iter().map(|&i| extent(i)).product();
+        let whole = turns.saturating_mul(cost::operations(body, &extent) + 1) <= WRITTEN_OUT;
+        let sums = self.scoped(|this| {
+            this.each_step(|this| this.hoist(body, &mut indices.to_vec()));
+            this.sums_inside(indices, whole, start.concat(), &mut |this, sums| {
+                let (mut left, mut results) = (&sums[..], Vec::new());
+                this.each_step(|this| {
+                    let (mine, others) = left.split_at(size);
+                    left = others;
+                    let sum = this.value_of(body.ty, mine, this.parts(), vectors);
+                    let sum = this.accumulate(op, sum, body);
+                    results.extend(this.carried_of(&sum, vectors));
+                });
+                results
+            })
+        });
+        let mut left = &sums[..];
+        self.each_step(|this| {
+            let (mine, others) = left.split_at(size);
+            left = others;
+            let mut value = this.value_of(body.ty, mine, this.parts(), vectors);
+            if op == ReduceOp::Mean {
+                value = this.over_count(value, turns);
+            }
+            this.define(statement, value);
+        });
+    }
+
+    /// The loops of sums in a turn.
+    fn sums_inside(
+        &mut self,
+        indices: &'a [IndexId],
+        whole: bool,
+        sums: Vec<Value>,
+        turn: &mut dyn FnMut(&mut Self, Vec<Value>) -> Vec<Value>,
+    ) -> Vec<Value> {
+        let Some((&index, rest)) = indices.split_first() else { return turn(self, sums) };
+        let n = self.extent(index);
+        if whole {
+            return (0..n as i64).fold(sums, |sums, k| {
+                self.at(index, At { base: None, add: k }, |this| this.sums_inside(rest, whole, sums, turn))
+            });
+        }
+        let range = Range { from: 0, to: n, step: 1 };
+        self.each(index, range, sums, &mut |this, sums| this.sums_inside(rest, whole, sums, turn))
     }
 
     /// The mean of a sum.

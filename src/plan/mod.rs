@@ -14,6 +14,7 @@
 
 pub mod batch;
 pub mod cost;
+mod fuse;
 pub mod lanes;
 pub mod lower;
 pub mod pack;
@@ -288,7 +289,7 @@ pub struct Nest {
     pub body: Expr,
     /// The loops over the axes, outermost first.
     pub loops: Vec<IndexId>,
-    /// The indices that lie on vector lanes: the innermost loop, or an index of each reduction that is outermost.
+    /// The indices that lie on vector lanes: the innermost loop, or an index of each reduction that is outermost, or both.
     pub lanes: Vec<Lanes>,
 }
 
