@@ -4,7 +4,7 @@
 #![allow(unsafe_code)]
 
 use cranelift_codegen::ir::{Type, types};
-use ssmc::codegen::math::{Elementary, add_power};
+use ssmc::codegen::math::{Elementary, add_power, near_root};
 
 #[path = "math/complex.rs"]
 mod complex;
@@ -162,6 +162,45 @@ fn powers_in_sums_are_as_precise_as_promised() {
                 let (f32s, f64s) = (types::F32.by(bytes / 4).unwrap(), types::F64.by(bytes / 8).unwrap());
                 check_power(maker, f32s, &single, exponent, 1e-6, f64::from(f32::MIN_POSITIVE), f64::from);
                 check_power(maker, f64s, &double, exponent, 1e-14, f64::MIN_POSITIVE, |x| x);
+            }
+        }
+    }
+}
+
+/// Roots of what is not negative: to a relative error, but for subnormal numbers.
+fn check_root<T: kernel::Lane>(
+    maker: kernel::Maker,
+    ty: Type,
+    x: &[T],
+    exponent: f64,
+    (bound, least): (f64, f64),
+    value: impl Fn(T) -> f64,
+) {
+    let mut out = [Vec::new()];
+    let kernel =
+        kernel::Kernel::<T>::made(maker, ty, 1, 1, |b, environment, x| vec![near_root(b, environment, x[0], exponent)]);
+    kernel.run(&[x], &mut out);
+    for (&x, &got) in x.iter().zip(&out[0]) {
+        let (x, got) = (value(x), value(got));
+        let exact = x.powf(exponent);
+        let same = got == exact || (got.is_nan() && exact.is_nan());
+        assert!(x != 1.0 || got == 1.0, "1^{exponent} = {got:e}");
+        let small = x < least && got >= 0.0 && got <= 1.001 * least.powf(exponent);
+        let off = (got - exact).abs() / exact;
+        assert!(x < 0.0 || same || small || off <= bound, "{x:e}^{exponent} = {exact:e}, not {got:e}");
+    }
+}
+
+#[test]
+fn roots_of_sums_are_as_precise_as_promised() {
+    let single = singles();
+    let double: Vec<f64> = (0..1u64 << 18).map(|i| f64::from_bits(i.wrapping_mul(0x1fff_ffff_ffff_f35b))).collect();
+    for exponent in [0.95, 1.0 / 1.2, 0.5, 1.0 / 3.7, 0.125, 0.001] {
+        for maker in kernel::makers() {
+            for bytes in [16, 32, 64].into_iter().filter(|&bytes| bytes <= kernel::widest(maker, types::F32).bytes()) {
+                let (f32s, f64s) = (types::F32.by(bytes / 4).unwrap(), types::F64.by(bytes / 8).unwrap());
+                check_root(maker, f32s, &single, exponent, (1e-6, f64::from(f32::MIN_POSITIVE)), f64::from);
+                check_root(maker, f64s, &double, exponent, (1e-14, f64::MIN_POSITIVE), |x| x);
             }
         }
     }

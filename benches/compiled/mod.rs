@@ -24,8 +24,8 @@ pub trait Compiled {
     fn plan(&self) -> Plan;
     /// Runs it from the initial state; one step goes on from the state that is there.
     fn run(&mut self, threads: usize);
-    /// The last `n` elements of each output of the last run, or all where there are fewer; of complex numbers the real
-    /// parts first.
+    /// The last `n` elements of each output of the last run, or all where there are fewer, and the states of a layer without
+    /// outputs; of complex numbers the real parts first.
     fn output(&self, n: usize) -> Vec<f64>;
 }
 
@@ -237,7 +237,8 @@ impl<F: Real> Compiled for Run<F> {
     }
 
     fn output(&self, n: usize) -> Vec<f64> {
-        last(&self.given.outputs, n)
+        let outputs = &self.given.outputs;
+        last(if outputs.is_empty() { &self.carry.states } else { outputs }, n)
     }
 }
 
@@ -257,7 +258,7 @@ impl<F: Real> Compiled for Steps<F> {
     }
 }
 
-/// The last `n` elements of each output, or all where there are fewer.
+/// The last `n` elements of each tensor, or all where there are fewer.
 fn last<F: Real>(outputs: &[Tensor<F>], n: usize) -> Vec<f64> {
     fn end<T>(all: &[T], n: usize) -> &[T] {
         &all[all.len().saturating_sub(n)..]

@@ -42,17 +42,25 @@ impl<'a> Emitter<'a, '_> {
         let before = if last { of.clone() } else { self.emit(before) };
         let mut plane = |of: &Parts, before: &Parts| {
             let (of, before) = (self.spread(of)[0], self.spread(before)[0]);
-            Parts::Each(vec![self.moved(before, of, |lane| if last { first } else { first + lane })])
+            let from = |lane| if last { first } else { first + lane };
+            Parts::Each(vec![self.moved(Primitive::Move, before, of, from)])
         };
         let re = plane(&of.re, &before.re);
         let im = of.im.as_ref().zip(before.im.as_ref()).map(|(of, before)| plane(of, before));
         Val { ty: e.ty, re, im }
     }
 
-    /// Lanes of `low`, and behind them of `high`: for each lane the one that `from` says.
-    fn moved(&mut self, low: Value, high: Value, from: impl Fn(usize) -> usize) -> Value {
+    /// Lanes of `low`, and behind them of `high`: for each lane the one that `from` says, by [`Primitive::Move`] or
+    /// [`Primitive::LookUp`].
+    pub(super) fn moved(
+        &mut self,
+        primitive: Primitive,
+        low: Value,
+        high: Value,
+        from: impl Fn(usize) -> usize,
+    ) -> Value {
         self.routines.machine = Some(self.machine);
-        if let Some(look_up) = self.routines.primitive(&mut self.b, Primitive::Move, self.vector) {
+        if let Some(look_up) = self.routines.primitive(&mut self.b, primitive, self.vector) {
             let bytes = self.real.bytes() as usize;
             let places = (0..self.width).flat_map(|lane| (from(lane) as u64).to_le_bytes()[..bytes].to_vec());
             let pool = self.b.func.dfg.constants.insert(ConstantData::from(places.collect::<Vec<u8>>()));

@@ -131,6 +131,13 @@ impl Emitter<'_, '_> {
         Val::plane(Scalar::Real, re)
     }
 
+    /// A sum of powers to a power between 0 and 0.95.
+    pub(super) fn near_root(&mut self, base: &Val, exponent: f64) -> Val {
+        self.routines.machine = Some(self.machine);
+        let re = self.map(&base.re, |this, x| math::near_root(&mut this.b, &mut this.routines, x, exponent));
+        Val::plane(Scalar::Real, re)
+    }
+
     pub(super) fn real(&mut self, f: Elementary, a: &Val) -> Val {
         let re = self.map(&a.re, |this, a| this.elementary(f, &[a]));
         Val::plane(Scalar::Real, re)

@@ -10,7 +10,8 @@ use super::math::Elementary;
 use super::math::complex::Complex;
 use super::value::{Parts, Val};
 use super::{At, Emitter};
-use crate::ir::{BinaryOp, Expr, ExprKind, Function, Scalar, UnaryOp};
+use crate::ir::{BinaryOp, Expr, ExprKind, Function, ReduceOp, Scalar, UnaryOp};
+use crate::plan::Phase;
 use crate::plan::shape::{is_guard, is_natural, mentions, weight};
 
 /// Up to how many nodes both branches of an `if` are computed, and one chosen.
@@ -70,6 +71,13 @@ impl<'a> Emitter<'a, '_> {
                         let exponent = self.emit(exponent);
                         self.real(Elementary::Exp2, &exponent)
                     }
+                    (Function::Pow, [base, exponent])
+                        if let Some(exponent) = root_of(exponent)
+                            && self.adds_powers(base) =>
+                    {
+                        let base = self.emit(base);
+                        self.near_root(&base, exponent)
+                    }
                     _ => {
                         let args = args.iter().map(|arg| self.emit(arg)).collect();
                         self.call(*f, args)
@@ -89,6 +97,20 @@ impl<'a> Emitter<'a, '_> {
             ExprKind::Random(..) | ExprKind::HippoLegs(_) | ExprKind::HippoN(_) => {
                 panic!("codegen: an initialiser's function outside of one: {e:?}")
             }
+        }
+    }
+
+    /// Whether a value is a sum of powers whose terms are not precise to the last bit either.
+    fn adds_powers(&self, e: &Expr) -> bool {
+        match &e.kind {
+            ExprKind::Read { value, .. } => {
+                let equations = self.plan.instance.layer.equations.iter().map(|e| (e.value, &e.body));
+                let statements = self.phases.iter().flat_map(Phase::statements).map(|s| (s.value, &s.body));
+                let mut defined = equations.chain(statements).filter(|(defined, _)| defined == value);
+                defined.any(|(_, body)| !matches!(body.kind, ExprKind::Read { .. }) && self.adds_powers(body))
+            }
+            ExprKind::Reduce { op, body, .. } => power_in_sum(*op, body).is_some(),
+            _ => false,
         }
     }
 
@@ -480,6 +502,34 @@ impl<'a> Emitter<'a, '_> {
         let im = (e.ty == Scalar::Complex).then(|| plane(1));
         Val { ty: e.ty, re: plane(0), im }
     }
+}
+
+/// The number that an expression is, if it is one that a near root takes: `1 / p` is two numbers still.
+fn root_of(e: &Expr) -> Option<f64> {
+    let exponent = match &e.kind {
+        ExprKind::Real(x) => *x,
+        ExprKind::Binary(BinaryOp::Div, a, b) => match (&a.kind, &b.kind) {
+            (ExprKind::Real(a), ExprKind::Real(b)) => a / b,
+            _ => return None,
+        },
+        _ => return None,
+    };
+    // Nearer to 1, the root of the largest numbers is one too large for `near_root` on its way.
+    (exponent > 0.0 && exponent <= 0.95).then_some(exponent)
+}
+
+/// The magnitude and the exponent of a power that a sum adds up as [`Emitter::add_power`] does.
+pub(super) fn power_in_sum(op: ReduceOp, body: &Expr) -> Option<(&Expr, f64)> {
+    if let ExprKind::Call(Function::Pow, arguments) = &body.kind
+        && let [base, Expr { kind: ExprKind::Real(exponent), .. }] = &arguments[..]
+        && matches!(base.kind, ExprKind::Call(Function::Abs, _))
+        && matches!(op, ReduceOp::Sum | ReduceOp::Mean)
+        && body.ty == Scalar::Real
+        && (1.0..=8.0).contains(exponent)
+    {
+        return Some((base, *exponent));
+    }
+    None
 }
 
 /// How many nodes an expression has; loops and functions count as many.

@@ -21,8 +21,10 @@ mod nest;
 mod pipeline;
 mod reduce;
 mod region;
+mod rows;
 mod solve;
 mod step;
+mod turns;
 mod value;
 
 use std::collections::HashMap;

@@ -8,7 +8,8 @@ use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{BlockArg, InstBuilder, Value, types};
 
 use super::Emitter;
-use super::region::{Call, summed};
+use super::region::Call;
+use super::turns::summed;
 use crate::ir::Scalar;
 use crate::plan::{Item, Pipelined, Region};
 

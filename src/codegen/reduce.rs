@@ -7,6 +7,7 @@
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::{InstBuilder, Value, types};
 
+use super::expr::power_in_sum;
 use super::nest::Range;
 use super::value::{Parts, Val};
 use super::{Emitter, Lane};
@@ -39,6 +40,7 @@ impl<'a> Emitter<'a, '_> {
                 self.value_of(body.ty, &start, 1, false)
             }
             Some(lanes) if self.lane.is_none() && self.picked.is_none() => self.on_lanes(*op, indices, body, lanes),
+            Some(lanes) if self.has_rows(body) => self.in_rows(*op, indices, body, lanes),
             _ => match self.extremes(*op, indices, body) {
                 Some(found) => found,
                 None => self.in_order(*op, indices, body),
@@ -122,7 +124,7 @@ impl<'a> Emitter<'a, '_> {
     }
 
     /// Loops over all indices; `inside` are those that `inner` loops over itself.
-    fn over(
+    pub(super) fn over(
         &mut self,
         indices: &[IndexId],
         inside: &[IndexId],
@@ -234,17 +236,13 @@ impl<'a> Emitter<'a, '_> {
             _ => None,
         };
         let add = matches!(op, ReduceOp::Sum | ReduceOp::Mean);
-        if add
-            && let ExprKind::Call(Function::Pow, arguments) = &body.kind
-            && let [base, Expr { kind: ExprKind::Real(exponent), .. }] = &arguments[..]
-            && let ExprKind::Call(Function::Abs, inner) = &base.kind
-            && body.ty == Scalar::Real
-            && (1.0..=8.0).contains(exponent)
+        if let Some((base, exponent)) = power_in_sum(op, body)
+            && let ExprKind::Call(_, inner) = &base.kind
         {
             // The power itself takes the magnitude of a real.
             let real = inner[0].ty == Scalar::Real && !self.is_cached(base);
             let base = self.emit(if real { &inner[0] } else { base });
-            return self.add_power(&sum, &base, *exponent);
+            return self.add_power(&sum, &base, exponent);
         }
         let add = add && self.machine.fma;
         if add
@@ -294,7 +292,7 @@ impl<'a> Emitter<'a, '_> {
         }
     }
 
-    fn combine(&mut self, op: ReduceOp, a: Val, b: Val) -> Val {
+    pub(super) fn combine(&mut self, op: ReduceOp, a: Val, b: Val) -> Val {
         let ty = a.ty;
         match (op, ty) {
             (ReduceOp::Max | ReduceOp::Min, Scalar::Real) => {

@@ -2,9 +2,7 @@
 //!
 //! The elements that a step defines stay in registers where the plan says so: they are found again by value and place.
 //! A place is known where all its indices are those of the region, or of loops that are written out.
-//!
-//! One module though it is long: the loops around a block, the steps in it and the elements in registers share what is
-//! known at each place.
+//! What a step does in loops stands in [`super::turns`].
 
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{BlockArg, InstBuilder, Value, types};
@@ -13,10 +11,10 @@ use ssmc_runtime::kernel::Buffer;
 
 use super::access::Access;
 use super::nest::Range;
-use super::value::{Parts, Val};
+use super::value::Val;
 use super::{At, Emitter, Lane, Rows};
-use crate::ir::{Expr, ExprKind, IndexId, ReduceOp, Scalar, ValueId};
-use crate::plan::{Carried, Fused, Item, Pipelined, Region, Statement};
+use crate::ir::{Expr, ExprKind, IndexId, Scalar, ValueId};
+use crate::plan::{Carried, Item, Region, Statement};
 
 /// An element of a value, as a key.
 pub(super) type Element = (ValueId, Vec<(Option<IndexId>, i64)>);
@@ -504,7 +502,7 @@ impl<'a> Emitter<'a, '_> {
     }
 
     /// Each of the steps side by side.
-    fn each_step(&mut self, mut body: impl FnMut(&mut Self)) {
+    pub(super) fn each_step(&mut self, mut body: impl FnMut(&mut Self)) {
         if self.together == 1 {
             return body(self);
         }
@@ -519,7 +517,7 @@ impl<'a> Emitter<'a, '_> {
     }
 
     /// The step behind this one, or each of those side by side.
-    fn in_steps(&mut self, ahead: bool, mut body: impl FnMut(&mut Self)) {
+    pub(super) fn in_steps(&mut self, ahead: bool, mut body: impl FnMut(&mut Self)) {
         if !ahead {
             return self.each_step(body);
         }
@@ -552,7 +550,7 @@ impl<'a> Emitter<'a, '_> {
         });
     }
 
-    fn define(&mut self, statement: &'a Statement, value: Val) {
+    pub(super) fn define(&mut self, statement: &'a Statement, value: Val) {
         for access in self.stores_of(statement) {
             self.write(&access, &value);
         }
@@ -561,161 +559,8 @@ impl<'a> Emitter<'a, '_> {
         }
     }
 
-    /// Statements in one loop, and those for the step behind; reductions are carried through it.
-    pub(super) fn fused(&mut self, fused: &'a Fused, pipelined: Option<&'a Pipelined>) {
-        let ahead = pipelined.map_or(&[][..], |pipelined| &pipelined.ahead);
-        let all: Vec<(&Statement, bool)> =
-            fused.body.iter().map(|statement| (statement, false)).chain(ahead.iter().map(|s| (s, true))).collect();
-        let sums: Vec<(&Statement, bool)> = all.iter().copied().filter(|(statement, _)| statement.sums).collect();
-        let mut start = Vec::new();
-        for &(statement, ahead) in &sums {
-            let (op, body) = summed(statement);
-            let neutral = self.start(op, body.ty);
-            let value = self.value_of(body.ty, &neutral, 1, false);
-            let vectors = self.varies(body);
-            self.in_steps(ahead, |this| start.push(this.carried_of(&value, vectors)));
-        }
-        let sizes: Vec<usize> = start.iter().map(Vec::len).collect();
-        let result = self.scoped(|this| {
-            for &(statement, ahead) in &all {
-                this.in_steps(ahead, |this| this.hoist(summed_or_all(statement), &mut fused.indices.clone()));
-            }
-            this.turns(fused, pipelined, &fused.indices, &sizes, start.concat())
-        });
-        let (result, kept) = result;
-        self.registers.extend(kept);
-        let mut result = &result[..];
-        let mut sizes = sizes.into_iter();
-        for &(statement, ahead) in &sums {
-            let (op, body) = summed(statement);
-            let vectors = self.varies(body);
-            self.in_steps(ahead, |this| {
-                let (mine, others) = result.split_at(sizes.next().expect("a size for each sum in each step"));
-                result = others;
-                let mut value = this.value_of(body.ty, mine, this.parts(), vectors);
-                if op == ReduceOp::Mean {
-                    let count: usize = fused.indices.iter().map(|&i| this.extent(i)).product();
-                    value = this.over_count(value, count);
-                }
-                this.define(statement, value);
-            });
-        }
-    }
-
     /// Whether a value differs between lanes.
     pub(super) fn varies(&self, e: &Expr) -> bool {
         self.lane.is_some_and(|lane| crate::plan::shape::mentions(e, &[lane.index]))
     }
-
-    /// The loops over the indices that are left. Also returns the elements whose places are known behind them.
-    #[allow(clippy::type_complexity, reason = "what is carried, and what is known")]
-    fn turns(
-        &mut self,
-        fused: &'a Fused,
-        pipelined: Option<&'a Pipelined>,
-        indices: &'a [IndexId],
-        sizes: &[usize],
-        carried: Vec<Value>,
-    ) -> (Vec<Value>, Vec<(Element, Val)>) {
-        let Some((&index, rest)) = indices.split_first() else { return self.turn(fused, pipelined, sizes, carried) };
-        let n = self.extent(index);
-        if fused.whole {
-            let (mut carried, mut kept) = (carried, Vec::new());
-            for k in 0..n as i64 {
-                let at = At { base: None, add: k };
-                let (next, mut known) = self.at(index, at, |this| this.turns(fused, pipelined, rest, sizes, carried));
-                carried = next;
-                kept.append(&mut known);
-            }
-            return (carried, kept);
-        }
-        let unroll = if rest.is_empty() { fused.unroll } else { 1 };
-        let main = n / unroll * unroll;
-        let mut carried = carried;
-        for (range, unroll) in
-            [(Range { from: 0, to: main, step: unroll }, unroll), (Range { from: main, to: n, step: 1 }, 1)]
-        {
-            carried = self.each(index, range, carried, &mut |this, mut carried| {
-                let At { base, .. } = this.env[&index];
-                for k in 0..unroll as i64 {
-                    this.env.insert(index, At { base, add: k });
-                    carried = this.scoped(|this| this.turns(fused, pipelined, rest, sizes, carried).0);
-                }
-                this.env.insert(index, At { base, add: 0 });
-                carried
-            });
-        }
-        (carried, Vec::new())
-    }
-
-    /// One turn.
-    #[allow(clippy::type_complexity, reason = "what is carried, and what is known")]
-    fn turn(
-        &mut self,
-        fused: &'a Fused,
-        pipelined: Option<&'a Pipelined>,
-        sizes: &[usize],
-        carried: Vec<Value>,
-    ) -> (Vec<Value>, Vec<(Element, Val)>) {
-        let (mut results, mut kept) = (Vec::new(), Vec::new());
-        let mut left = &carried[..];
-        let mut sizes = sizes.iter();
-        let mut sum = |this: &mut Self, statement: &'a Statement, ahead: bool| {
-            let (op, body) = summed(statement);
-            let vectors = this.varies(body);
-            this.in_steps(ahead, |this| {
-                let (mine, others) = left.split_at(*sizes.next().expect("a size for each sum in each step"));
-                left = others;
-                let sum = this.value_of(body.ty, mine, this.parts(), vectors);
-                let sum = this.accumulate(op, sum, body);
-                results.extend(this.carried_of(&sum, vectors));
-            });
-        };
-        for statement in &fused.body {
-            if statement.sums {
-                sum(self, statement, false);
-                continue;
-            }
-            self.statement(statement);
-            if fused.whole {
-                let element = (statement.value, self.known_place(&statement.at).expect("all indices are known"));
-                let value = self.registers[&element].clone();
-                kept.push((element, value));
-            }
-        }
-        if let Some(pipelined) = pipelined {
-            self.hand_over(pipelined);
-            for statement in &pipelined.ahead {
-                match statement.sums {
-                    true => sum(self, statement, true),
-                    false => self.in_steps(true, |this| {
-                        let value = this.emit(&statement.body);
-                        this.define(statement, value);
-                    }),
-                }
-            }
-        }
-        (results, kept)
-    }
-
-    /// The mean of a sum.
-    pub(super) fn over_count(&mut self, value: Val, count: usize) -> Val {
-        let divisor = self.float(count as f64);
-        let mut divide = |parts: &Parts| self.zip(parts, &Parts::One(divisor), |this, a, b| this.b.ins().fdiv(a, b));
-        let re = divide(&value.re);
-        let im = value.im.as_ref().map(divide);
-        Val { ty: value.ty, re, im }
-    }
-}
-
-/// The operation and the element of a statement that sums.
-pub(super) fn summed(statement: &Statement) -> (ReduceOp, &Expr) {
-    match &statement.body.kind {
-        ExprKind::Reduce { op, body, .. } => (*op, body),
-        _ => panic!("codegen: a sum that is no reduction"),
-    }
-}
-
-fn summed_or_all(statement: &Statement) -> &Expr {
-    if statement.sums { summed(statement).1 } else { &statement.body }
 }

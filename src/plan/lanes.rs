@@ -1,12 +1,19 @@
 //! The order of a nest's loops, and which index lies on the lanes of vectors.
 //!
-//! Candidates are every index on the left, or an index of each outermost reduction; the cheapest wins, counted in
+//! Candidates are every index on the left, an index of each outermost reduction, or both; the cheapest wins, counted in
 //! plain operations per element. Unit strides and broadcasts are cheap, gathers and all that has no vector form are
 //! taken apart lane by lane.
 
+use super::region::is_plain_sum;
 use super::shape::{Linear, is_guard, mentions, weight};
 use super::{Nest, Place, Target};
 use crate::ir::{BinaryOp, Expr, ExprKind, IndexId, Instance, ReduceOp, Scalar, ValueId};
+
+/// From how many lanes on a vector of elements may have sums with lanes of their own: as many of them run side by side.
+const LEAST_ROWS: usize = 8;
+
+/// What one turn of such sums may cost, of which all rows are written out.
+const MOST_IN_ROWS: f64 = 8.0;
 
 /// An index that lies on vector lanes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +42,7 @@ pub fn nest(
         None => model.choose(value, &at, &indices, &body),
     };
     let mut loops = indices;
-    if let [Lanes { index, .. }] = lanes[..]
+    if let [Lanes { index, .. }, ..] = lanes[..]
         && let Some(at) = loops.iter().position(|i| *i == index)
     {
         let index = loops.remove(at);
@@ -78,6 +85,15 @@ impl Model<'_> {
                 if per_element < best {
                     best = per_element;
                     chosen = vec![Lanes { index, unroll: self.unroll_left(body, n) }];
+                }
+                let mut rows = Vec::new();
+                if n.is_multiple_of(self.width)
+                    && let Some(vector) = self.in_rows(body, index, &mut rows)
+                    && (vector + store) / (self.width as f64) < best
+                    && !rows.is_empty()
+                {
+                    best = (vector + store) / self.width as f64;
+                    chosen = [vec![Lanes { index, unroll: 1 }], rows].concat();
                 }
             }
         }
@@ -143,6 +159,41 @@ impl Model<'_> {
         let most = if self.cost(body, Some(index)) > 24.0 || body.ty == Scalar::Complex { 2 } else { 4 };
         found.push(Lanes { index, unroll: largest_below(most, self.extent(index) / self.width) });
         best.0
+    }
+
+    /// The cost of a vector along an index where each of its elements has sums with lanes of their own, which become one vector
+    /// in the end: what lies in rows is read as it lies. The sums are those that are `found`.
+    fn in_rows(&self, e: &Expr, row: IndexId, found: &mut Vec<Lanes>) -> Option<f64> {
+        if self.width < LEAST_ROWS || self.registers < 32 || !self.has_vectors(e, row) {
+            return None;
+        }
+        let ExprKind::Reduce { op, indices, body } = &e.kind else {
+            let below = match &e.kind {
+                ExprKind::Read { .. } | ExprKind::Past { .. } => Vec::new(),
+                _ => e.operands(),
+            };
+            let mut total = self.own(e, Some(row).filter(|i| mentions(e, &[*i])));
+            for operand in below {
+                total += self.in_rows(operand, row, found)?;
+            }
+            return Some(total);
+        };
+        if !mentions(e, &[row]) {
+            return Some(self.cost(e, None));
+        }
+        if !is_plain_sum(*op, body.ty) || body.ty != Scalar::Real {
+            return None;
+        }
+        let count: f64 = indices.iter().map(|&i| self.extent(i) as f64).product();
+        let whole = |i: &IndexId| self.extent(*i) > 0 && self.extent(*i).is_multiple_of(self.width);
+        let each = |i: IndexId| (self.cost(body, Some(i)) + 1.0, i);
+        let (vector, index) = indices.iter().copied().filter(whole).map(each).min_by(|a, b| a.0.total_cmp(&b.0))?;
+        if vector > MOST_IN_ROWS {
+            return None;
+        }
+        found.push(Lanes { index, unroll: 1 });
+        // Each lane of a row has its own sums; three operations a row put them together.
+        Some(count * vector + 3.0 * self.width as f64)
     }
 
     /// The cost of one evaluation: of one element, or of a vector along the index.
@@ -225,8 +276,5 @@ fn largest_below(most: usize, limit: usize) -> usize {
 
 /// The lanes of a nest's innermost loop, where they lie there.
 pub fn on_left(nest: &Nest) -> Option<Lanes> {
-    match nest.lanes[..] {
-        [lanes] if nest.loops.contains(&lanes.index) => Some(lanes),
-        _ => None,
-    }
+    nest.lanes.first().copied().filter(|lanes| nest.loops.contains(&lanes.index))
 }

@@ -16,6 +16,7 @@
 pub mod batch;
 pub mod cost;
 pub mod fetch;
+mod fuse;
 pub mod lanes;
 pub mod lower;
 pub mod pack;
@@ -306,7 +307,7 @@ pub struct Nest {
     pub body: Expr,
     /// The loops over the axes, outermost first.
     pub loops: Vec<IndexId>,
-    /// The indices that lie on vector lanes: the innermost loop, or an index of each reduction that is outermost.
+    /// The indices that lie on vector lanes: the innermost loop, or an index of each reduction that is outermost, or both.
     pub lanes: Vec<Lanes>,
 }
 

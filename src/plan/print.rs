@@ -70,9 +70,9 @@ impl Plan {
     fn nest(&self, f: &mut fmt::Formatter<'_>, nest: &Nest) -> fmt::Result {
         let value = self.instance.layer.value(nest.value);
         write!(f, "{} -> {} loops [{}]", value.name, place(nest.target), self.indices(&nest.loops))?;
-        let left = lanes::on_left(nest).is_some();
+        let left = lanes::on_left(nest).map(|lanes| lanes.index);
         for lanes in &nest.lanes {
-            let over = if left { "lanes" } else { "reduced lanes" };
+            let over = if left == Some(lanes.index) { "lanes" } else { "reduced lanes" };
             write!(f, " {over} {} x {}", self.index(lanes.index), lanes.unroll)?;
         }
         writeln!(f)

@@ -169,13 +169,13 @@ impl Builder<'_> {
                 Item::Loop(fused) => &fused.body[..],
             };
             for statement in statements {
-                let local = self.places[statement.value.at()].is_some_and(|place| place.buffer == Buffer::Local);
-                let mut alone = local || !(statement.sums || matches!(item, Item::One(_)));
+                let mut alone = self.places[statement.value.at()].is_some_and(|place| place.buffer == Buffer::Local);
                 statement.body.walk(&mut |e| alone |= matches!(e.kind, ExprKind::First | ExprKind::Past { .. }));
                 if alone {
                     return 1;
                 }
-                sums += if statement.sums { self.parts * planes(statement.body.ty) } else { 0 };
+                let adds = statement.sums || (matches!(item, Item::Loop(_)) && reduction(&statement.body).is_some());
+                sums += if adds { self.parts * planes(statement.body.ty) } else { 0 };
             }
         }
         if draft.states.is_empty() { self.machine.together(self.target, sums) } else { 1 }
@@ -489,7 +489,8 @@ impl Builder<'_> {
                 (_, last) => {
                     body.extend(last);
                     let turns = spot.extents.last().copied().unwrap_or(1);
-                    let unroll = self.machine.unroll(turns, each);
+                    let inside = body.iter().any(|statement| !statement.sums && reduction(&statement.body).is_some());
+                    let unroll = if inside { 1 } else { self.machine.unroll(turns, each) };
                     Item::Loop(Fused { indices: spot.indices, unroll, whole: spot.whole, body })
                 }
             });
@@ -505,17 +506,17 @@ fn ordered(draft: &Draft) -> impl Iterator<Item = &super::batch::Batch> {
 }
 
 /// The indices of a reduction that can run in a shared loop.
-fn reduction(e: &Expr) -> Option<&Vec<IndexId>> {
+pub(super) fn reduction(e: &Expr) -> Option<&Vec<IndexId>> {
     match &e.kind {
-        ExprKind::Reduce { op, indices, body }
-            if matches!(op, ReduceOp::Sum | ReduceOp::Prod | ReduceOp::Max | ReduceOp::Min | ReduceOp::Mean)
-                && matches!(body.ty, Scalar::Real | Scalar::Complex)
-                && !indices.is_empty() =>
-        {
-            Some(indices)
-        }
+        ExprKind::Reduce { op, indices, body } if is_plain_sum(*op, body.ty) && !indices.is_empty() => Some(indices),
         _ => None,
     }
+}
+
+/// Whether a reduction can be carried through a loop on vectors.
+pub fn is_plain_sum(op: ReduceOp, ty: Scalar) -> bool {
+    let plain = matches!(op, ReduceOp::Sum | ReduceOp::Prod | ReduceOp::Max | ReduceOp::Min | ReduceOp::Mean);
+    plain && matches!(ty, Scalar::Real | Scalar::Complex)
 }
 
 fn reads(e: &Expr) -> Vec<(ValueId, Vec<Expr>)> {

@@ -115,8 +115,8 @@ pub fn split(instance: &Instance, pass: &Pass, stages: &[Option<Stage>], target:
         return None;
     }
     splitter.pull(&mut split.regions, &mut early, &[&split.steps, &left]);
-    split.input = splitter.parts(&early);
-    split.output = splitter.parts(&left);
+    split.input = splitter.fused(splitter.parts(&early));
+    split.output = splitter.fused(splitter.parts(&left));
     let contracts = split.input.iter().chain(&split.output).any(|part| matches!(part, Part::Contraction(_)));
     (contracts || !split.regions.is_empty()).then_some(split)
 }
@@ -145,13 +145,13 @@ fn has_chain(e: &Expr) -> bool {
     found
 }
 
-struct Splitter<'a> {
-    instance: &'a Instance,
+pub(super) struct Splitter<'a> {
+    pub(super) instance: &'a Instance,
     target: Target,
     /// The values that depend on states.
     inside: Vec<bool>,
     /// The extent of indices that fill a vector.
-    filled: Option<usize>,
+    pub(super) filled: Option<usize>,
 }
 
 /// At how many places an access has this index.
@@ -160,7 +160,7 @@ fn places(at: &[Expr], index: IndexId) -> usize {
 }
 
 impl Splitter<'_> {
-    fn layer(&self) -> &Layer {
+    pub(super) fn layer(&self) -> &Layer {
         &self.instance.layer
     }
 
@@ -445,7 +445,7 @@ impl Splitter<'_> {
     }
 
     /// Whether some access takes elements apart for the lanes, and cannot be packed.
-    fn gathers(&self, equation: &Equation, index: IndexId) -> bool {
+    pub(super) fn gathers(&self, equation: &Equation, index: IndexId) -> bool {
         let layer = self.layer();
         let mut found = false;
         equation.body.walk(&mut |e| match &e.kind {

@@ -226,7 +226,8 @@ impl Tiling<'_> {
         let outer = others.into_iter().map(|i| like(self, i)).collect();
         let lane = like(self, index);
         let bytes: usize = given.iter().map(|&v| bytes_of(self, v) * planes_of(self, v)).sum();
-        let parts = self.machine.wide(self.target, self.instance.extents[lane.at()], planes, bytes);
+        let sums = if self.instance.filled().is_some() { planes } else { planes * draft.equations.len() };
+        let parts = self.machine.wide(self.target, self.instance.extents[lane.at()], sums, bytes);
         // Each range of steps reads all parameters, a range of blocks only its own.
         let mut region = self.build(draft, &[], Vec::new(), outer, lane, parts);
         region.apart = self.form == Form::Sequence && bytes <= self.machine.far;

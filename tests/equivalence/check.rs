@@ -1,5 +1,6 @@
 //! One program, everything that runs it, and the interpreter.
 
+#[allow(dead_code, reason = "other tests need more of it")]
 #[path = "../kernels/data.rs"]
 mod data;
 #[path = "generate.rs"]

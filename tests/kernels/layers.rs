@@ -11,6 +11,10 @@ pub struct Case {
 const TAILS: &[&[i64]] = &[&[1], &[3], &[4], &[5], &[8], &[17]];
 const PAIRS: &[&[i64]] = &[&[1, 1], &[3, 4], &[4, 3], &[5, 17], &[17, 5], &[8, 8], &[1, 33], &[33, 1]];
 
+/// With sums long enough to be contractions, and rows of whole vectors.
+const MIXTURES: &[&[i64]] =
+    &[&[1, 1], &[3, 4], &[5, 17], &[17, 5], &[8, 8], &[33, 1], &[17, 8], &[16, 9], &[32, 16], &[40, 8]];
+
 pub const CASES: &[Case] = &[
     Case {
         text: "layer mamba(D, N)
@@ -85,8 +89,44 @@ pub const CASES: &[Case] = &[
     [i.3 < N] = sum[j.4 < N](A%5[i.3, j.4] / (1.0 + sum[i.5 < N](abs(A%5[i.5, j.4]))) * x%4[j.4]) + u%3[i.3] * exp(scale%1[i.3])
   return x = %6
 ",
-        dims: PAIRS,
+        dims: MIXTURES,
         ops: 200.0,
+    },
+    Case {
+        text: "layer norms(N, K)
+  %0 param dict: real[K, N, N]
+  %1 input w: real[K]
+  %2 input u: real[N]
+  %3 state x: real[N] next %6
+  %4 let T: real[N, N]
+    [i.0 < N, j.1 < N] = sum[k.2 < K](w%1[k.2] * dict%0[k.2, i.0, j.1])
+  %5 output most: real[N]
+    [j.3 < N] = max[i.4 < N](T%4[i.4, j.3]) + sum[i.5 < N](T%4[i.5, j.3])
+  %6 next of %3 x: real[N]
+    [i.6 < N] = sum[j.7 < N](T%4[i.6, j.7] / (0.5 + pow(sum[i.8 < N](pow(abs(T%4[i.8, j.7]), 1.2)), 1.0 / 1.2)) * x%3[j.7]) + u%2[i.6]
+  return x = %6
+  return most = %5
+",
+        dims: MIXTURES,
+        ops: 200.0,
+    },
+    Case {
+        text: "layer light(D, N)
+  %0 input a: real[D]
+  %1 input k: real[N]
+  %2 input q: real[N]
+  %3 state h: real[D, N] next %4
+  %4 next of %3 h: real[D, N]
+    [d.0 < D, n.1 < N] = 0.9 * h%3[d.0, n.1] + a%0[d.0] * k%1[n.1]
+  %5 output y: real[D]
+    [d.2 < D] = sum[n.3 < N](h%4[d.2, n.3] * q%2[n.3])
+  %6 output rows: real[D]
+    [d.4 < D] = max[n.5 < N](h%4[d.4, n.5]) + mean[n.6 < N](h%4[d.4, n.6] * q%2[n.6])
+  return y = %5
+  return rows = %6
+",
+        dims: &[&[1, 1], &[3, 8], &[5, 16], &[17, 12], &[9, 32], &[33, 20]],
+        ops: 100.0,
     },
     Case {
         text: "layer turns(N)

@@ -235,6 +235,21 @@ pub fn add_power(
     on_vectors(builder, environment, &[sum, x], |x| vec![power::add_power(x[0], x[1], exponent)])[0]
 }
 
+/// Emits `x^exponent` for an `x` that is not negative and an exponent between 0 and 0.95, which need not be precise: what is taken of
+/// a sum of powers. `x` is a scalar or vector of `f32` or `f64`.
+///
+/// # Numerics
+/// A relative error of at most 1e-6 for 32-bit lanes, 1e-14 for 64-bit lanes. Zero, infinity and NaN are themselves, 1 is exact;
+/// of subnormal numbers it is no larger than that of the smallest normal one.
+pub fn near_root(
+    builder: &mut FunctionBuilder<'_>,
+    environment: &mut dyn Environment,
+    x: Value,
+    exponent: f64,
+) -> Value {
+    on_vectors(builder, environment, &[x], |x| vec![power::near_root(x[0], exponent)])[0]
+}
+
 fn apply<'e>(function: Elementary, x: &[Float<'e>]) -> Float<'e> {
     match function {
         Elementary::Exp => exp::exp(x[0]),

@@ -263,6 +263,13 @@ impl Select<'_> {
                 tie = n;
             }
         }
+        // To overwrite a constant, it is loaded anew (zero is made): then rather what is loaded anyway.
+        if usable(tie) == 0
+            && self.constant_of(operands[tie]).is_some_and(|constant| !constant.is_zero())
+            && let Some(n) = (0..3).find(|&n| ranks[n] == -2)
+        {
+            tie = n;
+        }
         let (form, second, third) = match tie {
             // 231: dst = second·third + dst
             0 if self.better_in_memory(x, y, access) => (2, y, x),
