@@ -134,6 +134,9 @@ impl<'f> Forest<'f> {
             if self.is_step(b) {
                 return (self.rounds(header, the, a, turns.steps), true);
             }
+            if self.is_last(b) {
+                return (self.rounds(header, the, a, (turns.steps - 1.0).max(0.0)), true);
+            }
             if let Some(blocks) = self.least(b) {
                 return (blocks as f64 * turns.share, false);
             }
@@ -208,6 +211,16 @@ impl<'f> Forest<'f> {
                 self.is_step(*a) && is(*b, offset_of!(Arguments, end))
             }
             _ => is(value, offset_of!(Arguments, end)) || is(value, offset_of!(Arguments, begin)),
+        }
+    }
+
+    /// Whether a value is the last of the call's steps: that of a pipeline runs apart from the others.
+    fn is_last(&self, value: Value) -> bool {
+        match self.definition(value) {
+            Some(InstructionData::Binary { opcode: Opcode::Iadd, args: [a, b] }) => {
+                number(self.function, *b) == Some(-1) && self.is_step(*a)
+            }
+            _ => false,
         }
     }
 
