@@ -1,9 +1,12 @@
 //! Regions in which the first loop of a step runs with the last one of the step before, against the interpreter.
 
+#[path = "kernels/agree.rs"]
+mod agree;
 #[allow(dead_code, reason = "other tests need more of it")]
 #[path = "kernels/data.rs"]
 mod data;
 
+use agree::agrees;
 use data::{Data, compare, rounded_all, rounded_carry, rows};
 use ssmc::ir::{Instance, interp};
 use ssmc::jit::{Form, Isa, Kernel, compile_for};
@@ -135,28 +138,9 @@ fn loops_of_two_steps_are_one_where_that_is_sound() {
 }
 
 fn against_interpreter<F: Float>(name: &str, body: &str) {
-    let instance = instance(body);
-    for isa in Isa::ALL.into_iter().filter(|isa| isa.is_here()) {
-        let kernel: Kernel<F> = compile_for(&instance, Form::Sequence, isa).expect("it compiles");
-        let packed = Sequences::packed(vec![0, 0, 1, 3, 6, 11, 75]).expect("ascending offsets");
-        for sequences in [packed, Sequences::batch(2, 33), Sequences::batch(1, 2), Sequences::batch(1, 150)] {
-            let data = Data::new(&instance, &sequences, 3);
-            let bound = Bound { params: rounded_all(&data.bound.params), initial: rounded_all(&data.bound.initial) };
-            let inputs: Vec<Tensor<F>> = rounded_all(&data.inputs);
-            let (mut truth, mut carry) = (data.carry.clone(), rounded_carry(&data.carry));
-            let mut other: Carry<F> = carry.clone();
-            for round in 0..2 {
-                let what = format!("{name} {isa} f{}, {} rows, run {round}", F::BITS, sequences.total());
-                let expected = interp::run(&instance, &data.bound, &sequences, &data.inputs, &mut truth);
-                let got = kernel.run(&bound, &sequences, &inputs, &mut carry, 1, &|_| {}).expect("the tensors fit");
-                let roundings = 64.0 * (1.0 + sequences.total() as f64);
-                compare(&format!("{what} outputs"), &got, &expected, roundings);
-                compare(&format!("{what} states"), &carry.states, &truth.states, roundings);
-                let again = kernel.run(&bound, &sequences, &inputs, &mut other, 2, &|_| {}).expect("the tensors fit");
-                assert_eq!(format!("{got:?}{carry:?}"), format!("{again:?}{other:?}"), "{what} on two threads");
-            }
-        }
-    }
+    let packed = Sequences::packed(vec![0, 0, 1, 3, 6, 11, 75]).expect("ascending offsets");
+    let all = [packed, Sequences::batch(2, 33), Sequences::batch(1, 2), Sequences::batch(1, 150)];
+    agrees::<F>(name, &instance(body), &all);
 }
 
 #[test]
